@@ -1,0 +1,2 @@
+//! The binary: hands the command line to the library and its code to the caller.
+fn main() {}
