@@ -1,7 +1,18 @@
 //! The library behind the binary, in reading order.
 
-pub mod failure;
-pub mod golden;
 pub mod platform;
 pub mod project;
+pub mod root;
+
+pub mod plan;
+pub mod recipe;
+
+pub mod cluster;
+pub mod golden;
+pub mod live;
+
+pub mod exec;
+pub mod journal;
+
+pub mod failure;
 pub mod ui;

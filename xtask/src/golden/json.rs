@@ -266,7 +266,11 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let three = [chunk[0], chunk.get(1).copied().unwrap_or(0), chunk.get(2).copied().unwrap_or(0)];
+        let three = [
+            chunk[0],
+            chunk.get(1).copied().unwrap_or(0),
+            chunk.get(2).copied().unwrap_or(0),
+        ];
         let word = u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2]);
         for place in 0..4 {
             if place <= chunk.len() {
@@ -361,9 +365,18 @@ mod tests {
     #[test]
     fn what_is_left_out_takes_its_empty_parents_along() {
         let without = |text| canonical_without(&read(text).unwrap(), &["metadata", "annotations", "d"]);
-        assert_eq!(without(r#"{"metadata":{"name":"x","annotations":{"d":"1"}}}"#), r#"{"metadata":{"name":"x"}}"#);
-        assert_eq!(without(r#"{"metadata":{"name":"x","annotations":{}}}"#), r#"{"metadata":{"name":"x"}}"#);
-        assert_eq!(without(r#"{"metadata":{"annotations":{"d":"1","e":"2"}},"d":1}"#), r#"{"d":1,"metadata":{"annotations":{"e":"2"}}}"#);
+        assert_eq!(
+            without(r#"{"metadata":{"name":"x","annotations":{"d":"1"}}}"#),
+            r#"{"metadata":{"name":"x"}}"#
+        );
+        assert_eq!(
+            without(r#"{"metadata":{"name":"x","annotations":{}}}"#),
+            r#"{"metadata":{"name":"x"}}"#
+        );
+        assert_eq!(
+            without(r#"{"metadata":{"annotations":{"d":"1","e":"2"}},"d":1}"#),
+            r#"{"d":1,"metadata":{"annotations":{"e":"2"}}}"#
+        );
     }
 
     #[test]
@@ -384,11 +397,17 @@ mod tests {
 
     #[test]
     fn base64_pads_like_everyone_else() {
-        assert_eq!(["", "f", "fo", "foo", "foob"].map(|text| base64(text.as_bytes())), ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+        assert_eq!(
+            ["", "f", "fo", "foo", "foob"].map(|text| base64(text.as_bytes())),
+            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
+        );
     }
 
     #[test]
     fn sha256_is_the_published_one() {
-        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            sha256("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 }

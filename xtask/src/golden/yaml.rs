@@ -63,8 +63,14 @@ pub fn read_one(text: &str) -> Result<Value, Error> {
     let mut documents = read(text)?;
     match (documents.pop(), documents.is_empty()) {
         (Some(value), true) => Ok(value),
-        (None, _) => Err(Error { line: 0, message: "empty, one document is expected".into() }),
-        (Some(_), false) => Err(Error { line: 0, message: "several documents, one is expected".into() }),
+        (None, _) => Err(Error {
+            line: 0,
+            message: "empty, one document is expected".into(),
+        }),
+        (Some(_), false) => Err(Error {
+            line: 0,
+            message: "several documents, one is expected".into(),
+        }),
     }
 }
 
@@ -336,7 +342,11 @@ fn resolve(text: &str) -> Resolved {
         return string();
     }
     // A decimal point in front decides for a float, whose digits may not be grouped.
-    let plain: String = if first == b'.' { text.to_owned() } else { text.replace('_', "") };
+    let plain: String = if first == b'.' {
+        text.to_owned()
+    } else {
+        text.replace('_', "")
+    };
     if first != b'.'
         && let Some(number) = integer(&plain)
     {
@@ -527,7 +537,10 @@ fn is_plain(string: &str) -> bool {
     let mut previous = b' ';
     for &byte in bytes {
         let fine = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'_' | b'.' | b'/' | b'@' | b'+' | b'=' | b'(' | b')' | b'~' | b'^' | b'$' | b';')
+            || matches!(
+                byte,
+                b'-' | b'_' | b'.' | b'/' | b'@' | b'+' | b'=' | b'(' | b')' | b'~' | b'^' | b'$' | b';'
+            )
             || (byte == b':' && previous != b' ')
             || (byte == b' ' && previous != b':');
         if !fine {
@@ -538,7 +551,9 @@ fn is_plain(string: &str) -> bool {
     if bytes.len() > 5 {
         return true;
     }
-    const WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
+    const WORDS: [&str; 11] = [
+        "y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf",
+    ];
     !WORDS.iter().any(|word| string.eq_ignore_ascii_case(word))
 }
 
@@ -554,7 +569,9 @@ fn is_literal(string: &str) -> bool {
             '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => false,
             other => !other.is_control(),
         })
-        && string.split('\n').all(|line| line.is_empty() || !line.trim_matches([' ', '\t']).is_empty())
+        && string
+            .split('\n')
+            .all(|line| line.is_empty() || !line.trim_matches([' ', '\t']).is_empty())
 }
 
 fn write_literal(text: &mut String, string: &str, depth: usize) {
@@ -580,7 +597,10 @@ fn write_literal(text: &mut String, string: &str, depth: usize) {
 /// A double-quoted string: JSON's escapes, and those for what YAML would read as a line break or refuse.
 fn write_quoted(text: &mut String, string: &str) {
     let special = |character: char| {
-        matches!(character, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+        matches!(
+            character,
+            '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+        )
     };
     if !string.chars().any(special) {
         json::write_string(text, string);
@@ -687,7 +707,10 @@ mod tests {
 
     #[test]
     fn keys_become_the_texts_that_json_has() {
-        assert_eq!(one("1: a\nyes: b\n1.5: c\n"), json!({"1": "a", "true": "b", "1.5": "c"}));
+        assert_eq!(
+            one("1: a\nyes: b\n1.5: c\n"),
+            json!({"1": "a", "true": "b", "1.5": "c"})
+        );
         assert!(refused("~: a").contains("key is null"));
         assert!(refused("[a]: b").contains("list or a mapping"));
     }
@@ -731,10 +754,16 @@ mod tests {
 
     #[test]
     fn documents_may_be_empty_and_lines_may_end_in_any_way() {
-        assert_eq!(read("---\n---\na: 1\n---\n# nothing\n...\n---\nb: 2\n").unwrap(), vec![json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(
+            read("---\n---\na: 1\n---\n# nothing\n...\n---\nb: 2\n").unwrap(),
+            vec![json!({"a": 1}), json!({"b": 2})]
+        );
         assert_eq!(read("---").unwrap(), Vec::<Value>::new());
         assert_eq!(read("").unwrap(), Vec::<Value>::new());
-        assert_eq!(one("\u{feff}a: 1\r\nb: |\r\n  x\r\n  y\r\n"), json!({"a": 1, "b": "x\ny\n"}));
+        assert_eq!(
+            one("\u{feff}a: 1\r\nb: |\r\n  x\r\n  y\r\n"),
+            json!({"a": 1, "b": "x\ny\n"})
+        );
         assert_eq!(one("\u{feff}{\"a\": 1}"), json!({"a": 1}));
         assert!(read_one("a: 1\n---\nb: 1").is_err());
     }
@@ -742,15 +771,77 @@ mod tests {
     #[test]
     fn strings_that_some_yaml_would_misread_are_quoted() {
         for string in [
-            "no", "NO", "yes", "y", "N", "on", "off", "True", "null", "~", "", " ", "a ", " a", "0644", "1e3", "1_000",
-            "12:30:45", "2024-01-01", "1.0", ".5", "-", "- a", "a: b", "a #b", "a:", "&a", "*a", "!a", "%a", "@a", "`a",
-            "{a", "[a", "a, b", "|", ">", "<<", "=", "?", "? a", "0x1f", "0o17", "+1", ".inf", "NaN", "---", "...",
-            "tab\there", "\u{85}", "\u{2028}", "\u{feff}", "\u{7f}", "\r\n", "a\n ", "\n", "a\n\n\n", "  a\nb", "\ta\n",
-            "a\n\t\nb", "\u{ffff}", "😀", "key: |\n  x\n",
+            "no",
+            "NO",
+            "yes",
+            "y",
+            "N",
+            "on",
+            "off",
+            "True",
+            "null",
+            "~",
+            "",
+            " ",
+            "a ",
+            " a",
+            "0644",
+            "1e3",
+            "1_000",
+            "12:30:45",
+            "2024-01-01",
+            "1.0",
+            ".5",
+            "-",
+            "- a",
+            "a: b",
+            "a #b",
+            "a:",
+            "&a",
+            "*a",
+            "!a",
+            "%a",
+            "@a",
+            "`a",
+            "{a",
+            "[a",
+            "a, b",
+            "|",
+            ">",
+            "<<",
+            "=",
+            "?",
+            "? a",
+            "0x1f",
+            "0o17",
+            "+1",
+            ".inf",
+            "NaN",
+            "---",
+            "...",
+            "tab\there",
+            "\u{85}",
+            "\u{2028}",
+            "\u{feff}",
+            "\u{7f}",
+            "\r\n",
+            "a\n ",
+            "\n",
+            "a\n\n\n",
+            "  a\nb",
+            "\ta\n",
+            "a\n\t\nb",
+            "\u{ffff}",
+            "😀",
+            "key: |\n  x\n",
         ] {
             let value = json!({ string: string, "list": [string, [string]], "deep": {"er": string} });
             let text = write(&value);
-            assert_eq!(read_one(&text).unwrap_or_else(|error| panic!("{string:?}: {error}\n{text}")), value, "{text}");
+            assert_eq!(
+                read_one(&text).unwrap_or_else(|error| panic!("{string:?}: {error}\n{text}")),
+                value,
+                "{text}"
+            );
         }
         assert_eq!(write(&json!({"a": "no"})), "a: \"no\"\n");
         assert_eq!(write(&json!({"a": "quay.io/x/y:v1.2"})), "a: quay.io/x/y:v1.2\n");
@@ -780,7 +871,8 @@ mod tests {
             any::<String>(),
             "[-+.:0-9eExob_,#&*!|>'\"%@`{}\\[\\] a\t\n\r~?<=]{0,12}",
             "[a-z \n]{0,20}",
-            prop::sample::select(vec!["no", "y", "0644", "1e3", "12:30:45", "~", "a: b", "\n\n", "<<"]).prop_map(String::from),
+            prop::sample::select(vec!["no", "y", "0644", "1e3", "12:30:45", "~", "a: b", "\n\n", "<<"])
+                .prop_map(String::from),
         ]
     }
 
