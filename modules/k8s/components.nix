@@ -1,0 +1,4 @@
+# Every component of ours; a consumer adds folders of its own with `platform.componentModules`.
+[
+  ./namespaces
+]
