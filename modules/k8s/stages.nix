@@ -93,7 +93,10 @@ let
       };
 
       enabled = lib.filterAttrs (_: component: component.enable) evaluation.config.components;
-      components = lib.filterAttrs (_: component: lib.elem component.phase phases.${stage}) enabled;
+      # A component without content (no namespace is asked of `namespaces`) has no item.
+      components = lib.filterAttrs (
+        _: component: lib.elem component.phase phases.${stage} && component.classes != [ ]
+      ) enabled;
 
       # Phase by phase, and inside a phase what is needed first.
       componentsOf =
@@ -286,13 +289,10 @@ let
           map (
             need:
             "component `${name}` needs `${need}`, which is off; switch it on in the facts of the cluster, or `${name}` off"
-          ) (lib.filter (need: !(components ? ${need})) component.needs)
+          ) (lib.filter (need: !(enabled ? ${need})) component.needs)
           ++ map (failed: "component `${name}`: ${failed.message}") (
             lib.filter (a: !a.assertion) component.assertions
           )
-          ++ lib.optional (
-            component.classes == [ ]
-          ) "component `${name}` has no object, chart, manifest or secret"
         ) (lib.attrNames components)
         ++ lib.concatMap (
           name:
