@@ -57,6 +57,9 @@ in
       stages.local = { };
       components = {
         namespaces = { };
+        coredns-custom = { };
+        local-path-provisioner = { };
+        metrics-server = { };
       };
     };
 
