@@ -34,5 +34,7 @@ in
       secrets = map (secret: secret // { source.path = "${root}/${secret.file}"; }) stage.spec.secrets;
     }
   ) evaluated.stages;
-  problems = lib.mapAttrs (_: stage: stage.problems) evaluated.stages;
+  problems =
+    evaluated.problems
+    ++ lib.concatLists (lib.mapAttrsToList (_: stage: stage.problems) evaluated.stages);
 }

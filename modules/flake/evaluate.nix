@@ -25,15 +25,20 @@ let
     map (pair: lib.nameValuePair "${pair.cluster}-${pair.stage}" (stages.evaluate pair)) pairs
   );
 
+  problems = import ./platform/problems.nix { inherit lib platform; };
+  checked =
+    lib.throwIf (problems != [ ])
+      "the platform facts:\n${lib.concatMapStrings (p: "- ${p}\n") problems}";
+
   stageNames = import ./platform/stage-names.nix;
   withoutNulls = lib.filterAttrs (_: value: value != null);
 in
 {
-  inherit platform pairs;
-  stages = evaluated;
+  inherit pairs platform problems;
+  stages = lib.mapAttrs (_: stage: stage // { spec = checked stage.spec; }) evaluated;
 
   # The shape of `platform.json`; a field that it does not have is refused by its reader.
-  json = {
+  json = checked {
     schema = 1;
     inherit (platform)
       domain

@@ -9,6 +9,7 @@
 }:
 let
   kinds = import ./kinds.nix;
+  coverage = import ./coverage.nix { inherit lib; };
 
   # In this order; the number of a phase begins the folders of its items.
   phases =
@@ -212,6 +213,26 @@ let
         phases = phasesInUse;
       };
 
+      # What the cluster's nodes run: a guest is its host's architecture unless the profile says otherwise, and Rosetta runs the other one.
+      nodePlatforms =
+        if facts.profile != null then
+          let
+            profile = platform.profiles.${facts.profile};
+          in
+          lib.optional (profile.arch != "aarch64" || profile.rosetta) "linux/amd64"
+          ++ lib.optional (profile.arch != "x86_64" && !profile.rosetta) "linux/arm64"
+        else if facts.machine != null then
+          [
+            (
+              if platform.machines.${facts.machine}.system == "aarch64-linux" then
+                "linux/arm64"
+              else
+                "linux/amd64"
+            )
+          ]
+        else
+          [ "linux/amd64" ];
+
       # Every native object with the component that states it.
       native = lib.concatMap (
         name:
@@ -290,6 +311,24 @@ let
             need:
             "component `${name}` needs `${need}`, which is off; switch it on in the facts of the cluster, or `${name}` off"
           ) (lib.filter (need: !(enabled ? ${need})) component.needs)
+          ++ lib.concatMap (
+            chart:
+            lib.optionals (chart.release == "cilium") (
+              coverage.problems "cilium" (lib.versions.majorMinor chart.version)
+                (lib.versions.majorMinor facts.kubernetes)
+                here
+            )
+          ) (lib.attrValues component.charts)
+          ++ lib.concatLists (
+            lib.mapAttrsToList (
+              image:
+              { platforms, reference }:
+              map (
+                platform:
+                "component `${name}`: the image `${image}` (${reference}) is not there for ${platform}, which a node of the cluster has"
+              ) (lib.subtractLists platforms nodePlatforms)
+            ) component.images
+          )
           ++ map (failed: "component `${name}`: ${failed.message}") (
             lib.filter (a: !a.assertion) component.assertions
           )
