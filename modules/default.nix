@@ -10,7 +10,10 @@
   easykubenix ? null,
 }:
 let
-  evaluated = import ./flake/evaluate.nix { inherit easykubenix facts lib; };
+  evaluated = import ./flake/evaluate.nix {
+    inherit easykubenix lib;
+    platform = (lib.evalModules { modules = [ ./flake/platform ] ++ facts; }).config;
+  };
 
   # Sources of the checkout are had as they lie there; pinned ones have no path here.
   withPath =
