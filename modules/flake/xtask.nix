@@ -11,7 +11,7 @@ _:
     {
       packages.xtask = pkgs.rustPlatform.buildRustPackage {
         pname = "xtask";
-        version = (lib.importTOML (root + "/xtask/Cargo.toml")).package.version;
+        version = (lib.importTOML (root + "/Cargo.toml")).workspace.package.version;
         src = lib.fileset.toSource {
           inherit root;
           fileset = lib.fileset.unions [

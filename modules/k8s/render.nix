@@ -44,9 +44,8 @@ let
 in
 pkgs.runCommand name
   {
+    # coreutils and findutils are part of stdenv.
     nativeBuildInputs = [
-      pkgs.coreutils
-      pkgs.findutils
       pkgs.jq
       pkgs.kubernetes-helm
       pkgs.yq
