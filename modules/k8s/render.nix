@@ -39,7 +39,16 @@ let
     charts = map withPath spec.charts;
     manifests = map withPath spec.manifests;
     # Copied as they are, still encrypted; the evaluator never reads them.
-    secrets = map (secret: secret // { source.path = "${root + "/${secret.file}"}"; }) spec.secrets;
+    secrets = map (
+      secret:
+      let
+        path = root + "/${secret.file}";
+      in
+      secret
+      // {
+        source.path = if secret.asked && !builtins.pathExists path then null else "${path}";
+      }
+    ) spec.secrets;
   };
 in
 pkgs.runCommand name

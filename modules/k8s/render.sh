@@ -152,7 +152,9 @@ done
 
 secret_count=$(jq '.secrets | length' "$spec")
 for ((i = 0; i < secret_count; i++)); do
-  read -r component file source < <(jq -r ".secrets[$i] | [.component, .file, .source.path] | join(\" \")" "$spec")
+  read -r component file asked source < <(jq -r ".secrets[$i] | [.component, .file, .asked, .source.path // \"null\"] | join(\" \")" "$spec")
+  # Nobody gave its values yet; the check of the secrets says so before a deploy.
+  [[ $asked == true && ! -e $source ]] && continue
   [[ -e $source ]] || fail "component \`$component\`: no secret at \`$file\`; \`xtask secrets init\` makes it"
   yq -c . "$source" | jq -c -n --arg component "$component" --arg file "$file" '
     [inputs] as $documents

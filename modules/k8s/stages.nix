@@ -413,7 +413,13 @@ let
           map (file: {
             component = name;
             inherit file;
+            asked = false;
           }) components.${name}.secrets
+          ++ map (file: {
+            component = name;
+            inherit file;
+            asked = true;
+          }) components.${name}.askedSecrets
         ) componentNames;
       };
     };
