@@ -8,6 +8,8 @@
   facts ? [ (import ./platform.nix) ],
   root ? toString ../.,
   easykubenix ? null,
+  # Paths of pinned sources by their hash, for a machine that has them.
+  sources ? { },
 }:
 let
   evaluated = import ./flake/evaluate.nix {
@@ -20,9 +22,13 @@ let
     entry:
     entry
     // {
-      source =
-        removeAttrs entry.source [ "folder" ]
-        // lib.optionalAttrs (entry.source.type == "local") { path = toString entry.source.folder; };
+      source = removeAttrs entry.source [ "folder" ] // {
+        path =
+          if entry.source.type == "local" then
+            toString entry.source.folder
+          else
+            sources.${entry.source.hash} or null;
+      };
     };
 in
 {
