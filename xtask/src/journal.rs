@@ -97,7 +97,7 @@ impl Journal {
     }
 
     /// Appends a line and waits until it is on the disk.
-    pub fn record(&mut self, _index: usize, step: &str, state: State) -> Result<()> {
+    pub fn record(&mut self, step: &str, state: State) -> Result<()> {
         let line = Line {
             version: VERSION,
             time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),

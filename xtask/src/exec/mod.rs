@@ -6,7 +6,6 @@ mod environment;
 mod probe;
 mod process;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,30 +15,9 @@ pub use process::Interrupt;
 use crate::failure::{Failure, Kind, Result};
 use crate::journal::{Journal, State};
 use crate::plan::{Action, Agreement, Arg, Command, Effect, OnFailure, Output, Plan, Reasons, Stdin, Step, Tool};
+use crate::tool::Tools;
 use crate::ui::{Answer, Ui, Word, plural, seconds};
 use process::{Ended, Input, Outcome, Process, Stdout};
-
-/// Where every tool that a run may start was found.
-#[derive(Debug, Clone, Default)]
-pub struct ToolPaths(BTreeMap<Tool, Utf8PathBuf>);
-
-impl ToolPaths {
-    /// Paths by tool.
-    pub fn new(paths: BTreeMap<Tool, Utf8PathBuf>) -> Self {
-        Self(paths)
-    }
-
-    /// The absolute path of a tool; our own binary needs no finding.
-    pub fn path(&self, tool: Tool) -> Result<Utf8PathBuf> {
-        if tool == Tool::Xtask {
-            return own_binary();
-        }
-        self.0
-            .get(&tool)
-            .cloned()
-            .ok_or_else(|| Failure::unexpected(format!("`{}` was not looked for before the run began", tool.program())))
-    }
-}
 
 fn own_binary() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()?;
@@ -63,7 +41,7 @@ pub struct Runner<'a> {
     /// Where things are said.
     pub ui: &'a Ui,
     /// Where tools are.
-    pub tools: &'a ToolPaths,
+    pub tools: &'a Tools,
     /// Ctrl-C.
     pub interrupt: &'a Interrupt,
 }
@@ -166,12 +144,12 @@ impl Runner<'_> {
 
     fn run_step(&self, step: &Step, journal: &mut Journal, index: usize, summary: &mut Summary) -> Result<()> {
         if self.is_fresh(step)? {
-            journal.record(index, &step.id, State::Fresh)?;
+            journal.record(&step.id, State::Fresh)?;
             self.ui.status(Word::Fresh, format!("{}: {}", step.id, step.title));
             summary.fresh += 1;
             return Ok(());
         }
-        journal.record(index, &step.id, State::Started)?;
+        journal.record(&step.id, State::Started)?;
         let word = if matches!(step.action, Action::Wait { .. }) {
             Word::Waiting
         } else {
@@ -187,7 +165,7 @@ impl Runner<'_> {
         let outcome = self.act(step, &log);
         match &outcome {
             Ok(()) => {
-                journal.record(index, &step.id, State::Done)?;
+                journal.record(&step.id, State::Done)?;
                 self.ui.status(
                     Word::Done,
                     format!("{}: {} ({})", step.id, step.title, seconds(started.elapsed())),
@@ -195,7 +173,7 @@ impl Runner<'_> {
                 summary.done += 1;
             }
             // A journal that cannot be written must not hide why the step failed.
-            Err(failure) => drop(journal.record(index, &step.id, State::Failed(failure.chain()))),
+            Err(failure) => drop(journal.record(&step.id, State::Failed(failure.chain()))),
         }
         outcome.map_err(|failure| {
             if log.exists() {
@@ -294,7 +272,7 @@ impl Runner<'_> {
             env.insert(name.clone(), values.join(","));
         }
         Ok(Process {
-            program: self.tools.path(command.tool)?,
+            program: self.path(command.tool)?,
             args,
             env,
             directory: self.root.to_owned(),
@@ -312,12 +290,17 @@ impl Runner<'_> {
         })
     }
 
+    /// The absolute path of a tool; our own binary needs no finding.
+    fn path(&self, tool: Tool) -> Result<Utf8PathBuf> {
+        if tool == Tool::Xtask { own_binary() } else { Ok(self.tools.path(tool)?.to_owned()) }
+    }
+
     fn resolve(&self, arg: &Arg, into: &mut Vec<String>) -> Result<()> {
         match arg {
             Arg::Lit(text) => into.push(text.clone()),
             Arg::Path(path) => into.push(self.root.join(path).into_string()),
             Arg::FlagPath(flag, path) => into.push(format!("{flag}={}", self.root.join(path))),
-            Arg::Tool(tool) => into.push(self.tools.path(*tool)?.into_string()),
+            Arg::Tool(tool) => into.push(self.path(*tool)?.into_string()),
             Arg::Secret(name) => into.push(secret(name)?),
             Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
             Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {
@@ -331,6 +314,14 @@ impl Runner<'_> {
         }
         Ok(())
     }
+}
+
+/// Runs a tool with this terminal's streams and returns its exit status: for verbs that only pass through.
+pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result<u8> {
+    let ui = Ui::plain();
+    let interrupt = Interrupt::default();
+    let process = Runner { root, ui: &ui, tools, interrupt: &interrupt }.process(command, None)?;
+    process.pass_through()
 }
 
 /// What a JSON file says at a pointer.
@@ -408,7 +399,6 @@ fn with_way_back(failure: Failure, plan: &Plan, failed: usize) -> Failure {
 /// Writes beside and renames, so that a reader sees the old file or the new one.
 pub fn write(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
     use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
 
     let parent = path.parent().unwrap_or(Utf8Path::new("."));
     fs_err::create_dir_all(parent)?;

@@ -76,13 +76,6 @@ pub(crate) struct Outcome {
     pub(crate) captured: Vec<u8>,
     /// The last lines of its log, lossily decoded.
     pub(crate) tail: Vec<String>,
-    pub(crate) elapsed: Duration,
-}
-
-impl Outcome {
-    pub(crate) fn success(&self) -> bool {
-        self.ended == Ended::Code(0)
-    }
 }
 
 /// Set by the first Ctrl-C or SIGTERM; the second ends xtask at once.
@@ -100,6 +93,11 @@ impl Interrupt {
                 .or_fail(Kind::Unexpected, "cannot listen for signals")?;
         }
         Ok(Self(flag))
+    }
+
+    /// The flag itself, for whoever waits elsewhere.
+    pub fn flag(&self) -> &Arc<AtomicBool> {
+        &self.0
     }
 
     /// Whether the run was interrupted.
@@ -212,12 +210,19 @@ impl Process {
                 fs_err::remove_file(&beside)?;
             }
         }
-        Ok(Outcome {
-            ended,
-            captured,
-            tail,
-            elapsed: started.elapsed(),
-        })
+        Ok(Outcome { ended, captured, tail })
+    }
+
+    /// Runs with our own streams, in our own process group, so that Ctrl-C and job control reach it; its
+    /// exit status, or 128 and the signal that ended it.
+    pub(crate) fn pass_through(&self) -> Result<u8> {
+        let output = duct::cmd(self.program.as_std_path(), &self.args)
+            .full_env(&self.env)
+            .unchecked()
+            .run()
+            .map_err(|error| self.cannot_start(&error))?;
+        let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default());
+        Ok(u8::try_from(code).unwrap_or(1))
     }
 
     fn cannot_start(&self, error: &std::io::Error) -> Failure {
