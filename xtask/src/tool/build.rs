@@ -349,15 +349,7 @@ impl Job<'_> {
 
     /// Takes the lock of this module, waiting for another builder and saying for whom.
     fn lock(&self) -> Result<std::fs::File> {
-        let path = self.cache.join(format!("{}.lock", self.module.name));
-        let mut file = fs_err::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| stuck(error, self.cache))?
-            .into_file();
+        let (path, mut file) = lock_file(self.cache, self.module)?;
         let begun = Instant::now();
         let mut told = false;
         loop {
@@ -366,12 +358,7 @@ impl Job<'_> {
                 Err(std::fs::TryLockError::WouldBlock) => {}
                 Err(std::fs::TryLockError::Error(error)) => return Err(stuck(error, self.cache)),
             }
-            let holder = fs_err::read_to_string(&path).unwrap_or_default();
-            let holder = if holder.trim().is_empty() {
-                "another process"
-            } else {
-                holder.trim()
-            };
+            let holder = holder(&path);
             if !told {
                 told = true;
                 self.toolbox.ui.status(
@@ -474,15 +461,18 @@ fn environment(toolbox: &Toolbox, go: &Found, cache: &Utf8Path) -> Result<BTreeM
             environment.insert(name.into(), value.into());
         }
     }
-    for (name, folder) in [("GOCACHE", "go/build"), ("GOMODCACHE", "go/modules")] {
+    let mut flags = "";
+    for (name, folder) in [("GOCACHE", "build"), ("GOMODCACHE", "modules")] {
         let given = environment.get(OsStr::new(name));
         if given.is_none_or(|value| value == "off") {
-            environment.insert(name.into(), cache.join(folder).into_os_string());
+            environment.insert(name.into(), cache::go_folder(cache).join(folder).into_os_string());
+            // Go writes modules read-only, and a folder that is ours must go when `clean` is asked for it.
+            flags = "-modcacherw";
         }
     }
     for (name, value) in [
         ("GOENV", "off"),
-        ("GOFLAGS", ""),
+        ("GOFLAGS", flags),
         ("GOTOOLCHAIN", "local"),
         ("GOWORK", "off"),
         ("CGO_ENABLED", "0"),
@@ -491,6 +481,60 @@ fn environment(toolbox: &Toolbox, go: &Found, cache: &Utf8Path) -> Result<BTreeM
         environment.insert(name.into(), value.into());
     }
     Ok(environment)
+}
+
+/// Removes everything of ours from the folder while no builder is at work, and none can begin.
+pub(super) fn forget(folder: &Utf8Path) -> Result<()> {
+    let paths = cache::ours(folder, super::table::MODULES)?;
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let mut locks = Vec::new();
+    for module in super::table::MODULES {
+        let (path, file) = lock_file(folder, module)?;
+        match file.try_lock() {
+            Ok(()) => locks.push(file),
+            Err(std::fs::TryLockError::Error(error)) => return Err(stuck(error, folder)),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(Failure::new(
+                    Kind::Locked,
+                    format!("{} is building {}; nothing was removed", holder(&path), module.name),
+                )
+                .hinted("run the same command again when it has ended"));
+            }
+        }
+    }
+    for path in paths {
+        if path.is_dir() {
+            remove(&path)?;
+        } else {
+            fs_err::remove_file(&path)?;
+        }
+    }
+    drop(locks);
+    Ok(())
+}
+
+/// Opens the lock of a module; the file stays for ever, for a removed one locks nobody out.
+fn lock_file(folder: &Utf8Path, module: &Module) -> Result<(Utf8PathBuf, std::fs::File)> {
+    let path = folder.join(format!("{}.lock", module.name));
+    let file = fs_err::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| stuck(error, folder))?
+        .into_file();
+    Ok((path, file))
+}
+
+/// Who holds a lock, as it wrote down itself.
+fn holder(path: &Utf8Path) -> String {
+    match fs_err::read_to_string(path) {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        _ => "another process".to_owned(),
+    }
 }
 
 fn make_folder(folder: &Utf8Path) -> Result<()> {

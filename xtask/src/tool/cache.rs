@@ -140,19 +140,57 @@ fn stamp(folder: &Utf8Path, module: &Module) -> Option<Stamp> {
     (ours && all).then_some(stamp)
 }
 
-/// Programs of an entry whose bytes are not the ones that were built.
-pub(super) fn altered(folder: &Utf8Path, module: &Module) -> Result<Vec<Utf8PathBuf>> {
+/// Whether the bytes of an entry's program are still the ones that were built.
+pub(super) fn is_unaltered(folder: &Utf8Path, module: &Module, program: &str) -> Result<bool> {
     let Some(stamp) = stamp(folder, module) else {
-        return Ok(vec![folder.to_owned()]);
+        return Ok(false);
     };
-    let mut altered = Vec::new();
-    for program in &stamp.programs {
-        let path = folder.join("bin").join(&program.program);
-        if file_digest(&path)? != program.sha256 {
-            altered.push(path);
+    match stamp.programs.iter().find(|known| known.program == program) {
+        Some(known) => Ok(file_digest(&folder.join("bin").join(program))? == known.sha256),
+        None => Ok(false),
+    }
+}
+
+/// Where Go keeps what it compiles and downloads when the person has no folder for that.
+pub(super) fn go_folder(cache: &Utf8Path) -> Utf8PathBuf {
+    cache.join("go")
+}
+
+/// Everything in the folder that is ours, and nothing else that may lie there.
+pub(super) fn ours(cache: &Utf8Path, modules: &[Module]) -> Result<Vec<Utf8PathBuf>> {
+    let entries = match cache.read_dir_utf8() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry?.into_path();
+        let is_ours = path.file_name().is_some_and(|name| {
+            name == "go"
+                || modules.iter().any(|module| {
+                    let key = name.strip_prefix(module.name).and_then(|rest| rest.strip_prefix('-'));
+                    key.is_some_and(|key| key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit()))
+                        || name.strip_prefix(".building-") == Some(module.name)
+                        || name.strip_suffix(".log") == Some(module.name)
+                })
+        });
+        if is_ours {
+            paths.push(path);
         }
     }
-    Ok(altered)
+    paths.sort();
+    Ok(paths)
+}
+
+/// Bytes of a file, or of all files in a folder.
+pub(super) fn size(path: &Utf8Path) -> u64 {
+    walkdir::WalkDir::new(path)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .filter(std::fs::Metadata::is_file)
+        .map(|metadata| metadata.len())
+        .sum()
 }
 
 /// Writes the stamp into a folder whose programs are complete, everything on disk before it returns.

@@ -27,11 +27,22 @@ pub(super) fn environment() -> BTreeMap<OsString, OsString> {
         .into()
 }
 
-/// Whether a process is there and not merely waiting to be reaped.
-pub(super) fn lives(pid: &str) -> bool {
-    // Without /proc the signal-0 question must do.
+/// Whether a killed process is gone, or only waits to be reaped. The kernel may take a moment to kill it.
+pub(super) fn goes_away(pid: &str) -> bool {
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_secs(10) {
+        if !lives(pid) {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
+}
+
+fn lives(pid: &str) -> bool {
     match fs_err::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => !stat.contains(") Z "),
+        // Where there is no /proc, signal 0 asks.
         Err(_) => pid
             .parse()
             .ok()

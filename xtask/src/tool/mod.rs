@@ -160,14 +160,22 @@ impl Toolbox {
     /// Builds what these tools need into the cache, also what PATH has: a runner's cache must not depend on
     /// what its image happens to carry.
     fn prebuild(&self, tools: &[Tool]) -> Result<()> {
-        if let Some(trouble) = self.go_trouble() {
-            return Err(Failure::many(Kind::Preflight, "nothing can be built", &[trouble]));
+        let modules = build::modules_of(tools);
+        let troubles: BTreeSet<String> = modules.iter().filter_map(|module| self.go_trouble(module)).collect();
+        if !troubles.is_empty() {
+            let troubles: Vec<String> = troubles.into_iter().collect();
+            return Err(Failure::many(
+                Kind::Preflight,
+                "not everything can be built; nothing was changed",
+                &troubles,
+            )
+            .hinted("name the tools to build: `cargo xtask tools build kluctl kubectl`"));
         }
         let Outcome::Found(go) = &self.go().outcome else {
             return Ok(());
         };
         let folder = self.cache_folder()?;
-        let modules: Vec<_> = build::modules_of(tools)
+        let modules: Vec<_> = modules
             .into_iter()
             .filter(|module| cache::entry(&folder, module, Some(&go.says)).is_none())
             .collect();
@@ -187,10 +195,25 @@ impl Toolbox {
         cache::folder(&self.environment)
     }
 
+    /// What is kept of earlier builds, with its size.
+    pub fn kept(&self) -> Result<Vec<(Utf8PathBuf, u64)>> {
+        let paths = cache::ours(&self.cache_folder()?, table::MODULES)?;
+        Ok(paths
+            .into_iter()
+            .map(|path| (path.clone(), cache::size(&path)))
+            .collect())
+    }
+
+    /// Removes what is kept of earlier builds, unless one is going on.
+    pub fn forget(&self) -> Result<()> {
+        build::forget(&self.cache_folder()?)
+    }
+
     /// What is wrong, a tool an entry; empty when all are there or can be built.
     fn problems(&self, lookups: &[Lookup]) -> Vec<String> {
         let mut problems = Vec::new();
-        let mut for_go = Vec::new();
+        let mut go_troubles = BTreeSet::new();
+        let mut buildable = false;
         for lookup in lookups {
             let passed = lookup.passed_over();
             let wanted = self.wanted(lookup.tool);
@@ -203,35 +226,46 @@ impl Toolbox {
                 Outcome::Found(_) => {}
                 Outcome::Refused(reason) => problems.push(format!("{head}: {reason}")),
                 Outcome::Missing => problems.push(format!("{head}: not found{passed}{}", self.remedies(lookup.tool))),
-                Outcome::Buildable(_) => for_go.push((lookup, format!("{head}: not found{passed}"))),
+                Outcome::Buildable(module) => {
+                    buildable = true;
+                    if let Some(trouble) = self.go_trouble(module) {
+                        let remedies = self.remedies(lookup.tool);
+                        problems.push(format!("{head}: not found{passed}; Go could build it{remedies}"));
+                        go_troubles.insert(trouble);
+                    }
+                }
             }
         }
-        if for_go.is_empty() {
-            return problems;
-        }
-        if let Some(trouble) = self.go_trouble() {
-            for (lookup, text) in &for_go {
-                problems.push(format!("{text}; Go could build it{}", self.remedies(lookup.tool)));
-            }
-            problems.push(trouble);
-        } else if let Err(failure) = self.cache_folder() {
+        problems.extend(go_troubles);
+        if buildable && let Err(failure) = self.cache_folder() {
             problems.push(failure.chain());
         }
         problems
     }
 
-    /// Why Go cannot build, as one entry of the report.
-    fn go_trouble(&self) -> Option<String> {
+    /// Why Go cannot build a module, as one entry of the report.
+    fn go_trouble(&self, module: &table::Module) -> Option<String> {
         let go = self.go();
         let remedies = self.remedies(Tool::Go);
         let wanted = self.wanted(Tool::Go);
         match &go.outcome {
-            Outcome::Found(_) => None,
+            Outcome::Found(found) => {
+                let needed = module.go_requirement();
+                let version = found.version.as_ref()?;
+                (!version::fits(&needed, version)).then(|| {
+                    format!(
+                        "`go`, needed to build {} ({needed}): `{}` is version {version}{remedies}",
+                        module.name, found.path
+                    )
+                })
+            }
             Outcome::Refused(reason) => Some(format!("`go`{wanted}: {reason}")),
-            Outcome::Missing | Outcome::Buildable(_) => Some(format!(
-                "`go`, needed to build the others{wanted}: not found{}{remedies}",
-                go.passed_over()
-            )),
+            Outcome::Missing | Outcome::Buildable(_) => {
+                let passed = go.passed_over();
+                Some(format!(
+                    "`go`, needed to build the others{wanted}: not found{passed}{remedies}"
+                ))
+            }
         }
     }
 
@@ -242,11 +276,8 @@ impl Toolbox {
             .find(|lookup| !matches!(lookup.outcome, Outcome::Found(_)))
             .map_or_else(|| "XTASK_<TOOL>".to_owned(), |lookup| table::variable(lookup.tool));
         let mut failure = Failure::many(Kind::Preflight, summary, problems);
-        if let Some(hint) = self
-            .go_trouble()
-            .map(|_| "with Go 1.26 or newer on PATH, what Go can build is built on first use")
-        {
-            failure = failure.hinted(hint);
+        if !matches!(self.go().outcome, Outcome::Found(_)) {
+            failure = failure.hinted("with Go 1.26 or newer on PATH, what Go can build is built on first use");
         }
         if let Err(cache) = self.cache_folder() {
             for hint in cache.hints {

@@ -232,7 +232,7 @@ mod tests {
         let pids = fs_err::read_to_string(pids).unwrap();
         assert_eq!(pids.lines().count(), 2);
         for pid in pids.lines() {
-            assert!(!fake::lives(pid), "process {pid} is still there");
+            assert!(fake::goes_away(pid), "process {pid} is still there");
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
         let program = fake.program("leaves", "sleep 600 & echo 1.2.3; echo $! >&2; exit 0");
         let answer = ask(&call(&program, &fake::environment()), Duration::from_secs(20)).unwrap();
         assert_eq!(answer.stdout, "1.2.3\n");
-        assert!(!fake::lives(answer.stderr.trim()));
+        assert!(fake::goes_away(answer.stderr.trim()));
     }
 
     #[test]

@@ -340,6 +340,21 @@ fn a_go_that_is_too_old_is_named_with_its_version() {
 }
 
 #[test]
+fn a_go_that_is_too_old_for_one_module_only_still_builds_the_others() {
+    let fake = Fake::new();
+    fake.go("go version go1.26.0 linux/amd64", "");
+    let failure = fake.toolbox(&[]).ensure(&[Tool::Etcd, Tool::Tofu]).unwrap_err();
+    assert!(
+        told(&failure).contains("`tofu`") && !told(&failure).contains("`etcd`"),
+        "{}",
+        told(&failure)
+    );
+    assert!(told(&failure).contains(">=1.26.6"), "{}", told(&failure));
+    assert_eq!(fake.builds(), [""; 0]);
+    fake.toolbox(&[]).ensure(&[Tool::Etcd]).unwrap();
+}
+
+#[test]
 fn what_was_built_before_serves_a_host_without_go() {
     let fake = Fake::new();
     let go = fake.go(GO, "");
@@ -376,22 +391,23 @@ fn a_cluster_of_another_minor_is_not_given_what_is_pinned() {
 
 #[test]
 fn an_entry_whose_stamp_or_program_is_broken_is_never_used_and_is_built_again() {
-    let breaks: [(&str, fn(&Utf8Path)); 6] = [
+    type Break = (&'static str, fn(&Utf8Path));
+    let breaks: [Break; 6] = [
         ("stamp gone", |entry| {
-            fs_err::remove_file(entry.join("stamp.json")).unwrap()
+            fs_err::remove_file(entry.join("stamp.json")).unwrap();
         }),
         ("stamp cut", |entry| {
-            fs_err::write(entry.join("stamp.json"), "{\"schema\":1,").unwrap()
+            fs_err::write(entry.join("stamp.json"), "{\"schema\":1,").unwrap();
         }),
         ("stamp of a later schema", |entry| {
             let text = fs_err::read_to_string(entry.join("stamp.json")).unwrap();
             fs_err::write(entry.join("stamp.json"), text.replace("\"schema\": 1", "\"schema\": 2")).unwrap();
         }),
         ("program gone", |entry| {
-            fs_err::remove_file(entry.join("bin/etcd")).unwrap()
+            fs_err::remove_file(entry.join("bin/etcd")).unwrap();
         }),
         ("program cut", |entry| {
-            fs_err::write(entry.join("bin/etcd"), "").unwrap()
+            fs_err::write(entry.join("bin/etcd"), "").unwrap();
         }),
         ("program a folder", |entry| {
             fs_err::remove_file(entry.join("bin/etcd")).unwrap();
@@ -419,10 +435,10 @@ fn a_program_of_the_right_size_with_other_bytes_is_seen_by_its_digest() {
     let module = table::module(Tool::Etcd).unwrap().0;
     let path = fake.toolbox(&[]).ensure_one(Tool::Etcd).unwrap().path;
     let entry = cache::entry_folder(&fake.cache(), module, GO);
-    assert_eq!(cache::altered(&entry, module).unwrap(), [""; 0]);
+    assert!(cache::is_unaltered(&entry, module, "etcd").unwrap());
     let text = fs_err::read_to_string(&path).unwrap();
     fs_err::write(&path, text.replace("3.6.15", "9.9.99")).unwrap();
-    assert_eq!(cache::altered(&entry, module).unwrap(), [path]);
+    assert!(!cache::is_unaltered(&entry, module, "etcd").unwrap());
 }
 
 #[test]
@@ -524,7 +540,7 @@ fn an_interrupted_build_ends_go_with_its_children_and_leaves_nothing_half() {
     });
     assert_eq!(failure.kind, Kind::Interrupted);
     for pid in fs_err::read_to_string(&pids).unwrap().split_whitespace() {
-        assert!(!fake::lives(pid), "process {pid} is still there");
+        assert!(fake::goes_away(pid), "process {pid} is still there");
     }
     assert_eq!(entries(&fake), ["etcd.lock", "etcd.log"]);
     // The next one begins anew.
@@ -587,4 +603,32 @@ fn a_cache_that_can_only_be_read_still_serves() {
     let again = fake.toolbox(&[]).ensure_one(Tool::Etcd);
     fs_err::set_permissions(fake.cache(), std::fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(again.unwrap(), built);
+}
+
+#[test]
+fn forgetting_removes_what_is_ours_and_nothing_else_and_not_under_a_builder() {
+    let fake = Fake::new();
+    fake.go(GO, "");
+    let toolbox = fake.toolbox(&[]);
+    toolbox.forget().unwrap();
+    toolbox.ensure(&[Tool::Etcd]).unwrap();
+    let foreign = ["etcd-notes", "photos", "etcd-0123456789abcdefg"];
+    for name in foreign {
+        fs_err::create_dir(fake.cache().join(name)).unwrap();
+    }
+    let kept = toolbox.kept().unwrap();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept.iter().all(|(_, size)| *size > 0), "{kept:?}");
+    let lock = fs_err::File::create(fake.cache().join("kluctl.lock"))
+        .unwrap()
+        .into_file();
+    lock.lock().unwrap();
+    assert_eq!(toolbox.forget().unwrap_err().kind, Kind::Locked);
+    assert_eq!(toolbox.kept().unwrap(), kept);
+    drop(lock);
+    toolbox.forget().unwrap();
+    assert_eq!(toolbox.kept().unwrap(), []);
+    for name in foreign {
+        assert!(fake.cache().join(name).exists(), "{name}");
+    }
 }

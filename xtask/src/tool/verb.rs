@@ -145,6 +145,11 @@ pub fn doctor(toolbox: &Toolbox, ui: &Ui, args: &DoctorArgs) -> Result<()> {
     } else {
         ui.data(text(&report))?;
     }
+    verdict(&report)
+}
+
+/// The failure of a report in which something that is needed is missing.
+fn verdict(report: &Report) -> Result<()> {
     let missing: Vec<String> = report
         .tools
         .iter()
@@ -183,13 +188,13 @@ fn prebuild(toolbox: &Toolbox, ui: &Ui, tools: &[Tool], dry_run: bool) -> Result
     let wanted = if tools.is_empty() { &buildable[..] } else { tools };
     let modules = build::modules_of(wanted);
     let folder = toolbox.cache_folder()?;
+    if !dry_run {
+        toolbox.prebuild(wanted)?;
+    }
     let Outcome::Found(go) = &toolbox.go().outcome else {
-        // Says what is wrong with Go, with its remedies.
-        let built = toolbox.ensure(wanted)?;
-        for (tool, found) in built.iter() {
-            ui.status(ui::Word::Fresh, format!("{}: {}", tool.program(), found.path));
-        }
-        return ui.data(format!("folder={folder}"));
+        return Err(
+            Failure::preflight("without Go there is no cache key").hinted("`cargo xtask doctor` shows the remedy")
+        );
     };
     if dry_run {
         let missing: Vec<&'static Module> = modules
@@ -205,8 +210,6 @@ fn prebuild(toolbox: &Toolbox, ui: &Ui, tools: &[Tool], dry_run: bool) -> Result
                 seconds(build::expected(&missing))
             ),
         );
-    } else {
-        toolbox.prebuild(wanted)?;
     }
     let key = build::runner_key(&modules, &go.says);
     ui.data(format!("folder={folder}\nkey={key}"))
@@ -283,14 +286,14 @@ fn line(toolbox: &Toolbox, lookup: &Lookup, needed: bool, depth: Depth) -> Resul
                 && found.origin == Origin::Cache
                 && let Some((module, _)) = table::module(lookup.tool)
                 && let Some(entry) = found.path.parent().and_then(|bin| bin.parent())
-                && cache::altered(entry, module)?.contains(&found.path)
+                && !cache::is_unaltered(entry, module, lookup.tool.program())?
             {
                 line.state = State::Broken;
                 line.detail = Some("is not what was built: its digest differs".to_owned());
                 line.remedies = vec![format!("remove `{entry}`: it is built again on next use")];
             }
         }
-        Outcome::Buildable(module) => match toolbox.go_trouble().or_else(|| no_folder(toolbox)) {
+        Outcome::Buildable(module) => match toolbox.go_trouble(module).or_else(|| no_folder(toolbox)) {
             None => {
                 line.state = State::Buildable;
                 line.detail = Some(format!(
@@ -366,4 +369,127 @@ fn text(report: &Report) -> String {
         write(0, &format!("built tools are kept in {cache}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tool::fake::{Fake, GO};
+
+    fn line(report: &Report, tool: Tool) -> &Line {
+        report.tools.iter().find(|line| line.tool == tool).unwrap()
+    }
+
+    #[test]
+    fn what_go_will_build_counts_as_ready() {
+        let fake = Fake::new();
+        fake.go(GO, "");
+        let report = report(&fake.toolbox(&[]), Some("local-up"), Depth::Digests).unwrap();
+        assert!(report.ready);
+        assert!(verdict(&report).is_ok());
+        let kluctl = line(&report, Tool::Kluctl);
+        assert_eq!(kluctl.state, State::Buildable);
+        assert!(kluctl.detail.as_ref().unwrap().contains("2.22.1"), "{kluctl:?}");
+    }
+
+    #[test]
+    fn without_go_each_tool_has_its_remedy_and_gos_and_the_exit_code_is_5() {
+        let fake = Fake::new();
+        let report = report(&fake.toolbox(&[]), Some("local-up"), Depth::Digests).unwrap();
+        assert!(!report.ready);
+        for line in &report.tools {
+            assert_eq!(line.state, State::Missing);
+            assert!(line.remedies.iter().any(|remedy| remedy.contains("`go`")), "{line:?}");
+        }
+        let failure = verdict(&report).unwrap_err();
+        assert_eq!(failure.kind.exit_code(), 5);
+        assert!(failure.chain().contains("`kluctl`") && failure.chain().contains("`kube-apiserver`"));
+    }
+
+    #[test]
+    fn what_only_other_verbs_need_does_not_decide() {
+        let fake = Fake::new();
+        fake.go(GO, "");
+        let report = report(&fake.toolbox(&[]), None, Depth::Digests).unwrap();
+        assert_eq!(line(&report, Tool::Colima).state, State::Missing);
+        assert!(!line(&report, Tool::Colima).needed);
+        assert!(report.ready);
+        assert_eq!(report.tools.len(), Tool::value_variants().len());
+    }
+
+    #[test]
+    fn a_tool_whose_bytes_changed_is_broken_and_its_remedy_names_the_folder() {
+        let fake = Fake::new();
+        fake.go(GO, "");
+        let toolbox = fake.toolbox(&[]);
+        let path = toolbox.ensure_one(Tool::Etcd).unwrap().path;
+        let text = fs_err::read_to_string(&path).unwrap();
+        fs_err::write(&path, text.replace("3.6.15", "9.9.99")).unwrap();
+        let report = report(&toolbox, Some("local-up"), Depth::Digests).unwrap();
+        let etcd = line(&report, Tool::Etcd);
+        assert_eq!(etcd.state, State::Broken);
+        assert!(
+            etcd.remedies[0].contains(path.parent().unwrap().parent().unwrap().as_str()),
+            "{etcd:?}"
+        );
+        assert_eq!(verdict(&report).unwrap_err().kind, Kind::Preflight);
+    }
+
+    #[test]
+    fn what_was_passed_over_is_shown_to_people_and_programs() {
+        let fake = Fake::new();
+        fake.go(GO, "");
+        let wrong = fake.program("etcd", "echo 'etcd Version: 2.3.8'");
+        let report = report(&fake.toolbox(&[]), Some("local-up"), Depth::Sizes).unwrap();
+        let json = serde_json::to_value(&report).unwrap();
+        let etcd = json["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|line| line["tool"] == "etcd")
+            .unwrap();
+        assert_eq!(etcd["passedOver"][0]["path"], wrong.as_str());
+        assert_eq!(etcd["state"], "buildable");
+        assert_eq!(json["schema"], SCHEMA);
+        assert!(text(&report).contains(&format!("passed over {wrong}: is version 2.3.8")));
+    }
+
+    #[test]
+    fn a_verb_that_is_not_known_is_a_usage_error_with_the_nearest_name() {
+        let fake = Fake::new();
+        let failure = report(&fake.toolbox(&[]), Some("locl-up"), Depth::Sizes).unwrap_err();
+        assert_eq!(failure.kind, Kind::Usage);
+        assert!(failure.hints[0].contains("local-up"), "{failure:?}");
+    }
+
+    #[test]
+    fn a_tool_that_go_cannot_build_is_not_prebuilt() {
+        let fake = Fake::new();
+        fake.go(GO, "");
+        let failure = prebuild(&fake.toolbox(&[]), &Ui::plain(), &[Tool::Etcd, Tool::Nix], false).unwrap_err();
+        assert_eq!(failure.kind, Kind::Preflight);
+        assert!(failure.chain().contains("`nix`"));
+        assert!(!failure.hints.is_empty());
+        assert_eq!(fake.builds(), [""; 0]);
+    }
+
+    #[test]
+    fn a_runners_key_changes_with_the_tools_and_with_go_and_with_nothing_else() {
+        let all = build::modules_of(Tool::value_variants());
+        let key = build::runner_key(&all, GO);
+        assert_eq!(key, build::runner_key(&all, GO));
+        assert_ne!(key, build::runner_key(&all[1..], GO));
+        assert_ne!(key, build::runner_key(&all, "go version go1.26.9 linux/amd64"));
+    }
+
+    #[test]
+    fn a_prebuilt_cache_does_not_depend_on_what_path_has() {
+        let fake = Fake::new();
+        fake.go(GO, "");
+        fake.program("etcd", "echo 'etcd Version: 3.6.1'");
+        let toolbox = fake.toolbox(&[]);
+        toolbox.prebuild(&[Tool::Etcd, Tool::Age]).unwrap();
+        toolbox.prebuild(&[Tool::Etcd, Tool::Age]).unwrap();
+        assert_eq!(fake.builds().len(), 3);
+    }
 }
