@@ -12,7 +12,13 @@ use crate::verb;
 
 /// Takes a k3s/NixOS platform from nothing to running, as typed, reviewed, resumable plans
 #[derive(Debug, Parser)]
-#[command(name = "xtask", bin_name = "cargo xtask", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     /// Checkout to work in; the default is the nearest folder upwards with `platform.json`
     #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT", hide_env_values = true)]

@@ -30,7 +30,11 @@ pub struct Checkout {
 impl Context {
     /// For this process.
     pub fn new(ui: Ui, given_root: Option<Utf8PathBuf>) -> Result<Self> {
-        Ok(Self { ui, interrupt: Interrupt::listen()?, given_root })
+        Ok(Self {
+            ui,
+            interrupt: Interrupt::listen()?,
+            given_root,
+        })
     }
 
     /// Finds the checkout and reads its facts.

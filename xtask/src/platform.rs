@@ -395,10 +395,13 @@ impl Platform {
 
     /// The cluster that a stage goes to by default, as long as no pivot is recorded.
     pub fn default_cluster(&self, stage: Stage) -> Result<&str> {
-        self.default_clusters.get(&stage).map(|default| default.cluster.as_str()).ok_or_else(|| {
-            Failure::config(format!("the facts name no default cluster for stage `{stage}`"))
-                .hinted("name one with `--cluster`")
-        })
+        self.default_clusters
+            .get(&stage)
+            .map(|default| default.cluster.as_str())
+            .ok_or_else(|| {
+                Failure::config(format!("the facts name no default cluster for stage `{stage}`"))
+                    .hinted("name one with `--cluster`")
+            })
     }
 
     /// What the facts say of a stage on a cluster; a failure where the cluster does not carry it.

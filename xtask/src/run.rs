@@ -43,13 +43,31 @@ pub enum Lock {
 
 /// A nonce for a run: 12 hexadecimal digits, different for every run of every host.
 pub fn nonce() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seed = format!("{}:{}:{}", now.as_nanos(), std::process::id(), crate::live::lease::host());
-    Sha256::digest(seed.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let seed = format!(
+        "{}:{}:{}",
+        now.as_nanos(),
+        std::process::id(),
+        crate::live::lease::host()
+    );
+    Sha256::digest(seed.as_bytes())
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Prints the plan, or runs it to its end.
-pub fn carry_out(context: &Context, checkout: &Checkout, verb: &str, plan: Plan, args: &PlanArgs, lock: &Lock) -> Result<()> {
+pub fn carry_out(
+    context: &Context,
+    checkout: &Checkout,
+    verb: &str,
+    plan: Plan,
+    args: &PlanArgs,
+    lock: &Lock,
+) -> Result<()> {
     let ui = &context.ui;
     if let Some(form) = args.dry_run {
         return match form {
@@ -69,7 +87,10 @@ pub fn carry_out(context: &Context, checkout: &Checkout, verb: &str, plan: Plan,
                 (earlier, journal)
             }
             None => {
-                ui.status(Word::Fresh, format!("no unfinished run of `{}`; this is a new one", plan.goal));
+                ui.status(
+                    Word::Fresh,
+                    format!("no unfinished run of `{}`; this is a new one", plan.goal),
+                );
                 let journal = Journal::begin(&checkout.root, verb, &plan)?;
                 (plan, journal)
             }
@@ -87,7 +108,12 @@ pub fn carry_out(context: &Context, checkout: &Checkout, verb: &str, plan: Plan,
     };
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
-    let runner = Runner { root: &checkout.root, ui, tools: &tools, interrupt: &context.interrupt };
+    let runner = Runner {
+        root: &checkout.root,
+        ui,
+        tools: &tools,
+        interrupt: &context.interrupt,
+    };
     let consent = if args.yes { Consent::Given } else { Consent::Ask };
     let started = Instant::now();
     let outcome = runner.run(&plan, &mut journal, consent, from);
@@ -150,7 +176,12 @@ impl HostLock {
         fs_err::create_dir_all(&folder)?;
         let path = folder.join(format!("{subject}.lock"));
         let holder = folder.join(format!("{subject}.json"));
-        let file = fs_err::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+        let file = fs_err::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)?;
         match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(locked(subject, &holder)),
@@ -174,8 +205,9 @@ impl Drop for HostLock {
 }
 
 fn locked(subject: &str, holder: &Utf8Path) -> Failure {
-    let holder: Option<Holder> =
-        fs_err::read_to_string(holder).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let holder: Option<Holder> = fs_err::read_to_string(holder)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok());
     let failure = match holder {
         Some(holder) => Failure::new(
             Kind::Locked,
@@ -184,7 +216,10 @@ fn locked(subject: &str, holder: &Utf8Path) -> Failure {
                 holder.pid, holder.since, holder.goal
             ),
         ),
-        None => Failure::new(Kind::Locked, format!("`{subject}` is locked by another run on this host")),
+        None => Failure::new(
+            Kind::Locked,
+            format!("`{subject}` is locked by another run on this host"),
+        ),
     };
     failure.hinted("wait for it; its lock ends with its process")
 }

@@ -292,7 +292,11 @@ impl Runner<'_> {
 
     /// The absolute path of a tool; our own binary needs no finding.
     fn path(&self, tool: Tool) -> Result<Utf8PathBuf> {
-        if tool == Tool::Xtask { own_binary() } else { Ok(self.tools.path(tool)?.to_owned()) }
+        if tool == Tool::Xtask {
+            own_binary()
+        } else {
+            Ok(self.tools.path(tool)?.to_owned())
+        }
     }
 
     fn resolve(&self, arg: &Arg, into: &mut Vec<String>) -> Result<()> {
@@ -320,7 +324,13 @@ impl Runner<'_> {
 pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result<u8> {
     let ui = Ui::plain();
     let interrupt = Interrupt::default();
-    let process = Runner { root, ui: &ui, tools, interrupt: &interrupt }.process(command, None)?;
+    let process = Runner {
+        root,
+        ui: &ui,
+        tools,
+        interrupt: &interrupt,
+    }
+    .process(command, None)?;
     process.pass_through()
 }
 

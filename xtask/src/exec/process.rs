@@ -221,7 +221,10 @@ impl Process {
             .unchecked()
             .run()
             .map_err(|error| self.cannot_start(&error))?;
-        let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default());
+        let code = output
+            .status
+            .code()
+            .unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default());
         Ok(u8::try_from(code).unwrap_or(1))
     }
 

@@ -42,6 +42,14 @@ pub enum Tool {
     Kubeconform,
     /// Installs and moves ClusterAPI.
     Clusterctl,
+    /// ClusterAPI's core controllers as a host process.
+    CapiCore,
+    /// ClusterAPI's kubeadm bootstrap controllers as a host process.
+    CapiBootstrap,
+    /// ClusterAPI's kubeadm control plane controllers as a host process.
+    CapiControlPlane,
+    /// ClusterAPI's in-memory infrastructure provider as a host process.
+    CapiDev,
     /// Applies Terraform JSON.
     Tofu,
     /// Lints hosted workflows.
@@ -91,6 +99,10 @@ impl Tool {
             Self::AgeKeygen => "age-keygen",
             Self::Kubeconform => "kubeconform",
             Self::Clusterctl => "clusterctl",
+            Self::CapiCore => "capi-core",
+            Self::CapiBootstrap => "capi-bootstrap",
+            Self::CapiControlPlane => "capi-control-plane",
+            Self::CapiDev => "capi-dev",
             Self::Tofu => "tofu",
             Self::Actionlint => "actionlint",
             Self::Nix => "nix",

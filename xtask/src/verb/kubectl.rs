@@ -32,10 +32,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let facts = checkout.platform.cluster(&name)?;
     let access = Access::of(&name, facts);
     if !checkout.path(&access.kubeconfig).is_file() {
-        return Err(Failure::preflight(format!("cluster `{name}` has no kubeconfig at `{}`", access.kubeconfig))
-            .hinted(format!("bring it up: `cargo xtask local-up --cluster {name}`")));
+        return Err(
+            Failure::preflight(format!("cluster `{name}` has no kubeconfig at `{}`", access.kubeconfig))
+                .hinted(format!("bring it up: `cargo xtask local-up --cluster {name}`")),
+        );
     }
-    let verb = arguments.arguments.iter().find(|argument| !argument.starts_with('-')).map_or("", String::as_str);
+    let verb = arguments
+        .arguments
+        .iter()
+        .find(|argument| !argument.starts_with('-'))
+        .map_or("", String::as_str);
     if NEEDS_CONTAINER.contains(&verb) && checkout.path(embedded::marker(&access)).exists() {
         return Err(Failure::preflight(format!("`kubectl {verb}` needs a container, and the pods of `{name}` are simulated"))
             .hinted("the embedded backend runs a real control plane only; a virtual machine runs containers: `cargo xtask local-up --backend colima`"));

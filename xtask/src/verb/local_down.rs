@@ -22,5 +22,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let name = local_cluster(&checkout, arguments.cluster.as_deref())?;
     let access = Access::of(&name, checkout.platform.cluster(&name)?);
-    carry_out(context, &checkout, "local-down", local_down::plan(&access), &arguments.plan, &Lock::Host(name))
+    carry_out(
+        context,
+        &checkout,
+        "local-down",
+        local_down::plan(&access),
+        &arguments.plan,
+        &Lock::Host(name),
+    )
 }

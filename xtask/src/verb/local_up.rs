@@ -81,8 +81,11 @@ pub fn local_cluster(checkout: &Checkout, given: Option<&str>) -> Result<String>
             .filter(|(_, facts)| facts.environment == Environment::Local)
             .map(|(name, _)| name.as_str())
             .collect();
-        return Err(Failure::new(Kind::Refused, format!("cluster `{name}` is production, this verb is for local ones"))
-            .hinted(format!("local clusters: {}", local.join(", "))));
+        return Err(Failure::new(
+            Kind::Refused,
+            format!("cluster `{name}` is production, this verb is for local ones"),
+        )
+        .hinted(format!("local clusters: {}", local.join(", "))));
     }
     Ok(name)
 }
@@ -96,9 +99,10 @@ pub fn choose_backend(choice: BackendChoice, allowed: &[Backend]) -> Result<(Bac
         BackendChoice::Embedded => Some(Backend::Embedded),
     };
     match wanted {
-        Some(Backend::Embedded) | None if allowed.contains(&Backend::Embedded) => {
-            Ok((Backend::Embedded, "a real control plane on this host; nodes and pods are simulated".to_owned()))
-        }
+        Some(Backend::Embedded) | None if allowed.contains(&Backend::Embedded) => Ok((
+            Backend::Embedded,
+            "a real control plane on this host; nodes and pods are simulated".to_owned(),
+        )),
         _ => {
             let names: Vec<&str> = allowed.iter().map(|backend| backend.name()).collect();
             Err(Failure::config("no backend of the facts can be had on this host")
@@ -112,8 +116,11 @@ pub fn golden(checkout: &Checkout, cluster: &str, stage: Stage) -> Result<(Sourc
     checkout.platform.stage(cluster, stage)?;
     let path = Utf8PathBuf::from(format!("k8s/golden/{cluster}/{stage}"));
     if !checkout.path(&path).join("stage.json").is_file() {
-        return Err(Failure::new(Kind::Stale, format!("there is no golden for stage `{stage}` of cluster `{cluster}`"))
-            .hinted("render and bless one: `cargo xtask golden bless`, or restore it: `git checkout -- k8s/golden`"));
+        return Err(Failure::new(
+            Kind::Stale,
+            format!("there is no golden for stage `{stage}` of cluster `{cluster}`"),
+        )
+        .hinted("render and bless one: `cargo xtask golden bless`, or restore it: `git checkout -- k8s/golden`"));
     }
     let description = StageDescription::read(&checkout.path(&path))?;
     let from = format!("`{path}`: the reviewed golden");

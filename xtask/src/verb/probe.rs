@@ -45,8 +45,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
         Arguments::Holds { probe } => {
             let probe: Probe = serde_json::from_str(probe).or_fail(Kind::Usage, "no probe")?;
-            let tools = probe.commands().into_iter().flat_map(|command| command.tools().collect::<Vec<_>>());
-            let runner_tools = context.toolbox(kubernetes(&checkout)).ensure(&tools.collect::<Vec<_>>())?;
+            let tools = probe
+                .commands()
+                .into_iter()
+                .flat_map(|command| command.tools().collect::<Vec<_>>());
+            let runner_tools = context
+                .toolbox(kubernetes(&checkout))
+                .ensure(&tools.collect::<Vec<_>>())?;
             let runner = Runner {
                 root: &checkout.root,
                 ui: &context.ui,
@@ -58,12 +63,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Arguments::Action { action } => {
             let action: Action = serde_json::from_str(action).or_fail(Kind::Usage, "no action")?;
             if matches!(action, Action::Run(_)) {
-                return Err(Failure::new(Kind::Usage, "a tool is run as itself, not through `probe`")
-                    .hinted("`--dry-run=shell` prints the command"));
+                return Err(
+                    Failure::new(Kind::Usage, "a tool is run as itself, not through `probe`")
+                        .hinted("`--dry-run=shell` prints the command"),
+                );
             }
             let step = Step::new("probe.act", "Act", "A printed script asked.", Effect::Local, action);
-            let tools = step.commands().into_iter().flat_map(|command| command.tools().collect::<Vec<_>>());
-            let runner_tools = context.toolbox(kubernetes(&checkout)).ensure(&tools.collect::<Vec<_>>())?;
+            let tools = step
+                .commands()
+                .into_iter()
+                .flat_map(|command| command.tools().collect::<Vec<_>>());
+            let runner_tools = context
+                .toolbox(kubernetes(&checkout))
+                .ensure(&tools.collect::<Vec<_>>())?;
             let runner = Runner {
                 root: &checkout.root,
                 ui: &context.ui,

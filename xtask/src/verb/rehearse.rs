@@ -51,7 +51,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         goal: &goal,
     };
     let choices = vec![
-        format!("stage `{}` of cluster `{name}`, on an ephemeral embedded cluster", arguments.stage),
+        format!(
+            "stage `{}` of cluster `{name}`, on an ephemeral embedded cluster",
+            arguments.stage
+        ),
         format!("source {from}"),
     ];
     let keep = if arguments.keep { Keep::Cluster } else { Keep::Nothing };
