@@ -301,7 +301,7 @@ jq '{discriminator: .discriminator}' "$out/stage.json" >"$out/.kluctl.yaml"
 jq '{
   deployments: [
     .items[]
-    | ({path: .directory, tags: ["phase-\(.phase)", "component-\(.component)"]} + (if .waitReadiness then {waitReadiness: true} else {} end)),
+    | ({path: .directory, tags: ["phase-\(.phase)", "component-\(.component)", "item-\(.directory)"]} + (if .waitReadiness then {waitReadiness: true} else {} end)),
       (if .barrier then {barrier: true, message: "after \(.directory)"} else empty end)
   ]
 }' "$out/stage.json" >"$out/deployment.yaml"

@@ -32,7 +32,8 @@ pub struct Delta {
 pub struct GroupDelta {
     /// No object of the group differs.
     pub fresh: bool,
-    /// Arguments that limit kluctl to the items that differ.
+    /// Arguments that limit kluctl to the items that differ; by tag, for kluctl takes a directory filter relative
+    /// to the Git repository that the project happens to lie in.
     pub arguments: Vec<String>,
 }
 
@@ -143,7 +144,7 @@ pub fn compare(project: &Project, listing: &Value, groups: &[Vec<String>]) -> De
                         .iter()
                         .any(|difference| difference.directory == item.directory)
                 })
-                .map(|item| format!("--include-deployment-dir={}", item.directory))
+                .map(|item| format!("--include-tag=item-{}", item.directory))
                 .collect();
             GroupDelta {
                 fresh: arguments.is_empty(),

@@ -351,8 +351,12 @@ impl Command {
     }
 }
 
-/// Quotes one word for sh.
+/// Quotes one word for sh, and leaves it bare where sh would.
 pub fn quote(word: &str) -> String {
+    let bare = |character: char| character.is_ascii_alphanumeric() || "_@%+=:,./-".contains(character);
+    if !word.is_empty() && word.chars().all(bare) {
+        return word.to_owned();
+    }
     shell_words::quote(word).into_owned()
 }
 
