@@ -133,8 +133,6 @@ let
         }
       )) { };
       fileSystems = option (types.attrsOf fileSystem) { };
-      image.baseName = option types.str "nixos-image";
-      image.extension = option types.str "";
       image.modules = option (types.attrsOf types.deferredModule) { };
 
       networking = {
@@ -204,6 +202,7 @@ let
       services.qemuGuest.enable = option types.bool false;
 
       systemd.services = option (types.attrsOf unit) { };
+      systemd.network.config.networkConfig = option (types.attrsOf json) { };
       systemd.network.enable = option types.bool false;
       systemd.network.networks = option (types.attrsOf (
         types.submodule { freeformType = types.attrsOf json; }
@@ -217,7 +216,6 @@ let
         }
       )) { };
 
-      virtualisation.diskSize = option (types.either (types.enum [ "auto" ]) types.ints.positive) "auto";
       virtualisation.rosetta = {
         enable = option types.bool false;
         mountPoint = option types.str "/run/rosetta";
@@ -246,7 +244,8 @@ let
       stdenv.hostPlatform = lib.systems.elaborate system;
       k3s_1_34 = package "k3s" "1.34.8+k3s1";
       k3s_1_35 = package "k3s" "1.35.6+k3s1";
-      linuxPackages_6_12.kernel.version = "6.12.40";
+      linuxPackages.kernel.version = "6.18.37";
+      linuxPackages_6_6.kernel.version = "6.6.143";
     }
     // lib.genAttrs [
       "bash"

@@ -27,7 +27,10 @@ let
 
   packageName = minor: "k3s_" + lib.replaceStrings [ "." ] [ "_" ] minor;
 
-  ports = import ./ports.nix { inherit (cfg) apiPort tunnelProtocol; };
+  # A server is a node like every other, with the control plane beside it.
+  ports = filter (port: isServer || port.role == "agent") (
+    import ./ports.nix { inherit (cfg) apiPort tunnelProtocol; }
+  );
   of = protocol: filter (port: port.protocol == protocol) ports;
   single = protocol: map (port: port.from) (filter (port: port.from == port.to) (of protocol));
   ranges =
@@ -298,6 +301,12 @@ in
       "vm.overcommit_memory" = 1;
       "kernel.panic" = 10;
       "kernel.panic_on_oops" = 1;
+    };
+
+    # systemd-networkd removes routes and rules that it did not make, Cilium's among them, unless it is told not to.
+    systemd.network.config.networkConfig = {
+      ManageForeignRoutes = false;
+      ManageForeignRoutingPolicyRules = false;
     };
 
     networking.firewall = mkIf cfg.firewall.enable {

@@ -1,5 +1,6 @@
 # The ports of a k3s node with Cilium, stated once: the host's firewall and the provider's are made from this list.
-# `reach` says from where a port has to be reached: "clients" (people and controllers outside) or "nodes" (the other nodes).
+# `reach` says from where a port has to be reached: "clients" (people and controllers outside) or "nodes" (the other nodes);
+# `role` is "server" for the ports of the control plane, which agents do not serve.
 {
   apiPort,
   tunnelProtocol,
@@ -17,6 +18,7 @@ in
     to = apiPort;
     protocol = "tcp";
     reach = "clients";
+    role = "server";
     description = "Kubernetes API";
   }
   {
@@ -24,6 +26,7 @@ in
     to = 2380;
     protocol = "tcp";
     reach = "nodes";
+    role = "server";
     description = "etcd";
   }
   {
@@ -31,6 +34,7 @@ in
     to = 4240;
     protocol = "tcp";
     reach = "nodes";
+    role = "agent";
     description = "Cilium health";
   }
   {
@@ -38,6 +42,7 @@ in
     to = 4244;
     protocol = "tcp";
     reach = "nodes";
+    role = "agent";
     description = "Hubble";
   }
   {
@@ -45,6 +50,7 @@ in
     to = 10250;
     protocol = "tcp";
     reach = "nodes";
+    role = "agent";
     description = "kubelet";
   }
   {
@@ -52,6 +58,7 @@ in
     to = tunnelPorts.${tunnelProtocol};
     protocol = "udp";
     reach = "nodes";
+    role = "agent";
     description = "Cilium tunnel (${tunnelProtocol})";
   }
 ]

@@ -258,6 +258,29 @@ in
     };
   }
   {
+    name = "k3s-server: an agent opens no port of the control plane";
+    expr = {
+      inherit (agent.networking.firewall) allowedTCPPorts allowedTCPPortRanges allowedUDPPorts;
+    };
+    expected = {
+      allowedTCPPorts = [
+        4240
+        4244
+        10250
+      ];
+      allowedTCPPortRanges = [ ];
+      allowedUDPPorts = [ 6081 ];
+    };
+  }
+  {
+    name = "k3s-server: systemd-networkd leaves the routes of Cilium alone";
+    expr = agent.systemd.network.config.networkConfig;
+    expected = {
+      ManageForeignRoutes = false;
+      ManageForeignRoutingPolicyRules = false;
+    };
+  }
+  {
     name = "k3s-server: the tunnel's port follows the tunnel's protocol";
     expr = (node { tunnelProtocol = "vxlan"; }).networking.firewall.allowedUDPPorts;
     expected = [ 8472 ];
