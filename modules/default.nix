@@ -1,0 +1,40 @@
+# The way in without flakes, on nixpkgs' `lib` alone; Nix 2.8 and later.
+#   nix-instantiate --eval --strict --json modules -I nixpkgs=DIR -A json                     platform.json
+#   nix-instantiate --eval --strict --json modules -I nixpkgs=DIR -A stages.CLUSTER-STAGE      stage.json
+#   nix-instantiate --eval --strict --json modules -I nixpkgs=DIR -A specs.CLUSTER-STAGE       what k8s/render.sh reads
+# DIR holds nixpkgs, or just its `lib` folder and a file `.version`.
+{
+  lib ? import <nixpkgs/lib>,
+  facts ? [ (import ./platform.nix) ],
+  root ? toString ../.,
+  easykubenix ? null,
+}:
+let
+  evaluated = import ./flake/evaluate.nix { inherit easykubenix facts lib; };
+
+  # Sources of the checkout are had as they lie there; pinned ones have no path here.
+  withPath =
+    entry:
+    entry
+    // {
+      source =
+        removeAttrs entry.source [ "folder" ]
+        // lib.optionalAttrs (entry.source.type == "local") { path = toString entry.source.folder; };
+    };
+in
+{
+  inherit (evaluated) json platform;
+  stages = lib.mapAttrs (_: stage: stage.spec.stage) evaluated.stages;
+  specs = lib.mapAttrs (
+    _: stage:
+    stage.spec
+    // {
+      charts = map withPath stage.spec.charts;
+      manifests = map withPath stage.spec.manifests;
+      secrets = map (secret: secret // { source.path = "${root}/${secret.file}"; }) stage.spec.secrets;
+    }
+  ) evaluated.stages;
+  problems =
+    evaluated.problems
+    ++ lib.concatLists (lib.mapAttrsToList (_: stage: stage.problems) evaluated.stages);
+}

@@ -1,0 +1,59 @@
+# Runs render.sh on the spec of a stage, in a derivation. Sources are fetched by hash when it is built, never in order to evaluate.
+{
+  pkgs,
+  name,
+  # `stages.nix`' spec of one pair.
+  spec,
+  # The checkout, for the encrypted files that the spec names.
+  root,
+}:
+let
+  inherit (pkgs) lib;
+
+  # A source as data to a path in the store.
+  fetch =
+    source:
+    {
+      url = pkgs.fetchurl { inherit (source) url hash; };
+      github = pkgs.fetchFromGitHub {
+        inherit (source)
+          owner
+          repo
+          rev
+          hash
+          ;
+      };
+      local = source.folder;
+    }
+    .${source.type};
+  withPath =
+    entry:
+    entry
+    // {
+      source = entry.source // {
+        path = "${fetch entry.source}";
+      };
+    };
+
+  complete = spec // {
+    charts = map withPath spec.charts;
+    manifests = map withPath spec.manifests;
+    # Copied as they are, still encrypted; the evaluator never reads them.
+    secrets = map (secret: secret // { source.path = "${root + "/${secret.file}"}"; }) spec.secrets;
+  };
+in
+pkgs.runCommand name
+  {
+    nativeBuildInputs = [
+      pkgs.coreutils
+      pkgs.findutils
+      pkgs.jq
+      pkgs.kubernetes-helm
+      pkgs.yq
+    ];
+    spec = builtins.toJSON complete;
+    passAsFile = [ "spec" ];
+  }
+  ''
+    bash ${./render.sh} "$specPath" "$out"
+  ''
