@@ -107,6 +107,7 @@ let
       boot.supportedFilesystems = option (types.coercedTo (types.listOf types.str) (
         names: lib.genAttrs names (_: true)
       ) (types.attrsOf types.bool)) { };
+      boot.zfs.forceImportRoot = option types.bool true;
       boot.zfs.devNodes = option types.path "/dev/disk/by-id";
       boot.loader = {
         timeout = option (types.nullOr types.int) 5;
@@ -116,6 +117,7 @@ let
         grub.enable = option types.bool true;
         grub.devices = option (types.listOf types.str) [ ];
         grub.efiSupport = option types.bool false;
+        grub.efiInstallAsRemovable = option types.bool false;
       };
       system.requiredKernelConfig = option (types.listOf types.attrs) [ ];
       system.stateVersion = option types.str "";
@@ -280,7 +282,7 @@ in
       modules = modules ++ [
         nixos
         {
-          nixpkgs.hostPlatform = lib.mkDefault system;
+          nixpkgs.hostPlatform = lib.mkOptionDefault system;
           _module.args.pkgs = pkgsFor system;
         }
       ];
