@@ -219,16 +219,18 @@ in
   {
     name = "kube-control: the firewall opens the gateway beside the node's ports, and the uplink has DHCP and RA";
     expr = {
-      inherit (complete.networking.firewall) allowedTCPPorts allowedUDPPorts;
+      # NixOS sorts them as well; the order of definitions differs between versions of `lib`.
+      allowedTCPPorts = lib.sort (a: b: a < b) complete.networking.firewall.allowedTCPPorts;
+      inherit (complete.networking.firewall) allowedUDPPorts;
       inherit (complete.systemd.network) networks;
     };
     expected = {
       allowedTCPPorts = [
         80
         443
-        7443
         4240
         4244
+        7443
         10250
       ];
       allowedUDPPorts = [ 6081 ];
