@@ -8,18 +8,27 @@
   facts ? [ (import ./platform.nix) ],
   root ? toString ../.,
   easykubenix ? null,
+  # Paths of pinned sources by their hash, for a machine that has them.
+  sources ? { },
 }:
 let
-  evaluated = import ./flake/evaluate.nix { inherit easykubenix facts lib; };
+  evaluated = import ./flake/evaluate.nix {
+    inherit easykubenix lib;
+    platform = (lib.evalModules { modules = [ ./flake/platform ] ++ facts; }).config;
+  };
 
   # Sources of the checkout are had as they lie there; pinned ones have no path here.
   withPath =
     entry:
     entry
     // {
-      source =
-        removeAttrs entry.source [ "folder" ]
-        // lib.optionalAttrs (entry.source.type == "local") { path = toString entry.source.folder; };
+      source = removeAttrs entry.source [ "folder" ] // {
+        path =
+          if entry.source.type == "local" then
+            toString entry.source.folder
+          else
+            sources.${entry.source.hash} or null;
+      };
     };
 in
 {

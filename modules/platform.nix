@@ -57,9 +57,18 @@ in
       stages.local = { };
       components = {
         namespaces = { };
+        gateway-api = { };
+        cilium = { };
         coredns-custom = { };
         local-path-provisioner = { };
+        sops-secrets-operator = { };
+        step-ca = { };
+        cert-manager = { };
+        issuers = { };
+        gateway = { };
+        nix-csi = { };
         metrics-server = { };
+        argocd = { };
       };
     };
 
@@ -85,6 +94,11 @@ in
       };
       components = {
         namespaces = { };
+        gateway-api = { };
+        cilium = { };
+        coredns-custom = { };
+        cert-manager = { };
+        cluster-api = { };
       };
     };
 
@@ -104,6 +118,17 @@ in
       stages.full = { };
       components = {
         namespaces = { };
+        gateway-api = { };
+        cilium = { };
+        local-path-provisioner = { };
+        sops-secrets-operator = { };
+        cert-manager = { };
+        issuers = { };
+        gateway = { };
+        nix-csi = { };
+        external-dns = { };
+        metrics-server = { };
+        argocd = { };
       };
     };
 
@@ -160,6 +185,20 @@ in
       };
       components = {
         namespaces = { };
+        gateway-api = { };
+        cilium = { };
+        hcloud-ccm = { };
+        coredns = { };
+        local-path-provisioner = { };
+        sops-secrets-operator = { };
+        cert-manager = { };
+        issuers = { };
+        gateway = { };
+        nix-csi = { };
+        external-dns = { };
+        metrics-server = { };
+        argocd = { };
+        cluster-api = { };
       };
     };
   };

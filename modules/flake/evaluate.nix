@@ -1,17 +1,12 @@
 # Facts to values: the evaluated options, `platform.json` and the stages. It needs nixpkgs' `lib` alone.
 {
   lib,
-  # Modules that state facts (options of modules/flake/platform).
-  facts,
-  # `{ lib, objects }` to objects; null where easykubenix is not at hand, which gives the same objects.
+  # The evaluated options of modules/flake/platform.
+  platform,
+  # See k8s/stages.nix; null where easykubenix is not at hand, which gives the same objects.
   easykubenix ? null,
 }:
 let
-  platform =
-    (lib.evalModules {
-      modules = [ ./platform ] ++ facts;
-    }).config;
-
   stages = import ../k8s/stages.nix { inherit easykubenix lib platform; };
   pairs = lib.concatLists (
     lib.mapAttrsToList (

@@ -332,6 +332,12 @@ in
       description = "Encrypted SopsSecret files, relative to the checkout's root; put into the project as they are, each inside a `kind: List`.";
       example = [ "k8s/secrets/local/step-ca.enc.yaml" ];
     };
+    askedSecrets = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = "Like `secrets`, for files whose values a person has to give: a stage is rendered without those that nobody gave yet, and `xtask secrets check` names them before a deploy.";
+      example = [ "k8s/secrets/production/external-dns-cloudflare.enc.yaml" ];
+    };
     gates = mkOption {
       type = types.attrsOf (types.submodule gate);
       default = { };
@@ -392,7 +398,7 @@ in
       ++ lib.concatMap (source: source.contains) (
         lib.attrValues config.charts ++ lib.attrValues config.manifests
       )
-      ++ lib.optional (config.secrets != [ ]) "custom"
+      ++ lib.optional (config.secrets ++ config.askedSecrets != [ ]) "custom"
     )
   );
 }

@@ -1,14 +1,20 @@
 # Every component of ours; a consumer adds folders of its own with `platform.componentModules`.
 [
+  ./argocd
+  ./cert-manager
+  ./cilium
+  ./cluster-api
   ./coredns
   ./coredns-custom
   ./external-dns
   ./gateway
   ./gateway-api
+  ./hcloud-ccm
   ./issuers
   ./local-path-provisioner
   ./metrics-server
   ./namespaces
+  ./nix-csi
   ./sops-secrets-operator
   ./step-ca
 ]

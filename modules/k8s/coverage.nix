@@ -1,4 +1,4 @@
-# Which Kubernetes minors the pinned parts say they support, by their own minor. A part that is not listed has no say.
+# Which minors the parts of the platform cover that are no component; components judge their own.
 { lib }:
 let
   kubernetes = {
@@ -6,27 +6,6 @@ let
     k3s."" = {
       min = "1.33";
       max = "1.36";
-    };
-    # What each release is tested with upstream.
-    cilium = {
-      "1.18" = {
-        min = "1.30";
-        max = "1.33";
-      };
-      "1.19" = {
-        min = "1.32";
-        max = "1.35";
-      };
-    };
-    hetzner = {
-      "1.0" = {
-        min = "1.31";
-        max = "1.34";
-      };
-      "1.1" = {
-        min = "1.32";
-        max = "1.36";
-      };
     };
   };
 

@@ -39,14 +39,22 @@ let
     charts = map withPath spec.charts;
     manifests = map withPath spec.manifests;
     # Copied as they are, still encrypted; the evaluator never reads them.
-    secrets = map (secret: secret // { source.path = "${root + "/${secret.file}"}"; }) spec.secrets;
+    secrets = map (
+      secret:
+      let
+        path = root + "/${secret.file}";
+      in
+      secret
+      // {
+        source.path = if secret.asked && !builtins.pathExists path then null else "${path}";
+      }
+    ) spec.secrets;
   };
 in
 pkgs.runCommand name
   {
+    # coreutils and findutils are part of stdenv.
     nativeBuildInputs = [
-      pkgs.coreutils
-      pkgs.findutils
       pkgs.jq
       pkgs.kubernetes-helm
       pkgs.yq

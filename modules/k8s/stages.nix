@@ -9,7 +9,6 @@
 }:
 let
   kinds = import ./kinds.nix;
-  coverage = import ./coverage.nix { inherit lib; };
 
   # In this order; the number of a phase begins the folders of its items.
   phases =
@@ -311,14 +310,6 @@ let
             need:
             "component `${name}` needs `${need}`, which is off; switch it on in the facts of the cluster, or `${name}` off"
           ) (lib.filter (need: !(enabled ? ${need})) component.needs)
-          ++ lib.concatMap (
-            chart:
-            lib.optionals (chart.release == "cilium") (
-              coverage.problems "cilium" (lib.versions.majorMinor chart.version)
-                (lib.versions.majorMinor facts.kubernetes)
-                here
-            )
-          ) (lib.attrValues component.charts)
           ++ lib.concatLists (
             lib.mapAttrsToList (
               image:
@@ -413,7 +404,13 @@ let
           map (file: {
             component = name;
             inherit file;
+            asked = false;
           }) components.${name}.secrets
+          ++ map (file: {
+            component = name;
+            inherit file;
+            asked = true;
+          }) components.${name}.askedSecrets
         ) componentNames;
       };
     };

@@ -118,10 +118,7 @@ let
       refer "${here}: `clusterApi.bootstrap`" clusterApi.bootstrap clusters
       ++ map (provider: "${here}: no version of provider `${provider}`") missing
       ++ lib.optionals (missing == [ ]) (
-        coverage.problems clusterApi.infrastructure (minorOf
-          providers.${clusterApi.infrastructure}
-        ) minor here
-        ++ coverage.contractProblems clusterApi.infrastructure (minorOf
+        coverage.contractProblems clusterApi.infrastructure (minorOf
           providers.${clusterApi.infrastructure}
         ) (minorOf providers.cluster-api) here
         ++ lib.optional (

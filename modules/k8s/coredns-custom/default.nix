@@ -34,7 +34,7 @@ in
     assertions = [
       {
         assertion = cluster.distribution == "k3s";
-        message = "component coredns-custom: only the CoreDNS of k3s reads the ConfigMap `coredns-custom`; switch it off on cluster `${cluster.name}` and set `components.coredns.upstreams` there.";
+        message = "only the CoreDNS of k3s reads the ConfigMap `coredns-custom`; switch it off on cluster `${cluster.name}` and set `components.coredns.upstreams` there.";
       }
     ];
     objects = mkDefaults {

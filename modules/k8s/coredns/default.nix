@@ -38,7 +38,7 @@ in
     assertions = [
       {
         assertion = cluster.distribution != "k3s";
-        message = "component coredns: k3s ships CoreDNS itself and a second one collides with it; switch `coredns` off on cluster `${cluster.name}` and use `coredns-custom` for additions.";
+        message = "k3s ships CoreDNS itself and a second one collides with it; switch `coredns` off on cluster `${cluster.name}` and use `coredns-custom` for additions.";
       }
     ];
     images.coredns = {

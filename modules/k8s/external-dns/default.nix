@@ -107,7 +107,7 @@ in
     assertions = [
       {
         assertion = unserved == [ ];
-        message = "component external-dns: ${lib.concatStringsSep ", " unserved} would be watched, but the Gateway API's standard channel does not serve them and external-dns ends with an error; leave them out of `components.external-dns.sources` or set `components.gateway-api.channel = \"experimental\"`.";
+        message = "${lib.concatStringsSep ", " unserved} would be watched, but the Gateway API's standard channel does not serve them and external-dns ends with an error; leave them out of `components.external-dns.sources` or set `components.gateway-api.channel = \"experimental\"`.";
       }
     ];
     images.external-dns = {

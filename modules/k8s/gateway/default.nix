@@ -109,7 +109,7 @@ in
     assertions = [
       {
         assertion = cfg.hosts != { };
-        message = "component gateway: a Gateway without listeners is refused by the API; add a host with `components.gateway.hosts.<name>.hostname`, or switch the component off on cluster `${cluster.name}`.";
+        message = "a Gateway without listeners is refused by the API; add a host with `components.gateway.hosts.<name>.hostname`, or switch the component off on cluster `${cluster.name}`.";
       }
     ];
     objects.${cfg.namespace}.Gateway.${cfg.name} = mkDefaults {

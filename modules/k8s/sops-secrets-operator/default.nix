@@ -15,10 +15,16 @@ let
   labels."app.kubernetes.io/name" = name;
   keyFolder = "/etc/${cfg.ageKeySecret}";
 
-  # What the facts say must exist on this cluster, without the secrets of hosts.
+  # What the facts say must exist on this cluster, as far as a component of this cluster makes the namespace:
+  # hosts have secrets too, and those of ClusterAPI are moved from cluster to cluster and not decrypted here.
+  namespaces = lib.concatMap (component: lib.optionals component.enable component.namespaces) (
+    lib.attrValues config.components
+  );
   required = lib.filter (
-    secret: secret.namespace != "" && lib.elem cluster.name secret.clusters
+    secret: lib.elem cluster.name secret.clusters && lib.elem secret.namespace namespaces
   ) platform.secrets.required;
+  isAsked = secret: lib.any (key: key.kind == "asked") (lib.attrValues secret.keys);
+  filesOf = secrets: lib.unique (map (secret: secret.file) secrets);
 in
 {
   options.components.sops-secrets-operator = mkComponent {
@@ -69,7 +75,8 @@ in
       files = [ "config/crd/bases/isindir.github.com_sopssecrets.yaml" ];
       contains = [ "crds" ];
     };
-    secrets = lib.unique (map (secret: secret.file) required);
+    secrets = filesOf (lib.filter (secret: !isAsked secret) required);
+    askedSecrets = filesOf (lib.filter isAsked required);
     objects = mkDefaults {
       none = {
         ClusterRole.${name} = {

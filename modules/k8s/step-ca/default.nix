@@ -127,7 +127,7 @@ in
     namespaces = [ namespace ];
     assertions = lib.mapAttrsToList (file: text: {
       assertion = isCertificate text;
-      message = "component step-ca: `${file}` is no PEM certificate; make one with its key and commit only the certificate.";
+      message = "`${file}` is no PEM certificate; make one with its key and commit only the certificate.";
     }) certificates;
     images.step-ca = {
       reference = lib.mkDefault "cr.smallstep.com/smallstep/step-ca:0.30.0";

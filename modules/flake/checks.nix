@@ -1,0 +1,26 @@
+# One derivation a check: the committed facts are the evaluated ones, and every stage builds.
+_:
+{
+  config,
+  evaluated,
+  lib,
+  ...
+}:
+let
+  inherit (config) platformRoot;
+in
+{
+  config.perSystem =
+    { config, pkgs, ... }:
+    {
+      checks = {
+        platform-json = pkgs.runCommand "check-platform-json" { nativeBuildInputs = [ pkgs.diffutils ]; } ''
+          diff -u ${platformRoot + "/platform.json"} ${config.packages.platform}
+          touch "$out"
+        '';
+      }
+      // lib.mapAttrs' (
+        pair: _: lib.nameValuePair "stage-${pair}" config.packages."k8s-manifests-${pair}"
+      ) evaluated.stages;
+    };
+}

@@ -1,0 +1,35 @@
+# The plugin, as flake modules: `default` is all of it, the others are parts for those who want less.
+# Every module closes over our inputs, so that a consumer needs no input but this flake (and nixpkgs for its own `pkgs`).
+{ flake-parts-lib, inputs }:
+let
+  # The key makes importing two parts that share a file the same as importing it once.
+  part =
+    file:
+    let
+      path = ./. + "/${file}.nix";
+    in
+    {
+      key = "vanixiets#${file}";
+      _file = path;
+      imports = [ (flake-parts-lib.importApply path { inherit inputs; }) ];
+    };
+  bundle = files: { imports = map part files; };
+
+  manifests = [
+    "facts"
+    "stages"
+    "manifests"
+    "platform-json"
+  ];
+in
+{
+  default = bundle (
+    manifests
+    ++ [
+      "xtask"
+      "shell"
+      "checks"
+    ]
+  );
+  k8s = bundle manifests;
+}

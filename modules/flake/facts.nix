@@ -1,0 +1,27 @@
+# Option `platform`: the facts, typed. Everything else of the plugin follows from them.
+_:
+{
+  config,
+  lib,
+  self,
+  ...
+}:
+{
+  options = {
+    platform = lib.mkOption {
+      type = lib.types.submoduleWith { modules = [ ./platform ]; };
+      description = "The facts of the platform; docs/options.md lists them.";
+    };
+    platformRoot = lib.mkOption {
+      type = lib.types.path;
+      default = self;
+      defaultText = lib.literalMD "the flake itself";
+      description = "Folder with `k8s/secrets`, `k8s/golden` and `platform.json`.";
+    };
+  };
+
+  config._module.args.evaluated = import ./evaluate.nix {
+    inherit lib;
+    inherit (config) platform;
+  };
+}
