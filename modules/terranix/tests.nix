@@ -2,11 +2,7 @@
 let
   inherit (import ../nixos/testing.nix { inherit lib; }) evaluates;
 
-  ours =
-    (import ../flake/evaluate.nix {
-      inherit lib;
-      facts = [ (import ../platform.nix) ];
-    }).platform;
+  ours = (import ../. { inherit lib; }).platform;
   terraform = platform: modules: import ./default.nix { inherit lib platform modules; };
 
   machine = {
