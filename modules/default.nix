@@ -43,7 +43,10 @@ in
       secrets = map (secret: secret // { source.path = "${root}/${secret.file}"; }) stage.spec.secrets;
     }
   ) evaluated.stages;
+  # Stages of facts that contradict themselves are not worth looking at.
   problems =
-    evaluated.problems
-    ++ lib.concatLists (lib.mapAttrsToList (_: stage: stage.problems) evaluated.stages);
+    if evaluated.problems != [ ] then
+      evaluated.problems
+    else
+      lib.concatLists (lib.mapAttrsToList (_: stage: stage.problems) evaluated.stages);
 }

@@ -7,6 +7,14 @@ let
 
   domain = "vanixiets.example";
 
+  # Domains of routes; applications have their hosts below them.
+  routes = {
+    # Answered by sslip.io; inside the cluster coredns leads it to the gateway, for a pod's own loopback is not the host's.
+    local = "127.0.0.1.sslip.io";
+    hetzner = "hetzner.${domain}";
+    vanixiets = domain;
+  };
+
   # The k3s clusters are alike inside; they never meet on one network.
   k3sNetwork = {
     podCidr = "10.42.0.0/16";
@@ -49,8 +57,7 @@ in
       inherit kubernetes;
       apiHost = "127.0.0.1";
       apiPort = 6443;
-      # Answered by sslip.io; inside the cluster coredns leads it to the gateway, for a pod's own loopback is not the host's.
-      routeDomain = "127.0.0.1.sslip.io";
+      routeDomain = routes.local;
       nodes = 1;
       profile = "k3s-dev";
       issuer = "step-ca-acme";
@@ -65,7 +72,7 @@ in
         step-ca = { };
         cert-manager = { };
         issuers = { };
-        gateway = { };
+        gateway.hosts.whoami.hostname = "whoami.${routes.local}";
         nix-csi = { };
         metrics-server = { };
         argocd = { };
@@ -84,7 +91,7 @@ in
       inherit kubernetes;
       apiHost = "127.0.0.1";
       apiPort = 6444;
-      routeDomain = "127.0.0.1.sslip.io";
+      routeDomain = routes.local;
       nodes = 1;
       profile = "k3s-capi";
       issuer = "step-ca-acme";
@@ -110,7 +117,7 @@ in
       inherit kubernetes;
       apiHost = "kube-control.${domain}";
       apiPort = 6443;
-      routeDomain = "hetzner.${domain}";
+      routeDomain = routes.hetzner;
       nodes = 1;
       machine = "kube-control";
       # Let's Encrypt's production issuer takes over once staging certificates were seen to work.
@@ -124,7 +131,7 @@ in
         sops-secrets-operator = { };
         cert-manager = { };
         issuers = { };
-        gateway = { };
+        gateway.hosts.whoami.hostname = "whoami.${routes.hetzner}";
         nix-csi = { };
         external-dns = { };
         metrics-server = { };
@@ -141,7 +148,7 @@ in
       context = "vanixiets-admin@vanixiets";
       apiHost = "api.${domain}";
       apiPort = 6443;
-      routeDomain = domain;
+      routeDomain = routes.vanixiets;
       podCidr = "10.133.0.0/16";
       serviceCidr = "10.134.0.0/16";
       dnsAddress = "10.134.0.10";
@@ -193,7 +200,7 @@ in
         sops-secrets-operator = { };
         cert-manager = { };
         issuers = { };
-        gateway = { };
+        gateway.hosts.whoami.hostname = "whoami.${routes.vanixiets}";
         nix-csi = { };
         external-dns = { };
         metrics-server = { };
@@ -238,6 +245,30 @@ in
       comment = "Template of a k3s agent";
     };
   };
+
+  apps.environments =
+    let
+      repository = "https://git.${domain}/vanixiets/manifests.git";
+    in
+    {
+      k3s-dev = {
+        cluster = "k3s-dev";
+        inherit repository;
+      };
+      hetzner = {
+        cluster = "hetzner";
+        inherit repository;
+      };
+      vanixiets = {
+        cluster = "vanixiets";
+        inherit repository;
+      };
+      # CI applies what it rendered itself: a bare repository on the node, never the one of production.
+      ci = {
+        cluster = "k3s-dev";
+        repository = "file:///srv/manifests.git";
+      };
+    };
 
   secrets = {
     recipients = {

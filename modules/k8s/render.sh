@@ -23,51 +23,61 @@ out=$2
 [[ -r $spec ]] || fail "no spec at \`$spec\`"
 [[ ! -e $out ]] || [[ -d $out && -z $(ls -A "$out") ]] || fail "\`$out\` is not empty"
 [[ $(jq -r .schema "$spec") == 1 ]] || fail "the spec's schema is not 1"
-# mikefarah's yq has the same name, and turns `defaultMode: 0400` into 400.
-if jq -e '(.charts + .manifests + .secrets) | length > 0' "$spec" >/dev/null; then
-  [[ $(printf 'a: 0400\n' | yq -c . 2>/dev/null) == '{"a":256}' ]] || fail "\`yq\` has to be kislyuk's, which wraps jq"
-fi
-
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 
-# One line an object: {component, origin, object}, and `list` for what stays inside a List.
-entries=$work/entries.jsonl
-skipped=$work/skipped.jsonl
-: >"$skipped"
-jq -c '.objects[] | {component, origin: "native", object}' "$spec" >"$entries"
+# Sources are read at once, each by a job that writes `jobs/N.jsonl`: a line an object, {component, origin, object},
+# and `list` for what stays inside a List. What is read is put together in the order of the spec.
+mkdir "$work/jobs" "$work/skipped"
+pids=()
+job() {
+  local number
+  number=$(printf '%03d' "${#pids[@]}")
+  "$@" "$number" >"$work/jobs/$number.jsonl" &
+  pids+=($!)
+}
+
+# mikefarah's yq has the same name, and turns `defaultMode: 0400` into 400.
+check_yq() {
+  [[ $(printf 'a: 0400\n' | yq -c . 2>/dev/null) == '{"a":256}' ]] || fail "\`yq\` has to be kislyuk's, which wraps jq"
+}
 
 # Tells whether a source is at hand; without one it is skipped or the end.
 have_source() {
-  local what=$1 source=$2
+  local number=$1 what=$2 source=$3
   if [[ $source != null && -e $source ]]; then
     return 0
   fi
   $skip_missing || fail "$what: no source at \`$source\`"
-  jq -n -c --arg what "$what" '$what' >>"$skipped"
+  jq -n --arg what "$what" '$what' >"$work/skipped/$number"
   return 1
 }
 
-# YAML documents of stdin, a line each; lists taken apart, empty documents dropped.
+# YAML documents of files or stdin, a line each; lists taken apart, empty documents dropped.
 documents() {
   yq -c 'def flat: if type == "object" and ((.kind // "") | endswith("List")) and (.items | type) == "array" then .items[] | flat else . end;
-    flat | select(. != null and . != {})'
+    flat | select(. != null and . != {})' "$@"
 }
 
-chart_count=$(jq '.charts | length' "$spec")
-for ((i = 0; i < chart_count; i++)); do
-  chart=$work/chart-$i
+native() {
+  jq -c '.objects[] | {component, origin: "native", object}' "$spec"
+}
+
+chart() {
+  local index=$1 number=$2 chart component release source path place what
+  chart=$work/chart-$index
   mkdir "$chart"
-  jq -c ".charts[$i]" "$spec" >"$chart/chart.json"
+  jq -c --argjson i "$index" '.charts[$i]' "$spec" >"$chart/chart.json"
   read -r component release source < <(jq -r '[.component, .release, (.source.path // "null")] | join(" ")' "$chart/chart.json")
-  have_source "chart \`$release\` of component \`$component\`" "$source" || continue
+  what="chart \`$release\` of component \`$component\`"
+  have_source "$number" "$what" "$source" || return 0
 
   path=$(jq -r .path "$chart/chart.json")
   place=$source${path:+/$path}
-  [[ -e $place ]] || fail "chart \`$release\` of component \`$component\`: the source has no \`$path\`"
+  [[ -e $place ]] || fail "$what: the source has no \`$path\`"
   if jq -e '.overwriteVersion != null or (.dropDependencies | length) > 0' "$chart/chart.json" >/dev/null; then
-    [[ -d $place ]] || fail "chart \`$release\` of component \`$component\`: fix-ups need a folder, this source is a file"
+    [[ -d $place ]] || fail "$what: fix-ups need a folder, this source is a file"
     cp -rL --no-preserve=mode "$place" "$chart/source"
     place=$chart/source
     yq -c . "$place/Chart.yaml" | jq --slurpfile chart "$chart/chart.json" '
@@ -78,14 +88,14 @@ for ((i = 0; i < chart_count; i++)); do
           if $known | index($d) then .dependencies |= map(select(.name != $d))
           else error("dropped dependency `\($d)` is not one of the chart: \($known | join(", "))") end)
       | if .dependencies == [] then del(.dependencies) else . end
-    ' >"$chart/Chart.json" || fail "chart \`$release\` of component \`$component\`: its Chart.yaml can't be fixed up"
+    ' >"$chart/Chart.json" || fail "$what: its Chart.yaml can't be fixed up"
     # JSON is YAML.
     mv "$chart/Chart.json" "$place/Chart.yaml"
     rm -f "$place/Chart.lock"
   fi
 
   jq .values "$chart/chart.json" >"$chart/values.json"
-  arguments=(template "$release" "$place" --no-hooks --values "$chart/values.json")
+  local arguments=(template "$release" "$place" --no-hooks --values "$chart/values.json")
   arguments+=(--namespace "$(jq -r .namespace "$chart/chart.json")" --kube-version "$(jq -r .kubeVersion "$spec")")
   if [[ $(jq -r .includeCRDs "$chart/chart.json") == true ]]; then
     arguments+=(--include-crds)
@@ -95,8 +105,7 @@ for ((i = 0; i < chart_count; i++)); do
   done < <(jq -r '.apiVersions[]' "$chart/chart.json")
   mkdir "$chart/home"
   HOME=$chart/home HELM_CACHE_HOME=$chart/home HELM_CONFIG_HOME=$chart/home HELM_DATA_HOME=$chart/home \
-    helm "${arguments[@]}" >"$chart/rendered.yaml" ||
-    fail "chart \`$release\` of component \`$component\`: helm failed"
+    helm "${arguments[@]}" >"$chart/rendered.yaml" || fail "$what: helm failed"
 
   documents <"$chart/rendered.yaml" | jq -c -n --slurpfile chart "$chart/chart.json" --slurpfile spec "$spec" '
     def merge($patch):
@@ -124,45 +133,59 @@ for ((i = 0; i < chart_count; i++)); do
     | $objects[]
     | reduce $c.patches[] as $p (.; if matches($p) then merge($p.patch) else . end)
     | {component: $c.component, origin: "chart `\($c.release)`", object: .}
-  ' >>"$entries" || fail "chart \`$release\` of component \`$component\` can't be patched"
-done
+  ' || fail "$what can't be patched"
+}
 
-manifest_count=$(jq '.manifests | length' "$spec")
-for ((i = 0; i < manifest_count; i++)); do
-  read -r component name source < <(jq -r ".manifests[$i] | [.component, .name, (.source.path // \"null\")] | join(\" \")" "$spec")
-  have_source "manifests \`$name\` of component \`$component\`" "$source" || continue
+manifests() {
+  local index=$1 number=$2 component name source what file place candidate files=()
+  read -r component name source < <(jq -r --argjson i "$index" '.manifests[$i] | [.component, .name, (.source.path // "null")] | join(" ")' "$spec")
+  what="manifests \`$name\` of component \`$component\`"
+  have_source "$number" "$what" "$source" || return 0
   while IFS= read -r file; do
     place=$source${file:+/$file}
-    [[ -e $place ]] || fail "manifests \`$name\` of component \`$component\`: the source has no \`$file\`"
     if [[ -d $place ]]; then
-      files=()
       for candidate in "$place"/*.yaml "$place"/*.yml; do
         [[ -f $candidate && ${candidate##*/} != kustomization.y*ml ]] && files+=("$candidate")
       done
+    elif [[ -e $place ]]; then
+      files+=("$place")
     else
-      files=("$place")
+      fail "$what: the source has no \`$file\`"
     fi
-    [[ ${#files[@]} -gt 0 ]] || fail "manifests \`$name\` of component \`$component\`: no YAML in \`$file\`"
-    for one in "${files[@]}"; do
-      documents <"$one" | jq -c --arg component "$component" --arg name "$name" \
-        '{component: $component, origin: "manifests `\($name)`", object: .}' >>"$entries"
-    done
-  done < <(jq -r ".manifests[$i].files[]" "$spec")
-done
+  done < <(jq -r --argjson i "$index" '.manifests[$i].files[]' "$spec")
+  [[ ${#files[@]} -gt 0 ]] || fail "$what: no YAML in its files"
+  documents "${files[@]}" | jq -c --arg component "$component" --arg name "$name" \
+    '{component: $component, origin: "manifests `\($name)`", object: .}'
+}
 
-secret_count=$(jq '.secrets | length' "$spec")
-for ((i = 0; i < secret_count; i++)); do
-  read -r component file asked source < <(jq -r ".secrets[$i] | [.component, .file, .asked, .source.path // \"null\"] | join(\" \")" "$spec")
-  # Nobody gave its values yet; the check of the secrets says so before a deploy.
-  [[ $asked == true && ! -e $source ]] && continue
-  [[ -e $source ]] || fail "component \`$component\`: no secret at \`$file\`; \`xtask secrets init\` makes it"
-  yq -c . "$source" | jq -c -n --arg component "$component" --arg file "$file" '
-    [inputs] as $documents
-    | if ($documents | length) != 1 or ($documents[0] | .kind != "SopsSecret" or (.sops.mac // "") == "")
-      then error("`\($file)` has to be one SopsSecret that sops encrypted") else . end
-    | {component: $component, origin: "secret `\($file)`", list: true, object: $documents[0]}
-  ' >>"$entries" || fail "component \`$component\`: \`$file\` can't be taken"
+secrets() {
+  local component file asked source
+  while IFS=$'\t' read -r component file asked source; do
+    # Nobody gave its values yet; the check of the secrets says so before a deploy.
+    [[ $asked == true && ! -e $source ]] && continue
+    [[ -e $source ]] || fail "component \`$component\`: no secret at \`$file\`; \`xtask secrets init\` makes it"
+    yq -c . "$source" | jq -c -n --arg component "$component" --arg file "$file" '
+      [inputs] as $documents
+      | if ($documents | length) != 1 or ($documents[0] | .kind != "SopsSecret" or (.sops.mac // "") == "")
+        then error("`\($file)` has to be one SopsSecret that sops encrypted") else . end
+      | {component: $component, origin: "secret `\($file)`", list: true, object: $documents[0]}
+    ' || fail "component \`$component\`: \`$file\` can't be taken"
+  done < <(jq -r '.secrets[] | [.component, .file, .asked, .source.path // "null"] | @tsv' "$spec")
+}
+
+read -r chart_count manifest_count secret_count < <(jq -r '[.charts, .manifests, .secrets] | map(length) | join(" ")' "$spec")
+job native
+for ((i = 0; i < chart_count; i++)); do job chart "$i"; done
+for ((i = 0; i < manifest_count; i++)); do job manifests "$i"; done
+if [[ $secret_count -gt 0 ]]; then job secrets; fi
+if [[ $((chart_count + manifest_count + secret_count)) -gt 0 ]]; then job check_yq; fi
+failed=false
+for pid in "${pids[@]}"; do
+  wait "$pid" || failed=true
 done
+# Each job said what was wrong.
+! $failed || exit 1
+cat "$work"/jobs/*.jsonl >"$work/entries.jsonl"
 
 # Normal form, and every check that needs the objects; all problems at once.
 jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
@@ -238,7 +261,7 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
   | if ($problems | length) > 0 then ($problems | map("render: \(.)\n") | add | halt_error(1)) else . end
   | $entries[]
   | {component, list: (.list // false), rank, group, class, object}
-' "$entries" >"$work/normal.jsonl"
+' "$work/entries.jsonl" >"$work/normal.jsonl"
 
 # The digest of each object, over its canonical form without the annotation that holds it.
 mkdir "$work/canonical"
@@ -307,7 +330,7 @@ jq '{
 }' "$out/stage.json" >"$out/deployment.yaml"
 # kluctl runs Jinja2 over every file that is not ignored, and manifests may hold braces of their own.
 printf '*\n' >"$out/.templateignore"
-if [[ -s $skipped ]]; then
-  jq -s . "$skipped" >"$out/skipped.json"
+if [[ -n $(ls -A "$work/skipped") ]]; then
+  cat "$work"/skipped/* | jq -s . >"$out/skipped.json"
   jq -r '"render: skipped \(.[])"' "$out/skipped.json" >&2
 fi

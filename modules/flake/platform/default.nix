@@ -5,6 +5,7 @@ let
 in
 {
   imports = [
+    ./apps.nix
     ./clusters.nix
     ./machines.nix
     ./parity.nix
