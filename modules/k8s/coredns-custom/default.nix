@@ -17,7 +17,7 @@ let
         errors
     ${lib.concatMapStrings (line: "    ${line}\n") lines}}
   '';
-  forwarded = zone: resolvers: [
+  forwarded = _: resolvers: [
     "cache 30"
     "forward . ${lib.concatStringsSep " " resolvers}"
   ];
