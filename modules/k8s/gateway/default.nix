@@ -94,6 +94,13 @@ in
         "load-balancer.hetzner.cloud/location" = "hel1";
       };
     };
+    recordTarget = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = if hostNetwork && config.components.external-dns.enable then cluster.apiHost else null;
+      defaultText = lib.literalMD "the host of the API, when the Gateway listens on the nodes and external-dns is on";
+      description = "What the records of the hosts lead to; null leaves it to the Gateway's own addresses, which it has only from a load balancer.";
+      example = "nodes.example.org";
+    };
     nodesService = lib.mkOption {
       type = lib.types.str;
       readOnly = true;
@@ -141,6 +148,9 @@ in
             "cert-manager.io/cluster-issuer" = cfg.issuer;
             "cert-manager.io/duration" = cfg.duration;
             "cert-manager.io/renew-before" = cfg.renewBefore;
+          }
+          // lib.optionalAttrs (cfg.recordTarget != null) {
+            "external-dns.alpha.kubernetes.io/target" = cfg.recordTarget;
           };
           spec = {
             gatewayClassName = cfg.className;

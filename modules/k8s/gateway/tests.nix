@@ -68,6 +68,20 @@ in
       production."load-balancer.hetzner.cloud/location" = "hel1";
     };
   };
+  "records lead to the node where the Gateway has no address of its own" = {
+    expr =
+      map (s: (gatewayOf s).metadata.annotations."external-dns.alpha.kubernetes.io/target" or null)
+        [
+          local
+          (stage "hetzner-full" { })
+          production
+        ];
+    expected = [
+      null
+      "kube-control.vanixiets.example"
+      null
+    ];
+  };
   "the nodes have a name inside the cluster where Gateways listen on them" = {
     expr = map (s: s.objects ? "kube-system/Service/gateway-nodes") [
       local
