@@ -70,8 +70,13 @@ impl Deploy<'_> {
             .partition(|gate| gate::can_hold(gate, self.embedded()))
     }
 
-    /// Phases that go in one kluctl call: a phase with a gate that can hold ends a group.
+    /// Phases that go in one kluctl call: a phase with a gate that can hold ends a group. On an embedded cluster
+    /// no controller waits for another, kluctl's own barriers keep the order, and one call is faster than many;
+    /// its gates are held once everything is there.
     fn groups(&self, gates: &[Gate]) -> Vec<Vec<String>> {
+        if self.embedded() {
+            return vec![self.description.phases.clone()];
+        }
         let mut groups: Vec<Vec<String>> = Vec::new();
         let mut open = false;
         for phase in &self.description.phases {
@@ -226,20 +231,7 @@ impl Deploy<'_> {
                 ),
             ));
         }
-        let served = self.work("served.txt");
-        steps.push(Step::new(
-            "api.list",
-            "Ask what the API server serves",
-            "One unknown kind would make a whole listing fail.",
-            Effect::Read,
-            Action::Run(
-                self.access
-                    .kubectl()
-                    .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
-                    .to_file(&served)
-                    .within(60),
-            ),
-        ));
+        steps.push(self.api_list("api"));
         if self.embedded() {
             steps.push(Step::new(
                 "project.adapt",
@@ -248,22 +240,42 @@ impl Deploy<'_> {
                 Effect::Local,
                 Action::Derive(Derivation::EmbeddedProject {
                     from: self.source.folder(),
-                    served: served.clone(),
+                    served: self.work("served.txt"),
                     to: self.project(),
                 }),
             ));
         }
-        steps.push(Step::new(
-            "api.choose",
+        steps.push(self.api_choose("api"));
+        steps
+    }
+
+    fn api_list(&self, name: &str) -> Step {
+        Step::new(
+            &format!("{name}.list"),
+            "Ask what the API server serves",
+            "One unknown kind would make a whole listing fail.",
+            Effect::Read,
+            Action::Run(
+                self.access
+                    .kubectl()
+                    .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
+                    .to_file(self.work("served.txt"))
+                    .within(60),
+            ),
+        )
+    }
+
+    fn api_choose(&self, name: &str) -> Step {
+        Step::new(
+            &format!("{name}.choose"),
             "Choose the kinds to list",
             "What cannot be created is no object of a stage.",
             Effect::Read,
             Action::Derive(Derivation::Resources {
-                served,
+                served: self.work("served.txt"),
                 to: self.work("resources.json"),
             }),
-        ));
-        steps
+        )
     }
 
     /// Lists everything with the stage's label and compares. `name` tells the comparisons of a plan apart.
