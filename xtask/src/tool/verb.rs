@@ -293,7 +293,7 @@ fn line(toolbox: &Toolbox, lookup: &Lookup, needed: bool, depth: Depth) -> Resul
                 line.remedies = vec![format!("remove `{entry}`: it is built again on next use")];
             }
         }
-        Outcome::Buildable(module) => match toolbox.go_trouble(module).or_else(|| no_folder(toolbox)) {
+        Outcome::Buildable(module) => match toolbox.build_trouble(module) {
             None => {
                 line.state = State::Buildable;
                 line.detail = Some(format!(
@@ -320,10 +320,6 @@ fn line(toolbox: &Toolbox, lookup: &Lookup, needed: bool, depth: Depth) -> Resul
         }
     }
     Ok(line)
-}
-
-fn no_folder(toolbox: &Toolbox) -> Option<String> {
-    toolbox.cache_folder().err().map(|failure| failure.chain())
 }
 
 /// The report for people: a line a tool, its remedies below it.
