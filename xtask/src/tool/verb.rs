@@ -37,7 +37,7 @@ pub enum ToolsVerb {
     },
 }
 
-/// What `doctor` looks at.
+/// Show for each tool where it was found, or the remedy; exit 5 if a needed one is missing
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DoctorArgs {
     /// Only what this verb needs
