@@ -281,6 +281,9 @@ impl Toolbox {
         if !matches!(self.go().outcome, Outcome::Found(_)) {
             failure = failure.hinted("with Go 1.26 or newer on PATH, what Go can build is built on first use");
         }
+        if matches!(find::look(self, Tool::Nix).outcome, Outcome::Found(_)) {
+            failure = failure.hinted("in the flake's shell (`nix develop`) all tools are on PATH");
+        }
         if let Err(cache) = self.cache_folder() {
             for hint in cache.hints {
                 failure = failure.hinted(hint);

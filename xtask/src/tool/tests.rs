@@ -202,6 +202,15 @@ fn every_missing_tool_is_reported_at_once_with_its_remedy() {
 }
 
 #[test]
+fn a_host_with_nix_is_told_of_the_flakes_shell() {
+    let fake = Fake::new();
+    let hint = "nix develop";
+    assert!(!told(&fake.toolbox(&[]).ensure(&[Tool::Etcd]).unwrap_err()).contains(hint));
+    fake.program("nix", "echo 'nix (Nix) 2.30.1'");
+    assert!(told(&fake.toolbox(&[]).ensure(&[Tool::Etcd]).unwrap_err()).contains(hint));
+}
+
+#[test]
 fn nothing_is_built_when_another_tool_cannot_be_had() {
     let fake = Fake::new();
     fake.go(GO, "");
@@ -502,7 +511,7 @@ fn a_cache_folder_that_cannot_be_made_is_a_clear_failure() {
 fn what_a_dead_builder_left_is_swept_and_never_used() {
     let fake = Fake::new();
     fake.go(GO, "");
-    let half = fake.cache().join(".building-etcd");
+    let half = fake.cache().join(".building-etcd-1");
     fs_err::create_dir_all(half.join("bin")).unwrap();
     fs_err::write(half.join("bin/etcd"), "half").unwrap();
     fs_err::write(half.join("rest"), "").unwrap();

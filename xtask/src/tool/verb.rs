@@ -20,7 +20,7 @@ pub enum ToolsVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Build what Go can build and nothing else provides, and print the cache's folder and key
+    /// Build every tool that Go can build, also what PATH has, and print the cache's folder and key
     Build {
         /// Tools to build; all that Go can build when left out
         #[arg(value_name = "TOOL")]
