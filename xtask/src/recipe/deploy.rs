@@ -148,11 +148,10 @@ impl Deploy<'_> {
                 },
             ));
         }
-        steps.extend(
-            self.compare_steps("verify", &groups)
-                .into_iter()
-                .map(|step| step.unless(fresh.clone())),
-        );
+        // Kinds that the deploy has defined were not served when the run began.
+        let look_again = [self.api_list("served"), self.api_choose("served")];
+        let verify = look_again.into_iter().chain(self.compare_steps("verify", &groups));
+        steps.extend(verify.map(|step| step.unless(fresh.clone())));
         steps.push(
             Step::new(
                 "verify.judge",
@@ -438,7 +437,8 @@ impl Deploy<'_> {
             .filter(|gate| phases.contains(&gate.phase))
             .cloned()
             .collect();
-        if !own.is_empty() {
+        // With one group `stage.hold` comes next and looks at the same gates.
+        if !own.is_empty() && own.len() < gates.len() {
             let deadline = longest(&own);
             steps.push(Step::new(
                 &format!("phase-{first}.hold"),
