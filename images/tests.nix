@@ -1,6 +1,12 @@
-{ lib }:
+{ inputs, lib }:
 let
-  inherit (import ../modules/nixos/testing.nix { inherit lib; }) evaluate failures;
+  inherit (import ../modules/nixos/testing.nix { inherit lib; })
+    evaluate
+    evaluates
+    failures
+    needs
+    nixos
+    ;
 
   cluster = profile: apiPort: {
     environment = "local";
@@ -239,4 +245,45 @@ in
       };
     };
   }
+  (needs [ "nixpkgs" ] inputs {
+    name = "k3s-local: with NixOS' own modules both architectures have a closure and an image nixos.qcow2";
+    expr =
+      map
+        (
+          system:
+          let
+            config = nixos {
+              inherit (inputs) nixpkgs;
+              inherit system;
+              modules = [ (import ./k3s-local.nix { inherit platform; }) ];
+            };
+            disk = config.system.build.images.k3s-local;
+          in
+          {
+            failed = failures config;
+            inherit (config) warnings;
+            closure = evaluates config.system.build.toplevel.drvPath;
+            image = evaluates disk.drvPath;
+            file = disk.passthru.filePath;
+          }
+        )
+        [
+          "aarch64-linux"
+          "x86_64-linux"
+        ];
+    expected =
+      let
+        guest = {
+          failed = [ ];
+          warnings = [ ];
+          closure = true;
+          image = true;
+          file = "nixos.qcow2";
+        };
+      in
+      [
+        guest
+        guest
+      ];
+  })
 ]

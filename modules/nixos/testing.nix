@@ -87,7 +87,7 @@ let
     };
   };
 
-  nixos = {
+  declared = {
     options = {
       assertions = option (types.listOf types.unspecified) [ ];
       warnings = option (types.listOf types.str) [ ];
@@ -280,12 +280,42 @@ in
     (lib.evalModules {
       inherit specialArgs;
       modules = modules ++ [
-        nixos
+        declared
         {
           nixpkgs.hostPlatform = lib.mkOptionDefault system;
           _module.args.pkgs = pkgsFor system;
         }
       ];
+    }).config;
+
+  # A test against the sources of others: `inputs` has their trees by name. Without them it is named as not run.
+  # Evaluate with --readonly-mode: these tests want derivations' names, and the store need not hold them.
+  needs =
+    names: inputs: test:
+    let
+      missing = lib.filter (name: !inputs ? ${name}) names;
+    in
+    if missing == [ ] then
+      test
+    else
+      {
+        inherit (test) name;
+        notRun = "needs the sources of ${lib.concatStringsSep ", " names}, `--arg inputs '{ ${
+          lib.concatMapStrings (name: "${name} = …; ") names
+        }}'`";
+      };
+
+  # The same with all of NixOS' own modules; `nixpkgs` is a tree of it.
+  nixos =
+    {
+      nixpkgs,
+      modules,
+      system ? "x86_64-linux",
+    }:
+    (import (nixpkgs + "/nixos/lib/eval-config.nix") {
+      # Taken from `nixpkgs.hostPlatform`.
+      system = null;
+      modules = modules ++ [ { nixpkgs.hostPlatform = lib.mkOptionDefault system; } ];
     }).config;
 
   # Messages of the assertions that do not hold.
