@@ -144,7 +144,7 @@ in
         enable = false;
         mountTag = "rosetta";
         mountPoint = "/run/rosetta";
-        kernel = "6.18.37";
+        kernel = "6.12.40";
       }
     ];
   }
@@ -163,7 +163,7 @@ in
     expr =
       (guest {
         system = "aarch64-linux";
-        modules = [ { k3s-local.kernelPackages.kernel.version = "6.1.150"; } ];
+        modules = [ { k3s-server.kernelPackages.kernel.version = "6.1.150"; } ];
       }).boot.kernelPackages.kernel.version;
     expected = "6.1.150";
   }

@@ -99,7 +99,7 @@ let
       boot.kernelParams = option (types.listOf types.str) [ ];
       boot.kernelPackages = mkOption {
         type = types.raw;
-        default.kernel.version = "6.12.40";
+        default.kernel.version = "6.18.37";
         description = "Declared by NixOS.";
       };
       boot.kernel.sysctl = option (types.submodule { freeformType = types.attrsOf sysctlValue; }) { };
@@ -246,7 +246,7 @@ let
       stdenv.hostPlatform = lib.systems.elaborate system;
       k3s_1_34 = package "k3s" "1.34.8+k3s1";
       k3s_1_35 = package "k3s" "1.35.6+k3s1";
-      linuxPackages.kernel.version = "6.18.37";
+      linuxPackages_6_12.kernel.version = "6.12.40";
       linuxPackages_6_6.kernel.version = "6.6.143";
     }
     // lib.genAttrs [

@@ -350,6 +350,31 @@ in
     };
   }
   {
+    name = "k3s-server: the kernel is an option, and one without iptables' legacy tables is not asked for them";
+    expr = {
+      default = lone.boot.kernelPackages.kernel.version;
+      newer =
+        let
+          config = node { kernelPackages.kernel.version = "6.18.37"; };
+        in
+        {
+          inherit (config.boot.kernelPackages.kernel) version;
+          inherit (config.boot) kernelModules;
+        };
+    };
+    expected = {
+      default = "6.12.40";
+      newer = {
+        version = "6.18.37";
+        kernelModules = [
+          "br_netfilter"
+          "nf_conntrack"
+          "overlay"
+        ];
+      };
+    };
+  }
+  {
     name = "k3s-server: pods get half a minute when the node shuts down";
     expr = agent.services.k3s.gracefulNodeShutdown;
     expected = {
