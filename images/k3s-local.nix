@@ -134,6 +134,9 @@ in
       networkConfig.DHCP = "yes";
     };
 
+    # Lima may add interfaces that never get an address; k3s must not wait for them.
+    systemd.network.wait-online.anyInterface = true;
+
     nix.settings = {
       experimental-features = [
         "nix-command"

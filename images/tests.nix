@@ -228,6 +228,7 @@ in
       features = intel.nix.settings.experimental-features;
       inherit (intel.networking) useDHCP;
       inherit (intel.systemd.network) networks;
+      waitsForOne = intel.systemd.network.wait-online.anyInterface;
     };
     expected = {
       firewall = false;
@@ -243,6 +244,7 @@ in
         matchConfig.Name = "en* eth*";
         networkConfig.DHCP = "yes";
       };
+      waitsForOne = true;
     };
   }
   (needs [ "nixpkgs" ] inputs {
@@ -265,6 +267,8 @@ in
             closure = evaluates config.system.build.toplevel.drvPath;
             image = evaluates disk.drvPath;
             file = disk.passthru.filePath;
+            # NixOS' own variants copy nixpkgs as a channel.
+            withoutChannel = lib.hasInfix "--no-channel-copy" disk.preVM;
           }
         )
         [
@@ -279,6 +283,7 @@ in
           closure = true;
           image = true;
           file = "nixos.qcow2";
+          withoutChannel = true;
         };
       in
       [

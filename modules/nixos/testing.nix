@@ -209,6 +209,7 @@ let
       systemd.network.networks = option (types.attrsOf (
         types.submodule { freeformType = types.attrsOf json; }
       )) { };
+      systemd.network.wait-online.anyInterface = option types.bool false;
       systemd.tmpfiles.rules = option (types.listOf types.str) [ ];
 
       users.mutableUsers = option types.bool true;
