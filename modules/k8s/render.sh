@@ -277,7 +277,7 @@ fi
 # Path and content of each file, a line each. Nothing in a path needs escaping, so its quotes can be cut off.
 jq -R . "$work/digests" >"$work/digests.json"
 jq -cS -n --slurpfile spec "$spec" --slurpfile digests "$work/digests.json" '
-  def hex: [. / 16 | floor, . % 16] | map("0123456789ABCDEF"[.:. + 1]) | add;
+  def hex: [(. / 16 | floor), . % 16] | map("0123456789ABCDEF"[.:. + 1]) | add;
   def encoded:
     [match("."; "g").string
       | if test("^[a-z0-9.-]$") then . elif (explode[0] < 128) then "%" + (explode[0] | hex) else @uri end] | add // "";
@@ -324,7 +324,7 @@ jq '{discriminator: .discriminator}' "$out/stage.json" >"$out/.kluctl.yaml"
 jq '{
   deployments: [
     .items[]
-    | ({path: .directory, tags: ["phase-\(.phase)", "component-\(.component)"]} + (if .waitReadiness then {waitReadiness: true} else {} end)),
+    | ({path: .directory, tags: ["phase-\(.phase)", "component-\(.component)", "item-\(.directory)"]} + (if .waitReadiness then {waitReadiness: true} else {} end)),
       (if .barrier then {barrier: true, message: "after \(.directory)"} else empty end)
   ]
 }' "$out/stage.json" >"$out/deployment.yaml"
