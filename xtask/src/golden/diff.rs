@@ -1,7 +1,7 @@
 //! Differences: field by field between two values, line by line between two texts.
 //! It compares and writes text; it reads no file and prints nothing.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Map, Value};
 use similar::TextDiff;
@@ -63,10 +63,8 @@ pub fn summary(changes: &[Change]) -> String {
         text.push('\n');
     }
     if changes.len() > SHOWN {
-        text.push_str(&format!(
-            "… and {} more\n",
-            crate::ui::plural(changes.len() - SHOWN, "field")
-        ));
+        writeln!(text, "… and {} more", crate::ui::plural(changes.len() - SHOWN, "field"))
+            .expect("a string takes everything");
     }
     text
 }
@@ -159,7 +157,7 @@ fn compare_lists(path: &mut String, old: &[Value], new: &[Value], found: &mut Ve
         for (name, new) in new_names.iter().zip(new) {
             if !old_names.contains(name) {
                 below(path, &format!("[{name}]"), |path| {
-                    found.push(one_sided(path, None, Some(new)))
+                    found.push(one_sided(path, None, Some(new)));
                 });
             }
         }

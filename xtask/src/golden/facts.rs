@@ -96,9 +96,7 @@ enum Prose {
 fn whole_into(out: &mut Map<String, Value>, object: &Value, prose: Prose) {
     let Some(object) = object.as_object() else { return };
     for (key, value) in object {
-        if !out.contains_key(key) && !matches!(key.as_str(), "status" | "data" | "stringData" | "binaryData") {
-            out.insert(key.clone(), trimmed(value, prose));
-        } else if matches!(key.as_str(), "data" | "binaryData") {
+        if !out.contains_key(key) && key != "status" {
             out.insert(key.clone(), trimmed(value, prose));
         }
     }

@@ -306,7 +306,7 @@ impl Checker {
             let key = key(item);
             if seen.contains(&key) {
                 self.below(&format!("[{index}]"), |checker| {
-                    checker.error("stands twice in the list")
+                    checker.error("stands twice in the list");
                 });
             } else {
                 seen.push(key);
@@ -363,7 +363,7 @@ fn holds(value: &Value, schema: &Value) -> bool {
             return false;
         }
         properties.values_mut().for_each(|inner| {
-            *inner = serde_json::json!({"x-kubernetes-preserve-unknown-fields": true, "nullable": true})
+            *inner = serde_json::json!({"x-kubernetes-preserve-unknown-fields": true, "nullable": true});
         });
     }
     let mut checker = Checker {

@@ -1,6 +1,8 @@
 //! Plain secrets in manifests: what must never be rendered, let alone committed.
 //! It names the place and never the value.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::object::Object;
@@ -90,7 +92,7 @@ fn walk(value: &Value, path: &mut String, findings: &mut Vec<Finding>) {
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                path.push_str(&format!("[{index}]"));
+                write!(path, "[{index}]").expect("a string takes everything");
                 walk(item, path, findings);
                 path.truncate(length);
             }
