@@ -137,17 +137,20 @@ fn digest(string: &str) -> String {
     out
 }
 
-/// Images that a text names in lines `image: …`: pods in config files are run like any other.
-fn images_in(string: &str) -> Vec<String> {
+/// Images that a text names as `image: …`: pods in config files are run like any other.
+pub(crate) fn images_in(string: &str) -> Vec<String> {
     let mut images: Vec<String> = string
-        .lines()
-        .filter_map(|line| {
-            let line = line.trim().trim_start_matches("- ");
-            let image = line
-                .strip_prefix("image:")
-                .or_else(|| line.strip_prefix("\"image\":"))?;
-            let image = image.trim().trim_matches([',', '"', '\'']);
-            (!image.is_empty() && !image.contains([' ', '{', '$'])).then(|| image.to_owned())
+        .match_indices("image")
+        .filter_map(|(place, word)| {
+            // The whole key, bare or quoted: `image:`, `"image":`, but neither `imagePullPolicy:` nor `myimage:`.
+            let before = string[..place].chars().next_back();
+            if before.is_some_and(|before| !matches!(before, ' ' | '\n' | '\t' | '"' | '\'' | '{' | ',')) {
+                return None;
+            }
+            let rest = string[place + word.len()..].trim_start_matches(['"', '\'']).strip_prefix(':')?;
+            let image = rest.lines().next()?.trim_start().trim_start_matches(['"', '\'']);
+            let image = image.split([' ', '"', '\'', ',', '}']).next()?;
+            (image.contains([':', '/']) && !image.contains(['{', '$'])).then(|| image.to_owned())
         })
         .collect();
     images.sort();

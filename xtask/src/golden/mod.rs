@@ -10,7 +10,12 @@ pub mod object;
 pub mod schema;
 pub mod secret;
 
+pub mod alone;
 pub mod bless;
+pub mod inventory;
+pub mod pairs;
+pub mod revision;
+pub mod twice;
 pub mod diff;
 pub mod folder;
 pub mod problem;

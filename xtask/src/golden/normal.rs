@@ -159,6 +159,22 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
+/// A rendered file in full, for people: as YAML where it is one, else as it stands.
+pub fn full_text(path: &camino::Utf8Path, content: &[u8]) -> String {
+    let text = String::from_utf8_lossy(content).into_owned();
+    let documents = match Role::of(path) {
+        Role::Text => return text,
+        Role::Objects | Role::Project | Role::Description => yaml::read(&text),
+    };
+    match documents {
+        Ok(documents) => {
+            let documents: Vec<String> = documents.iter().map(yaml::write).collect();
+            documents.join("---\n")
+        }
+        Err(_) => text,
+    }
+}
+
 /// The identities of objects, in their order.
 pub fn identities(objects: &[Object]) -> Vec<Identity> {
     objects.iter().map(|object| object.identity.clone()).collect()

@@ -101,7 +101,7 @@ pub enum Problem {
     Disguised {
         path: Utf8PathBuf,
         disguise: Disguise,
-        content: String,
+        content: Option<String>,
     },
     /// A merge has left its marks in a golden.
     MergeMarker { path: Utf8PathBuf, line: usize },
@@ -128,6 +128,8 @@ pub enum Problem {
     },
     /// The golden was made from other sources than the checkout holds.
     Older { recorded: bool, content: String },
+    /// There is no golden at all, and nothing to make one from.
+    Absent,
     /// Says the same, but not in normal form: worth a word, never a failure.
     Untidy { path: Utf8PathBuf, content: String },
 }
@@ -175,13 +177,9 @@ impl Problem {
         match self {
             Self::Missing { path, content, .. }
             | Self::Stale { path, content, .. }
-            | Self::Disguised { path, content, .. }
             | Self::Untidy { path, content } => write(path, content),
-            Self::Unreadable {
-                path,
-                content: Some(content),
-                ..
-            }
+            Self::Unreadable { path, content: Some(content), .. }
+            | Self::Disguised { path, content: Some(content), .. }
             | Self::Secret {
                 path,
                 content: Some(content),
@@ -199,6 +197,8 @@ impl Problem {
             Self::Duplicate { .. }
             | Self::Shared { .. }
             | Self::Unreadable { content: None, .. }
+            | Self::Disguised { content: None, .. }
+            | Self::Absent
             | Self::MergeMarker { .. }
             | Self::Secret { content: None, .. }
             | Self::Nondeterministic { .. }
@@ -227,6 +227,7 @@ impl Problem {
             Self::Nondeterministic { .. } => "nondeterministic",
             Self::Invalid { .. } => "invalid",
             Self::Older { .. } => "older",
+            Self::Absent => "missing",
             Self::Untidy { .. } => "untidy",
         }
     }
@@ -320,6 +321,7 @@ impl fmt::Display for Problem {
                     "without `{RECORD}`: nothing says which sources the golden was made from"
                 )
             }
+            Self::Absent => formatter.write_str("there is no golden"),
             Self::Untidy { path, .. } => write!(formatter, "`{path}` says the same, but not in normal form"),
         }
     }

@@ -258,7 +258,7 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
     }
 }
 
-fn read_text(path: &Utf8Path) -> Result<String, String> {
+pub(crate) fn read_text(path: &Utf8Path) -> Result<String, String> {
     let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|error| format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
 }
@@ -331,7 +331,7 @@ fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Optio
         outcome.problems.extend(disguise.map(|disguise| Problem::Disguised {
             path: path.clone(),
             disguise,
-            content: expected,
+            content: Some(expected),
         }));
         return;
     }
@@ -351,7 +351,7 @@ fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Optio
         outcome.problems.extend(disguise.map(|disguise| Problem::Disguised {
             path: path.clone(),
             disguise,
-            content: expected,
+            content: Some(expected),
         }));
         return;
     }
@@ -376,7 +376,7 @@ fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Optio
             Some(disguise) => Problem::Disguised {
                 path: path.clone(),
                 disguise,
-                content: expected,
+                content: Some(expected),
             },
             None => Problem::Untidy {
                 path: path.clone(),
@@ -386,7 +386,7 @@ fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Optio
     }
 }
 
-fn disguise_of(text: &str) -> Option<Disguise> {
+pub(crate) fn disguise_of(text: &str) -> Option<Disguise> {
     if text.starts_with('\u{feff}') {
         Some(Disguise::ByteOrderMark)
     } else if text.contains('\r') {
@@ -397,7 +397,7 @@ fn disguise_of(text: &str) -> Option<Disguise> {
 }
 
 /// The first line that a merge left behind.
-fn merge_marker(text: &str) -> Option<usize> {
+pub(crate) fn merge_marker(text: &str) -> Option<usize> {
     if !text.contains("<<<<<<<") && !text.contains(">>>>>>>") {
         return None;
     }
