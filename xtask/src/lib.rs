@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod context;
+pub mod reference;
 pub mod verb;
 
 pub mod platform;
@@ -21,4 +22,5 @@ pub mod journal;
 pub mod tool;
 
 pub mod failure;
+pub mod tidy;
 pub mod ui;

@@ -76,7 +76,10 @@ fn judge_file(golden: &Utf8Path, file: &File, problems: &mut Vec<Problem>) -> Op
         }
     };
     if let Some(line) = merge_marker(&text) {
-        problems.push(Problem::MergeMarker { path: path.clone(), line });
+        problems.push(Problem::MergeMarker {
+            path: path.clone(),
+            line,
+        });
         return None;
     }
     if let Some(disguise) = disguise_of(&text) {

@@ -12,15 +12,15 @@ pub mod secret;
 
 pub mod alone;
 pub mod bless;
-pub mod inventory;
-pub mod pairs;
-pub mod revision;
-pub mod twice;
 pub mod diff;
 pub mod folder;
+pub mod inventory;
+pub mod pairs;
 pub mod problem;
 pub mod record;
 pub mod resolve;
+pub mod revision;
+pub mod twice;
 
 #[cfg(test)]
 mod fixture;
