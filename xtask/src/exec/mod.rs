@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use process::Interrupt;
+pub use process::{Interrupt, command_line};
 
 use crate::failure::{Failure, Kind, Result};
 use crate::journal::{Journal, State};
