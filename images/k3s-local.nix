@@ -46,24 +46,12 @@ in
     ../modules/nixos/lima-guest
   ];
 
-  options.k3s-local = {
-    kernelPackages = mkOption {
-      type = types.raw;
-      default = if cfg.rosetta.enable then pkgs.linuxPackages_6_6 else pkgs.linuxPackages;
-      defaultText = lib.literalExpression "if config.k3s-local.rosetta.enable then pkgs.linuxPackages_6_6 else pkgs.linuxPackages";
-      description = ''
-        Kernel of the guest.
-        Before macOS 26, Rosetta fails on aarch64 kernels from 6.11 (vDSO without DT_HASH) and 6.13 (unknown auxiliary vector) on.
-      '';
-    };
-
-    rosetta.enable = mkOption {
-      type = types.bool;
-      default =
-        pkgs.stdenv.hostPlatform.isAarch64 && lib.any (p: p.rosetta) (lib.attrValues platform.profiles);
-      defaultText = lib.literalMD "on aarch64, whether a profile of the facts asks for Rosetta";
-      description = "Whether x86_64 programs run by Rosetta; the whole guest stays aarch64.";
-    };
+  options.k3s-local.rosetta.enable = mkOption {
+    type = types.bool;
+    default =
+      pkgs.stdenv.hostPlatform.isAarch64 && lib.any (p: p.rosetta) (lib.attrValues platform.profiles);
+    defaultText = lib.literalMD "on aarch64, whether a profile of the facts asks for Rosetta";
+    description = "Whether x86_64 programs run by Rosetta; the whole guest stays aarch64.";
   };
 
   config = {
@@ -91,6 +79,8 @@ in
       serviceCidr = mkDefault first.serviceCidr;
       clusterDns = mkDefault first.dnsAddress;
       clusterDomain = mkDefault first.clusterDomain;
+      # Before macOS 26 Rosetta fails on aarch64 kernels from 6.11 (vDSO without DT_HASH) and 6.13 (unknown auxiliary vector) on.
+      kernelPackages = lib.mkIf cfg.rosetta.enable (mkDefault pkgs.linuxPackages_6_6);
       # k3s' own default, hence no flag: a flag would win against the file that k3s-instance writes.
       apiPort = 6443;
       # The guest is behind its host; only what the host forwards is reached.
@@ -144,6 +134,9 @@ in
       networkConfig.DHCP = "yes";
     };
 
+    # Lima may add interfaces that never get an address; k3s must not wait for them.
+    systemd.network.wait-online.anyInterface = true;
+
     nix.settings = {
       experimental-features = [
         "nix-command"
@@ -155,7 +148,6 @@ in
     nix.channel.enable = false;
     documentation.enable = mkDefault false;
 
-    boot.kernelPackages = cfg.kernelPackages;
     boot.kernelParams = [
       (if pkgs.stdenv.hostPlatform.isAarch64 then "console=hvc0" else "console=ttyS0")
       "console=tty0"

@@ -1,6 +1,12 @@
-{ lib }:
+{ inputs, lib }:
 let
-  inherit (import ../modules/nixos/testing.nix { inherit lib; }) evaluate failures;
+  inherit (import ../modules/nixos/testing.nix { inherit lib; })
+    evaluate
+    evaluates
+    failures
+    needs
+    nixos
+    ;
 
   cluster = profile: apiPort: {
     environment = "local";
@@ -138,7 +144,7 @@ in
         enable = false;
         mountTag = "rosetta";
         mountPoint = "/run/rosetta";
-        kernel = "6.18.37";
+        kernel = "6.12.40";
       }
     ];
   }
@@ -157,7 +163,7 @@ in
     expr =
       (guest {
         system = "aarch64-linux";
-        modules = [ { k3s-local.kernelPackages.kernel.version = "6.1.150"; } ];
+        modules = [ { k3s-server.kernelPackages.kernel.version = "6.1.150"; } ];
       }).boot.kernelPackages.kernel.version;
     expected = "6.1.150";
   }
@@ -222,6 +228,7 @@ in
       features = intel.nix.settings.experimental-features;
       inherit (intel.networking) useDHCP;
       inherit (intel.systemd.network) networks;
+      waitsForOne = intel.systemd.network.wait-online.anyInterface;
     };
     expected = {
       firewall = false;
@@ -237,6 +244,51 @@ in
         matchConfig.Name = "en* eth*";
         networkConfig.DHCP = "yes";
       };
+      waitsForOne = true;
     };
   }
+  (needs [ "nixpkgs" ] inputs {
+    name = "k3s-local: with NixOS' own modules both architectures have a closure and an image nixos.qcow2";
+    expr =
+      map
+        (
+          system:
+          let
+            config = nixos {
+              inherit (inputs) nixpkgs;
+              inherit system;
+              modules = [ (import ./k3s-local.nix { inherit platform; }) ];
+            };
+            disk = config.system.build.images.k3s-local;
+          in
+          {
+            failed = failures config;
+            inherit (config) warnings;
+            closure = evaluates config.system.build.toplevel.drvPath;
+            image = evaluates disk.drvPath;
+            file = disk.passthru.filePath;
+            # NixOS' own variants copy nixpkgs as a channel.
+            withoutChannel = lib.hasInfix "--no-channel-copy" disk.preVM;
+          }
+        )
+        [
+          "aarch64-linux"
+          "x86_64-linux"
+        ];
+    expected =
+      let
+        guest = {
+          failed = [ ];
+          warnings = [ ];
+          closure = true;
+          image = true;
+          file = "nixos.qcow2";
+          withoutChannel = true;
+        };
+      in
+      [
+        guest
+        guest
+      ];
+  })
 ]

@@ -1,9 +1,7 @@
-# nixidy 6ec84e1 was tried beside this: its typed options take the resources (Kubernetes 1.35), all environments evaluate
-# without import-from-derivation, and the objects are the ones below with a namespace added.
-{ lib }:
+{ inputs, lib }:
 let
   json = import ../k8s/json.nix { inherit lib; };
-  inherit (import ../nixos/testing.nix { inherit lib; }) evaluates option;
+  inherit (import ../nixos/testing.nix { inherit lib; }) evaluates needs option;
   inherit (lib) types;
 
   # The options of nixidy that we set, with its types; `resources` is typed by kind there.
@@ -204,4 +202,37 @@ in
       false
     ];
   }
+  (needs
+    [
+      "nix-kube-generators"
+      "nixidy"
+      "pkgs"
+    ]
+    inputs
+    {
+      name = "apps: nixidy itself takes the applications, and makes one Application of ArgoCD of each";
+      expr =
+        let
+          environments = (import ./default.nix { inherit lib platform; }).environments {
+            inherit (inputs) nix-kube-generators nixidy pkgs;
+          };
+          identity = object: "${object.kind} ${object.metadata.namespace or "-"} ${object.metadata.name}";
+        in
+        lib.mapAttrs (_: environment: {
+          rendered = evaluates environment.environmentPackage.drvPath;
+          apps = map (object: object.spec.source.path) environment.config.applications.apps.objects;
+          whoami = lib.sort (a: b: a < b) (map identity environment.config.applications.whoami.objects);
+        }) environments;
+      expected = lib.mapAttrs (name: _: {
+        rendered = true;
+        apps = [ "./manifests/${name}/whoami" ];
+        whoami = [
+          "Deployment whoami whoami"
+          "HTTPRoute whoami whoami"
+          "Namespace - whoami"
+          "Service whoami whoami"
+        ];
+      }) platform.apps.environments;
+    }
+  )
 ]

@@ -3,6 +3,7 @@
   ./argocd
   ./cert-manager
   ./cilium
+  ./cilium-policies
   ./cluster-api
   ./coredns
   ./coredns-custom

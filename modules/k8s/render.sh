@@ -208,6 +208,11 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
       then .metadata.annotations["kluctl.io/skip-delete"] = "true" else . end
     | del(.metadata.annotations["vanixiets.dev/digest"])
     | if .metadata.annotations == {} then del(.metadata.annotations) else . end;
+  # Goldens keep upstream objects as facts and our own whole; only here is it known which is which.
+  def marked($origin):
+    if $origin | startswith("chart ") then .metadata.annotations["vanixiets.dev/source"] = "chart"
+    elif $origin | startswith("manifests ") then .metadata.annotations["vanixiets.dev/source"] = "manifest"
+    else . end;
   def pod_spec:
     if .kind == "Pod" then .spec
     elif .kind == "CronJob" then .spec.jobTemplate.spec.template.spec
@@ -222,7 +227,7 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
       elif ($last | endswith(":latest")) then "is tagged latest"
       else empty end;
   $spec[0] as $s
-  | [inputs | .object |= normal] as $entries
+  | [inputs | .origin as $origin | .object |= (normal | marked($origin))] as $entries
   | ($s.kinds | map({key: "\(.group)/\(.kind)", value: .}) | from_entries) as $table
   | ([$entries[].object | select(.kind == "CustomResourceDefinition")
       | {key: "\(.spec.group)/\(.spec.names.kind)", value: (.spec.scope == "Namespaced")}] | from_entries) as $scopes
@@ -277,7 +282,7 @@ fi
 # Path and content of each file, a line each. Nothing in a path needs escaping, so its quotes can be cut off.
 jq -R . "$work/digests" >"$work/digests.json"
 jq -cS -n --slurpfile spec "$spec" --slurpfile digests "$work/digests.json" '
-  def hex: [. / 16 | floor, . % 16] | map("0123456789ABCDEF"[.:. + 1]) | add;
+  def hex: [(. / 16 | floor), . % 16] | map("0123456789ABCDEF"[.:. + 1]) | add;
   def encoded:
     [match("."; "g").string
       | if test("^[a-z0-9.-]$") then . elif (explode[0] < 128) then "%" + (explode[0] | hex) else @uri end] | add // "";
@@ -324,7 +329,7 @@ jq '{discriminator: .discriminator}' "$out/stage.json" >"$out/.kluctl.yaml"
 jq '{
   deployments: [
     .items[]
-    | ({path: .directory, tags: ["phase-\(.phase)", "component-\(.component)"]} + (if .waitReadiness then {waitReadiness: true} else {} end)),
+    | ({path: .directory, tags: ["phase-\(.phase)", "component-\(.component)", "item-\(.directory)"]} + (if .waitReadiness then {waitReadiness: true} else {} end)),
       (if .barrier then {barrier: true, message: "after \(.directory)"} else empty end)
   ]
 }' "$out/stage.json" >"$out/deployment.yaml"

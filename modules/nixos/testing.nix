@@ -87,7 +87,7 @@ let
     };
   };
 
-  nixos = {
+  declared = {
     options = {
       assertions = option (types.listOf types.unspecified) [ ];
       warnings = option (types.listOf types.str) [ ];
@@ -99,7 +99,7 @@ let
       boot.kernelParams = option (types.listOf types.str) [ ];
       boot.kernelPackages = mkOption {
         type = types.raw;
-        default.kernel.version = "6.12.40";
+        default.kernel.version = "6.18.37";
         description = "Declared by NixOS.";
       };
       boot.kernel.sysctl = option (types.submodule { freeformType = types.attrsOf sysctlValue; }) { };
@@ -209,6 +209,7 @@ let
       systemd.network.networks = option (types.attrsOf (
         types.submodule { freeformType = types.attrsOf json; }
       )) { };
+      systemd.network.wait-online.anyInterface = option types.bool false;
       systemd.tmpfiles.rules = option (types.listOf types.str) [ ];
 
       users.mutableUsers = option types.bool true;
@@ -246,7 +247,7 @@ let
       stdenv.hostPlatform = lib.systems.elaborate system;
       k3s_1_34 = package "k3s" "1.34.8+k3s1";
       k3s_1_35 = package "k3s" "1.35.6+k3s1";
-      linuxPackages.kernel.version = "6.18.37";
+      linuxPackages_6_12.kernel.version = "6.12.40";
       linuxPackages_6_6.kernel.version = "6.6.143";
     }
     // lib.genAttrs [
@@ -280,12 +281,42 @@ in
     (lib.evalModules {
       inherit specialArgs;
       modules = modules ++ [
-        nixos
+        declared
         {
           nixpkgs.hostPlatform = lib.mkOptionDefault system;
           _module.args.pkgs = pkgsFor system;
         }
       ];
+    }).config;
+
+  # A test against the sources of others: `inputs` has their trees by name. Without them it is named as not run.
+  # Evaluate with --readonly-mode: these tests want derivations' names, and the store need not hold them.
+  needs =
+    names: inputs: test:
+    let
+      missing = lib.filter (name: !inputs ? ${name}) names;
+    in
+    if missing == [ ] then
+      test
+    else
+      {
+        inherit (test) name;
+        notRun = "needs the sources of ${lib.concatStringsSep ", " names}, `--arg inputs '{ ${
+          lib.concatMapStrings (name: "${name} = …; ") names
+        }}'`";
+      };
+
+  # The same with all of NixOS' own modules; `nixpkgs` is a tree of it.
+  nixos =
+    {
+      nixpkgs,
+      modules,
+      system ? "x86_64-linux",
+    }:
+    (import (nixpkgs + "/nixos/lib/eval-config.nix") {
+      # Taken from `nixpkgs.hostPlatform`.
+      system = null;
+      modules = modules ++ [ { nixpkgs.hostPlatform = lib.mkOptionDefault system; } ];
     }).config;
 
   # Messages of the assertions that do not hold.

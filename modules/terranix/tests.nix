@@ -1,6 +1,6 @@
-{ lib }:
+{ inputs, lib }:
 let
-  inherit (import ../nixos/testing.nix { inherit lib; }) evaluates;
+  inherit (import ../nixos/testing.nix { inherit lib; }) evaluates needs;
 
   ours = (import ../. { inherit lib; }).platform;
   terraform = platform: modules: import ./default.nix { inherit lib platform modules; };
@@ -301,4 +301,15 @@ in
       type = "spread";
     };
   }
+  (needs [ "terranix" ] inputs {
+    name = "terraform: terranix itself gives the same text";
+    expr = builtins.toJSON (
+      import ./default.nix {
+        inherit lib;
+        inherit (inputs) terranix;
+        platform = ours;
+      }
+    );
+    expected = builtins.toJSON (terraform ours [ ]);
+  })
 ]

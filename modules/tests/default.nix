@@ -1,7 +1,7 @@
 # Every Nix test, on nixpkgs' `lib` alone:
 #   nix-instantiate --eval --strict --json modules/tests -I nixpkgs=DIR --arg inputs '{ }'
 # prints {count, failures, notRun}; DIR holds nixpkgs, or just its `lib` folder and a file `.version`.
-# A test is `{ name; expr; expected; }`; the files are all `tests.nix` of the checkout, each a function of what it asks for.
+# A test is `{ name; expr; expected; }`, or `"<name>" = { expr; expected; }` in an attribute set; the files are all `tests.nix` of the checkout, each a function of what it asks for.
 {
   lib ? import <nixpkgs/lib>,
   # Sources of inputs by name, for the tests that compare with the real thing; what is missing is named in `notRun`.
@@ -31,6 +31,7 @@ let
 
   arguments = {
     inherit inputs lib;
+    inherit (import ../k8s/testing.nix { inherit lib; }) stage withComponents;
     # Whether evaluating a value to its end ends in an error.
     fails = value: !(builtins.tryEval (builtins.deepSeq value null)).success;
     # Our own entry for other facts: `evaluate { facts = [ … ]; }`.
@@ -40,8 +41,13 @@ let
     file:
     let
       function = import file;
+      tests = function (builtins.intersectAttrs (builtins.functionArgs function) arguments);
+      folder = baseNameOf (dirOf file);
     in
-    function (builtins.intersectAttrs (builtins.functionArgs function) arguments);
+    if lib.isList tests then
+      tests
+    else
+      lib.mapAttrsToList (name: test: test // { name = "${folder}: ${name}"; }) tests;
 
   all = lib.concatMap testsOf files;
   run = lib.filter (test: !(test ? notRun)) all;

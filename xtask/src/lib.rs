@@ -1,4 +1,24 @@
 //! The library behind the binary, in reading order.
 
+pub mod cli;
+pub mod context;
+pub mod verb;
+
 pub mod platform;
 pub mod project;
+pub mod root;
+
+pub mod plan;
+pub mod recipe;
+pub mod run;
+
+pub mod cluster;
+pub mod golden;
+pub mod live;
+
+pub mod exec;
+pub mod journal;
+pub mod tool;
+
+pub mod failure;
+pub mod ui;

@@ -1,2 +1,7 @@
 //! The binary: hands the command line to the library and its code to the caller.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::cli::main()
+}

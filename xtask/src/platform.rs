@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Failure, Kind, Result};
+use crate::ui::unknown;
+
 /// The schema version that this binary reads.
 pub const SCHEMA: u32 = 1;
 
@@ -322,4 +325,180 @@ pub struct ParityRow {
     pub production: String,
     /// Why they differ; null demands that they are equal.
     pub reason: Option<String>,
+}
+
+impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 3] = [Self::Local, Self::Capi, Self::Full];
+
+    /// The name on the command line, in the facts and in folders.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Capi => "capi",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Backend {
+    /// The name on the command line and in the facts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Colima => "colima",
+            Self::Lima => "lima",
+            Self::Embedded => "embedded",
+            Self::Remote => "remote",
+        }
+    }
+}
+
+impl Platform {
+    /// Reads facts: the schema version first, then everything, then what no type can say.
+    pub fn parse(text: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let version: Version = serde_json::from_str(text).map_err(|error| at(text, &error))?;
+        if version.schema != SCHEMA {
+            return Err(Failure::config(format!(
+                "facts have schema {}, this xtask reads schema {SCHEMA}",
+                version.schema
+            ))
+            .hinted("use the xtask of the same checkout: `cargo xtask` or `nix run .#xtask`"));
+        }
+        let platform: Self = serde_json::from_str(text).map_err(|error| at(text, &error))?;
+        let problems = platform.problems();
+        if problems.is_empty() {
+            Ok(platform)
+        } else {
+            Err(
+                Failure::many(Kind::Config, "the platform facts contradict themselves", &problems)
+                    .hinted("mend `modules/platform.nix`, then `nix build .#platform` and commit `platform.json`"),
+            )
+        }
+    }
+
+    /// The cluster of this name.
+    pub fn cluster(&self, name: &str) -> Result<&Cluster> {
+        self.clusters
+            .get(name)
+            .ok_or_else(|| unknown(Kind::Config, "cluster", name, self.clusters.keys().map(String::as_str)))
+    }
+
+    /// The cluster that a stage goes to by default, as long as no pivot is recorded.
+    pub fn default_cluster(&self, stage: Stage) -> Result<&str> {
+        self.default_clusters
+            .get(&stage)
+            .map(|default| default.cluster.as_str())
+            .ok_or_else(|| {
+                Failure::config(format!("the facts name no default cluster for stage `{stage}`"))
+                    .hinted("name one with `--cluster`")
+            })
+    }
+
+    /// What the facts say of a stage on a cluster; a failure where the cluster does not carry it.
+    pub fn stage(&self, cluster: &str, stage: Stage) -> Result<&StageOnCluster> {
+        self.cluster(cluster)?.stages.get(&stage).ok_or_else(|| {
+            let carriers: Vec<&str> = self
+                .clusters
+                .iter()
+                .filter(|(_, facts)| facts.stages.contains_key(&stage))
+                .map(|(name, _)| name.as_str())
+                .collect();
+            Failure::config(format!("cluster `{cluster}` does not carry stage `{stage}`"))
+                .hinted(format!("stage `{stage}` goes to: {}", carriers.join(", ")))
+        })
+    }
+
+    /// Everything that is wrong though each field has its type, with the path of each.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut ports: BTreeMap<u16, &str> = BTreeMap::new();
+        for (name, cluster) in &self.clusters {
+            let path = format!("clusters.{name}");
+            if cluster.backends.is_empty() {
+                problems.push(format!("{path}.backends: names no backend"));
+            }
+            if cluster.environment == Environment::Local {
+                if let Some(other) = ports.insert(cluster.api_port, name) {
+                    problems.push(format!(
+                        "{path}.apiPort: port {} is taken by local cluster `{other}`",
+                        cluster.api_port
+                    ));
+                }
+                if cluster.uid.is_some() {
+                    problems.push(format!("{path}.uid: only production clusters commit a UID"));
+                }
+            }
+            if !cluster.kubeconfig.starts_with(crate::root::STATE) || cluster.kubeconfig.as_str().contains("..") {
+                problems.push(format!(
+                    "{path}.kubeconfig: `{}` is not below `.xtask/`",
+                    cluster.kubeconfig
+                ));
+            }
+            if let Some(profile) = &cluster.profile
+                && !self.profiles.contains_key(profile)
+            {
+                problems.push(format!("{path}.profile: no profile `{profile}`"));
+            }
+            if let Some(machine) = &cluster.machine
+                && !self.machines.contains_key(machine)
+            {
+                problems.push(format!("{path}.machine: no machine `{machine}`"));
+            }
+            if let Some(api) = &cluster.cluster_api
+                && !self.clusters.contains_key(&api.bootstrap)
+            {
+                problems.push(format!("{path}.clusterApi.bootstrap: no cluster `{}`", api.bootstrap));
+            }
+            for (stage, on) in &cluster.stages {
+                let length = on.discriminator.len();
+                if length == 0 || length > 63 {
+                    problems.push(format!(
+                        "{path}.stages.{stage}.discriminator: {length} characters, a label takes 1 to 63"
+                    ));
+                }
+                for (other, twin) in cluster.stages.range(..stage) {
+                    if twin.discriminator == on.discriminator {
+                        problems.push(format!(
+                            "{path}.stages.{stage}.discriminator: the same as that of stage `{other}`; they would prune each other"
+                        ));
+                    }
+                }
+            }
+        }
+        for (stage, default) in &self.default_clusters {
+            for cluster in std::iter::once(&default.cluster).chain(&default.after_pivot) {
+                match self.clusters.get(cluster) {
+                    None => problems.push(format!("defaultClusters.{stage}: no cluster `{cluster}`")),
+                    Some(facts) if !facts.stages.contains_key(stage) => {
+                        problems.push(format!(
+                            "defaultClusters.{stage}: cluster `{cluster}` does not carry the stage"
+                        ));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        problems
+    }
+}
+
+/// A JSON error with its place and the line it is about.
+fn at(text: &str, error: &serde_json::Error) -> Failure {
+    let line = text
+        .lines()
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default()
+        .trim();
+    Failure::config(format!("{error}: `{line}`"))
+        .hinted("`platform.json` is generated: mend `modules/platform.nix`, then `nix build .#platform`, or `git checkout -- platform.json`")
 }

@@ -1,8 +1,10 @@
 //! A stage project: the kluctl project of one (cluster, stage) pair and its description, `stage.json`.
 //! It reads and describes; it neither renders nor deploys.
 
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Failure, Kind, Result, ResultExt};
 use crate::platform::{Environment, Stage};
 
 /// The schema version of `stage.json` that this binary reads.
@@ -147,4 +149,176 @@ pub struct Chart {
     pub hash: String,
     /// Values handed to the chart.
     pub values: serde_json::Value,
+}
+
+/// Annotation with the digest of the object itself, without this annotation.
+pub const DIGEST: &str = "vanixiets.dev/digest";
+
+/// A project that was read from a folder.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// `stage.json`.
+    pub description: StageDescription,
+    /// Objects by item, in the order of the items and of the files in them.
+    pub items: Vec<ItemObjects>,
+}
+
+/// The objects of one item.
+#[derive(Debug, Clone)]
+pub struct ItemObjects {
+    /// The item.
+    pub item: Item,
+    /// Its files in name order, which is the order kluctl applies them in.
+    pub objects: Vec<Object>,
+}
+
+/// One object of a project.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// File below the item's folder.
+    pub file: String,
+    /// The object.
+    pub value: serde_json::Value,
+}
+
+impl Project {
+    /// Reads a project: its description and every object.
+    pub fn read(folder: &Utf8Path) -> Result<Self> {
+        let description = StageDescription::read(folder)?;
+        let mut items = Vec::new();
+        for item in &description.items {
+            items.push(ItemObjects {
+                item: item.clone(),
+                objects: read_item(&folder.join(&item.directory))?,
+            });
+        }
+        Ok(Self { description, items })
+    }
+
+    /// Every object with the item it belongs to.
+    pub fn objects(&self) -> impl Iterator<Item = (&Item, &Object)> {
+        self.items
+            .iter()
+            .flat_map(|item| item.objects.iter().map(move |object| (&item.item, object)))
+    }
+}
+
+impl StageDescription {
+    /// Reads `stage.json` of a project; its schema version first.
+    pub fn read(folder: &Utf8Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let path = folder.join("stage.json");
+        let text = fs_err::read_to_string(&path).or_fail(Kind::Config, "no stage project here")?;
+        let unreadable = |error: serde_json::Error| Failure::config(format!("`{path}` cannot be used: {error}"));
+        let version: Version = serde_json::from_str(&text).map_err(unreadable)?;
+        if version.schema != SCHEMA {
+            return Err(Failure::config(format!(
+                "`{path}` has schema {}, this xtask reads schema {SCHEMA}",
+                version.schema
+            ))
+            .hinted("use the xtask of the same checkout"));
+        }
+        serde_json::from_str(&text).map_err(unreadable)
+    }
+}
+
+impl Object {
+    /// What the object is called.
+    pub fn reference(&self) -> ObjectRef {
+        ObjectRef::of(&self.value)
+    }
+
+    /// The digest that the renderer gave it.
+    pub fn digest(&self) -> Option<&str> {
+        digest_of(&self.value)
+    }
+}
+
+/// The digest annotation of an object, rendered or live.
+pub fn digest_of(object: &serde_json::Value) -> Option<&str> {
+    object.get("metadata")?.get("annotations")?.get(DIGEST)?.as_str()
+}
+
+impl ObjectRef {
+    /// What an object is called; absent parts are empty.
+    pub fn of(object: &serde_json::Value) -> Self {
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Self {
+            api_version: text("/apiVersion"),
+            kind: text("/kind"),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+        }
+    }
+
+    /// The API group; empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The object whatever version it is served in: group, kind, namespace, name.
+    pub fn identity(&self) -> (String, String, String, String) {
+        (
+            self.group().to_owned(),
+            self.kind.clone(),
+            self.namespace.clone(),
+            self.name.clone(),
+        )
+    }
+}
+
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() {
+            write!(formatter, "{}/{}", self.kind, self.name)
+        } else {
+            write!(formatter, "{}/{}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// Reads the objects of an item; `List`s are taken apart, as kluctl does.
+fn read_item(folder: &Utf8Path) -> Result<Vec<Object>> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(folder).or_fail(Kind::Config, "an item of the stage is missing")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let lower = name.to_ascii_lowercase();
+        if lower.ends_with(".yaml") || lower.ends_with(".yml") {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    let mut objects = Vec::new();
+    for name in names {
+        let path = folder.join(&name);
+        let text = fs_err::read_to_string(&path)?;
+        let documents = crate::golden::yaml::read(&text)
+            .map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
+        for document in documents {
+            if document.get("kind").and_then(serde_json::Value::as_str) == Some("List") {
+                let items = document.get("items").and_then(serde_json::Value::as_array);
+                for value in items.into_iter().flatten() {
+                    objects.push(Object {
+                        file: name.clone(),
+                        value: value.clone(),
+                    });
+                }
+            } else {
+                objects.push(Object {
+                    file: name.clone(),
+                    value: document,
+                });
+            }
+        }
+    }
+    Ok(objects)
 }

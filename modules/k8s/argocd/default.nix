@@ -105,6 +105,8 @@ in
         };
         controller = dns // {
           replicas = 1;
+          # It has a default of its own.
+          revisionHistoryLimit = 3;
         };
         server = dns // {
           replicas = 1;

@@ -72,7 +72,7 @@ in
         startupapicheck.enabled = false;
         replicaCount = 1;
         inherit resources;
-        extraArgs = [ "--cluster-resource-namespace=${namespace}" ];
+        clusterResourceNamespace = namespace;
         config = {
           apiVersion = "controller.config.cert-manager.io/v1alpha1";
           kind = "ControllerConfiguration";

@@ -185,6 +185,24 @@ in
         reference = lib.mkDefault "quay.io/cilium/cilium-envoy:v1.36.9-1782267392-edeb3f2af56c37c407efa1f63f0b32f595399bbc";
         inherit platforms;
       };
+    }
+    // lib.optionalAttrs cfg.hubble {
+      certgen = {
+        reference = lib.mkDefault "quay.io/cilium/certgen:v0.4.6";
+        inherit platforms;
+      };
+      hubble-relay = {
+        reference = lib.mkDefault "quay.io/cilium/hubble-relay:v${version}";
+        inherit platforms;
+      };
+      hubble-ui = {
+        reference = lib.mkDefault "quay.io/cilium/hubble-ui:v0.13.5";
+        inherit platforms;
+      };
+      hubble-ui-backend = {
+        reference = lib.mkDefault "quay.io/cilium/hubble-ui-backend:v0.13.5";
+        inherit platforms;
+      };
     };
     objects = lib.mkIf cfg.gateway.enable {
       none.GatewayClass.cilium = mkDefaults {

@@ -10,6 +10,23 @@
 }:
 let
   cfg = config.components.coredns-custom;
+  gateway = config.components.gateway;
+
+  block = zone: lines: ''
+    ${zone}:53 {
+        errors
+    ${lib.concatMapStrings (line: "    ${line}\n") lines}}
+  '';
+  forwarded = _: resolvers: [
+    "cache 30"
+    "forward . ${lib.concatStringsSep " " resolvers}"
+  ];
+  # The question goes once more to the cluster's DNS, under the other name; the answer comes back under the first.
+  answeredAs = zone: name: [
+    "rewrite name regex (.*\\.)?${lib.replaceStrings [ "." ] [ "\\." ] zone}\\.? ${name} answer auto"
+    "forward . ${cluster.dnsAddress}"
+  ];
+  blocks = lib.mapAttrs forwarded cfg.forward // lib.mapAttrs answeredAs cfg.answerAs;
 in
 {
   options.components.coredns-custom = mkComponent {
@@ -27,6 +44,20 @@ in
         "corp.example.org" = [ "10.0.0.53" ];
       };
     };
+    answerAs = lib.mkOption {
+      type = lib.types.attrsOf lib.types.str;
+      default =
+        # What a host's resolver answers with its own loopback must lead pods to the nodes, or a pod would ask itself
+        # (step-ca validates its challenges from a pod).
+        lib.optionalAttrs (gateway.enable && lib.hasPrefix "127." cluster.routeDomain) {
+          ${cluster.routeDomain} = gateway.nodesService;
+        };
+      defaultText = lib.literalMD "the domain of the routes, when it stands for a loopback address";
+      description = "Name of a Service by zone: pods get its addresses for every name of the zone.";
+      example = {
+        "127.0.0.1.sslip.io" = "gateway-nodes.kube-system.svc.cluster.local";
+      };
+    };
   };
 
   config.components.coredns-custom = {
@@ -40,16 +71,7 @@ in
     objects = mkDefaults {
       kube-system.ConfigMap.coredns-custom = {
         apiVersion = "v1";
-        data = lib.mapAttrs' (
-          zone: resolvers:
-          lib.nameValuePair "${zone}.server" ''
-            ${zone}:53 {
-                errors
-                cache 30
-                forward . ${lib.concatStringsSep " " resolvers}
-            }
-          ''
-        ) cfg.forward;
+        data = lib.mapAttrs' (zone: lines: lib.nameValuePair "${zone}.server" (block zone lines)) blocks;
       };
     };
     # k3s deploys CoreDNS by itself, so kluctl has nothing of ours to wait for.

@@ -10,6 +10,7 @@
 }:
 let
   cfg = config.components.gateway;
+  hostNetwork = config.components.cilium.gateway.hostNetwork;
   everywhere.namespaces.from = "All";
   listeners =
     host:
@@ -81,6 +82,32 @@ in
       description = "How long before their end certificates are renewed.";
       example = "240h";
     };
+    loadBalancerAnnotations = lib.mkOption {
+      type = lib.types.attrsOf lib.types.str;
+      default = lib.optionalAttrs (!hostNetwork && cluster.clusterApi != null) {
+        # Hetzner's manager makes no load balancer that it was given no place for.
+        "load-balancer.hetzner.cloud/location" = lib.head cluster.clusterApi.regions;
+      };
+      defaultText = lib.literalMD "the region at Hetzner, where a load balancer carries the Gateway";
+      description = "Annotations of the Service that the Gateway makes.";
+      example = {
+        "load-balancer.hetzner.cloud/location" = "hel1";
+      };
+    };
+    recordTarget = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = if hostNetwork && config.components.external-dns.enable then cluster.apiHost else null;
+      defaultText = lib.literalMD "the host of the API, when the Gateway listens on the nodes and external-dns is on";
+      description = "What the records of the hosts lead to; null leaves it to the Gateway's own addresses, which it has only from a load balancer.";
+      example = "nodes.example.org";
+    };
+    nodesService = lib.mkOption {
+      type = lib.types.str;
+      readOnly = true;
+      default = "gateway-nodes.kube-system.svc.${cluster.clusterDomain}";
+      defaultText = lib.literalMD "a Service in kube-system";
+      description = "Name inside the cluster that resolves to the addresses of the nodes on which the Gateway listens, when it listens on nodes.";
+    };
     hosts = lib.mkOption {
       type = lib.types.attrsOf (
         lib.types.submodule {
@@ -112,19 +139,51 @@ in
         message = "a Gateway without listeners is refused by the API; add a host with `components.gateway.hosts.<name>.hostname`, or switch the component off on cluster `${cluster.name}`.";
       }
     ];
-    objects.${cfg.namespace}.Gateway.${cfg.name} = mkDefaults {
-      apiVersion = "gateway.networking.k8s.io/v1";
-      metadata.annotations = {
-        # cert-manager's shim makes a Certificate a TLS listener from these; an explicit one beside it would fight it.
-        "cert-manager.io/cluster-issuer" = cfg.issuer;
-        "cert-manager.io/duration" = cfg.duration;
-        "cert-manager.io/renew-before" = cfg.renewBefore;
-      };
-      spec = {
-        gatewayClassName = cfg.className;
-        listeners = lib.concatLists (lib.mapAttrsToList listeners cfg.hosts);
-      };
-    };
+    objects = mkDefaults (
+      {
+        ${cfg.namespace}.Gateway.${cfg.name} = {
+          apiVersion = "gateway.networking.k8s.io/v1";
+          metadata.annotations = {
+            # cert-manager's shim makes a Certificate a TLS listener from these; an explicit one beside it would fight it.
+            "cert-manager.io/cluster-issuer" = cfg.issuer;
+            "cert-manager.io/duration" = cfg.duration;
+            "cert-manager.io/renew-before" = cfg.renewBefore;
+          }
+          // lib.optionalAttrs (cfg.recordTarget != null) {
+            "external-dns.alpha.kubernetes.io/target" = cfg.recordTarget;
+          };
+          spec = {
+            gatewayClassName = cfg.className;
+            listeners = lib.concatLists (lib.mapAttrsToList listeners cfg.hosts);
+          }
+          // lib.optionalAttrs (cfg.loadBalancerAnnotations != { }) {
+            infrastructure.annotations = cfg.loadBalancerAnnotations;
+          };
+        };
+      }
+      // lib.optionalAttrs hostNetwork {
+        # Headless, and Envoy is on the host's network: its pods' addresses are the nodes'.
+        kube-system.Service.gateway-nodes = {
+          apiVersion = "v1";
+          spec = {
+            clusterIP = "None";
+            selector.k8s-app = "cilium-envoy";
+            ports = [
+              {
+                name = "http";
+                port = 80;
+                protocol = "TCP";
+              }
+              {
+                name = "https";
+                port = 443;
+                protocol = "TCP";
+              }
+            ];
+          };
+        };
+      }
+    );
     gates = {
       programmed = {
         needs = "controller";

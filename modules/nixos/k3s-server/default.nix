@@ -25,6 +25,8 @@ let
   # Only embedded etcd has more than one server; a lone server keeps its state in sqlite.
   isHighlyAvailable = isServer && (cfg.clusterInit || joins);
 
+  kernelVersion = config.boot.kernelPackages.kernel.version;
+
   packageName = minor: "k3s_" + lib.replaceStrings [ "." ] [ "_" ] minor;
 
   # A server is a node like every other, with the control plane beside it.
@@ -87,6 +89,16 @@ in
         '');
       defaultText = lib.literalExpression "pkgs.k3s_1_35";
       description = "The k3s package; its minor must be `kubernetesMinor`.";
+    };
+
+    kernelPackages = mkOption {
+      type = types.raw;
+      default = pkgs.linuxPackages_6_12;
+      defaultText = lib.literalExpression "pkgs.linuxPackages_6_12";
+      description = ''
+        Kernel of the node, 5.10 or later.
+        nixpkgs' kernels from 6.17 on lack iptables' legacy tables (`NETFILTER_XTABLES_LEGACY`), which pods with an iptables of their own may want.
+      '';
     };
 
     clusterInit = mkOption {
@@ -242,8 +254,8 @@ in
         message = "k3s-server: the package is k3s ${cfg.package.version}, the platform's Kubernetes minor is ${cfg.kubernetesMinor}; set `package` or `kubernetesMinor`";
       }
       {
-        assertion = lib.versionAtLeast config.boot.kernelPackages.kernel.version "5.10";
-        message = "k3s-server: Cilium needs Linux 5.10 or later, `boot.kernelPackages` has ${config.boot.kernelPackages.kernel.version}";
+        assertion = lib.versionAtLeast kernelVersion "5.10";
+        message = "k3s-server: Cilium needs Linux 5.10 or later, `boot.kernelPackages` has ${kernelVersion}";
       }
       {
         assertion = !cfg.firewall.enable || !config.networking.nftables.enable;
@@ -269,11 +281,16 @@ in
       };
     };
 
+    boot.kernelPackages = mkDefault cfg.kernelPackages;
+
     # Cilium loads xt_socket, ip_set and geneve by itself; these must be there before it starts.
     boot.kernelModules = [
       "br_netfilter"
       "nf_conntrack"
       "overlay"
+    ]
+    # A name that a kernel does not have would fail the unit that loads them all.
+    ++ optionals (lib.versionOlder kernelVersion "6.17") [
       "ip_tables"
       "ip6_tables"
       "ip6table_mangle"

@@ -1,9 +1,11 @@
-{ lib }:
+{ inputs, lib }:
 let
   inherit (import ../testing.nix { inherit lib; })
     evaluate
     evaluates
     failures
+    needs
+    nixos
     package
     ;
 
@@ -43,6 +45,28 @@ let
     third
     agent
   ];
+
+  # A node of NixOS' own modules, as far as its closure has a name.
+  real =
+    settings:
+    nixos {
+      inherit (inputs) nixpkgs;
+      modules = [
+        ./default.nix
+        {
+          k3s-server = {
+            enable = true;
+          }
+          // settings;
+          system.stateVersion = "25.05";
+          boot.loader.systemd-boot.enable = true;
+          fileSystems."/" = {
+            device = "/dev/disk/by-label/nixos";
+            fsType = "ext4";
+          };
+        }
+      ];
+    };
 
   hasFlag =
     prefix: config: builtins.any (flag: lib.hasPrefix prefix flag) config.services.k3s.extraFlags;
@@ -326,6 +350,31 @@ in
     };
   }
   {
+    name = "k3s-server: the kernel is an option, and one without iptables' legacy tables is not asked for them";
+    expr = {
+      default = lone.boot.kernelPackages.kernel.version;
+      newer =
+        let
+          config = node { kernelPackages.kernel.version = "6.18.37"; };
+        in
+        {
+          inherit (config.boot.kernelPackages.kernel) version;
+          inherit (config.boot) kernelModules;
+        };
+    };
+    expected = {
+      default = "6.12.40";
+      newer = {
+        version = "6.18.37";
+        kernelModules = [
+          "br_netfilter"
+          "nf_conntrack"
+          "overlay"
+        ];
+      };
+    };
+  }
+  {
     name = "k3s-server: pods get half a minute when the node shuts down";
     expr = agent.services.k3s.gracefulNodeShutdown;
     expected = {
@@ -494,4 +543,86 @@ in
       enable = false;
     };
   }
+  (needs [ "nixpkgs" ] inputs {
+    name = "k3s-server: with NixOS' own modules three servers and an agent have a closure, and k3s gets the flags of its role";
+    expr =
+      map
+        (
+          settings:
+          let
+            config = real settings;
+          in
+          {
+            failed = failures config;
+            inherit (config) warnings;
+            closure = evaluates config.system.build.toplevel.drvPath;
+            # The program and the kubelet's file are paths of the store.
+            command =
+              lib.filter (word: !lib.hasPrefix "/nix/store" word && !lib.hasPrefix "--kubelet-arg=config" word)
+                (
+                  lib.filter (word: word != "\\" && word != "") (
+                    lib.splitString " " (
+                      lib.replaceStrings [ "\n" ] [ " " ] config.systemd.services.k3s.serviceConfig.ExecStart
+                    )
+                  )
+                );
+          }
+        )
+        [
+          {
+            clusterInit = true;
+            tokenFile = "/run/secrets/k3s-token";
+            tlsSans = [ "api.example.org" ];
+          }
+          joining
+          joining
+          (joining // { role = "agent"; })
+        ];
+    expected =
+      let
+        node = command: {
+          failed = [ ];
+          warnings = [ ];
+          closure = true;
+          inherit command;
+        };
+        token = [
+          "--token-file"
+          "/run/secrets/k3s-token"
+        ];
+        join = [
+          "--server"
+          "https://10.0.0.2:6443"
+        ]
+        ++ token;
+        disabled = [
+          "--disable=local-storage"
+          "--disable=metrics-server"
+          "--disable=traefik"
+          "--disable=servicelb"
+        ];
+        flags = [
+          "--flannel-backend=none"
+          "--disable-network-policy"
+          "--disable-kube-proxy"
+          "--cluster-cidr=10.42.0.0/16"
+          "--service-cidr=10.43.0.0/16"
+          "--disable-cloud-controller"
+          "--etcd-expose-metrics"
+        ];
+      in
+      [
+        (node (
+          [ "server" ]
+          ++ token
+          ++ disabled
+          ++ [ "--cluster-init" ]
+          ++ flags
+          ++ [ "--tls-san=api.example.org" ]
+        ))
+        (node ([ "server" ] ++ join ++ disabled ++ flags))
+        (node ([ "server" ] ++ join ++ disabled ++ flags))
+        (node ([ "agent" ] ++ join))
+      ];
+  })
 ]

@@ -1,10 +1,12 @@
-{ lib }:
+{ inputs, lib }:
 let
   inherit (import ../../../nixos/testing.nix { inherit lib; })
     evaluate
     evaluates
     failures
     json
+    needs
+    nixos
     option
     ;
   inherit (lib) types;
@@ -243,4 +245,57 @@ in
       };
     };
   }
+  (needs
+    [
+      "disko"
+      "nixpkgs"
+      "sops-nix"
+      "srvos"
+    ]
+    inputs
+    {
+      name = "kube-control: with NixOS, srvos, disko and sops-nix themselves it has a closure and a disk script";
+      expr =
+        let
+          config = nixos {
+            inherit (inputs) nixpkgs;
+            modules = [
+              (inputs.disko + "/module.nix")
+              (inputs.sops-nix + "/modules/sops")
+              (import ./default.nix {
+                inherit platform;
+                srvos = import inputs.srvos;
+                root = ./fixture;
+                name = "host";
+              })
+              # The file of the fixture is not encrypted.
+              { sops.validateSopsFiles = false; }
+            ];
+          };
+        in
+        {
+          failed = failures config;
+          inherit (config) warnings;
+          closure = evaluates config.system.build.toplevel.drvPath;
+          script = evaluates config.system.build.diskoScript.drvPath;
+          grub = config.boot.loader.grub.devices;
+          disks = lib.mapAttrs (_: fileSystem: fileSystem.device) config.fileSystems;
+          token = config.services.k3s.tokenFile;
+        };
+      expected = {
+        failed = [ ];
+        warnings = [ ];
+        closure = true;
+        script = true;
+        grub = [ "/dev/sda" ];
+        disks = {
+          "/" = "zroot/root/nixos";
+          "/boot" = "/dev/disk/by-partlabel/disk-main-ESP";
+          "/home" = "zroot/root/home";
+          "/nix" = "zroot/root/nix";
+        };
+        token = "/run/secrets/k3s-token";
+      };
+    }
+  )
 ]

@@ -1,0 +1,91 @@
+//! The command line: every verb with its flags, and which code a run ends with.
+
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+use clap::{Parser, Subcommand};
+
+use crate::context::Context;
+use crate::failure::Result;
+use crate::ui::Ui;
+use crate::verb;
+
+/// Takes a k3s/NixOS platform from nothing to running, as typed, reviewed, resumable plans
+#[derive(Debug, Parser)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Checkout to work in; the default is the nearest folder upwards with `platform.json`
+    #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT", hide_env_values = true)]
+    pub root: Option<Utf8PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Every verb.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    LocalUp(verb::local_up::Arguments),
+    LocalDown(verb::local_down::Arguments),
+    Rehearse(verb::rehearse::Arguments),
+    Kubectl(verb::kubectl::Arguments),
+    Env(verb::env::Arguments),
+    /// Compare reviewed manifests with what the modules render, or accept it
+    #[command(subcommand)]
+    Golden(verb::golden::Arguments),
+    /// List, prebuild or locate tools
+    #[command(subcommand)]
+    Tools(crate::tool::verb::ToolsVerb),
+    Doctor(crate::tool::verb::DoctorArgs),
+    /// Ask what plans ask; for printed scripts
+    #[command(subcommand, hide = true)]
+    Probe(verb::probe::Arguments),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ui = Ui::from_environment();
+    match dispatch(&ui, cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            ui.failure(&failure);
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}
+
+fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
+    let context = Context::new(ui.clone(), cli.root)?;
+    match &cli.verb {
+        Verb::LocalUp(arguments) => verb::local_up::run(&context, arguments).map(done),
+        Verb::LocalDown(arguments) => verb::local_down::run(&context, arguments).map(done),
+        Verb::Rehearse(arguments) => verb::rehearse::run(&context, arguments).map(done),
+        Verb::Kubectl(arguments) => verb::kubectl::run(&context, arguments),
+        Verb::Env(arguments) => verb::env::run(&context, arguments).map(done),
+        Verb::Golden(arguments) => verb::golden::run(&context, arguments).map(done),
+        Verb::Tools(arguments) => crate::tool::verb::tools(&toolbox(&context), ui, arguments).map(done),
+        Verb::Doctor(arguments) => crate::tool::verb::doctor(&toolbox(&context), ui, arguments).map(done),
+        Verb::Probe(arguments) => verb::probe::run(&context, arguments),
+    }
+}
+
+/// Tools can be looked for and built before there is a readable checkout; then any version will do.
+fn toolbox(context: &Context) -> crate::tool::Toolbox {
+    let kubernetes = context
+        .checkout()
+        .ok()
+        .and_then(|checkout| checkout.platform.versions.get("kubernetes").cloned())
+        .unwrap_or_default();
+    context.toolbox(&kubernetes)
+}
+
+fn done((): ()) -> u8 {
+    0
+}

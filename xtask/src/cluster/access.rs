@@ -1,0 +1,79 @@
+//! Access to one cluster: its kubeconfig, its context, and tools that are told both.
+//! The ambient context and the user's own folders are never used.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::plan::{Command, Tool};
+use crate::platform::Cluster;
+use crate::root::STATE;
+
+/// How one cluster is reached, and where its files are; all paths relative to the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Name in the facts.
+    pub cluster: String,
+    /// Folder of everything xtask keeps for it.
+    pub folder: Utf8PathBuf,
+    /// Kubeconfig with this cluster alone.
+    pub kubeconfig: Utf8PathBuf,
+    /// Context inside it.
+    pub context: String,
+}
+
+impl Access {
+    /// The cluster as the facts state it.
+    pub fn of(name: &str, facts: &Cluster) -> Self {
+        Self {
+            cluster: name.to_owned(),
+            folder: Utf8Path::new(STATE).join("clusters").join(name),
+            kubeconfig: facts.kubeconfig.clone(),
+            context: facts.context.clone(),
+        }
+    }
+
+    /// An ephemeral cluster that stands in for one of the facts, in a folder of its own.
+    pub fn rehearsal(name: &str, run: &str) -> Self {
+        let folder = Utf8Path::new(STATE).join("rehearsals").join(run);
+        Self {
+            cluster: name.to_owned(),
+            kubeconfig: folder.join("kubeconfig"),
+            context: format!("rehearsal-{run}"),
+            folder,
+        }
+    }
+
+    /// Folder of files that one run hands from step to step.
+    pub fn work(&self) -> Utf8PathBuf {
+        self.folder.join("work")
+    }
+
+    /// kubectl for this cluster: no user settings, a cache of its own.
+    pub fn kubectl(&self) -> Command {
+        self.kubectl_without_context()
+            .arg(format!("--context={}", self.context))
+    }
+
+    /// kubectl for this cluster's kubeconfig, while the context in it has no name of ours yet.
+    pub fn kubectl_without_context(&self) -> Command {
+        Command::new(Tool::Kubectl)
+            .flag_path("--kubeconfig", &self.kubeconfig)
+            .env("KUBERC", "off")
+            .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))
+            .env("HOME", self.folder.join("home"))
+    }
+
+    /// kluctl for this cluster: 2.22 takes the kubeconfig from the environment only.
+    pub fn kluctl(&self, verb: &str) -> Command {
+        Command::new(Tool::Kluctl)
+            .arg(verb)
+            .arg("--no-update-check")
+            .arg("--no-color")
+            .arg(format!("--context={}", self.context))
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KLUCTL_NO_UPDATE_CHECK", "true")
+            .env("KLUCTL_BASE_TMP_DIR", self.folder.join("kluctl"))
+            .env("KLUCTL_CACHE_DIR", self.folder.join("kluctl"))
+            .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))
+            .env("HOME", self.folder.join("home"))
+    }
+}

@@ -1,0 +1,148 @@
+//! The processes of an embedded cluster: which are alive, and their end.
+//! A pid counts only when its command line names the cluster's folder, for pids are used again.
+
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::failure::{Failure, Kind, Result};
+
+/// How long the control plane may take to end by itself.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// How long a killed process may take to be gone.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+
+/// Components in the order in which they are ended: the API server before its etcd, for without etcd it
+/// hangs in its own shutdown.
+const ORDER: [&str; 5] = [
+    "kwok-controller",
+    "kube-scheduler",
+    "kube-controller-manager",
+    "kube-apiserver",
+    "etcd",
+];
+
+/// One component of the cluster that a pid file names.
+#[derive(Debug)]
+struct Component {
+    name: String,
+    pid: Option<Pid>,
+}
+
+/// Components whose process is not alive, a sentence each; also when the folder has none at all.
+pub fn dead_processes(folder: &Utf8Path) -> Result<Vec<String>> {
+    let components = components(folder)?;
+    if components.is_empty() {
+        return Ok(vec![format!("no process of `{folder}` was ever started")]);
+    }
+    Ok(components
+        .iter()
+        .filter(|component| !component.pid.is_some_and(|pid| is_ours(pid, folder)))
+        .map(|component| format!("`{}` is not running", component.name))
+        .collect())
+}
+
+/// Ends every process of the cluster and looks that it is gone; returns how many there were.
+pub fn end_processes(folder: &Utf8Path) -> Result<usize> {
+    let mut components = components(folder)?;
+    components.sort_by_key(|component| {
+        ORDER
+            .iter()
+            .position(|name| *name == component.name)
+            .unwrap_or(ORDER.len())
+    });
+    let mut alive: Vec<(String, Pid)> = components
+        .into_iter()
+        .filter_map(|component| Some((component.name, component.pid?)))
+        .filter(|(_, pid)| is_ours(*pid, folder))
+        .collect();
+    let count = alive.len();
+    for (name, pid) in &alive {
+        let _gone_already = kill_process(*pid, Signal::TERM);
+        if name == "kube-apiserver" {
+            wait_until_gone(&mut vec![(name.clone(), *pid)], folder, GRACE);
+        }
+    }
+    wait_until_gone(&mut alive, folder, GRACE);
+    for (_, pid) in &alive {
+        let _gone_already = kill_process(*pid, Signal::KILL);
+    }
+    wait_until_gone(&mut alive, folder, KILL_GRACE);
+    if alive.is_empty() {
+        return Ok(count);
+    }
+    let names: Vec<String> = alive
+        .iter()
+        .map(|(name, pid)| format!("{name} (pid {})", pid.as_raw_nonzero()))
+        .collect();
+    Err(
+        Failure::new(Kind::Step, format!("still running after SIGKILL: {}", names.join(", "))).hinted(
+            "a process in uninterruptible sleep waits for its disk; look at it, then run the same command again",
+        ),
+    )
+}
+
+fn wait_until_gone(alive: &mut Vec<(String, Pid)>, folder: &Utf8Path, grace: Duration) {
+    let started = Instant::now();
+    loop {
+        alive.retain(|(_, pid)| is_ours(*pid, folder));
+        if alive.is_empty() || started.elapsed() > grace {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn components(folder: &Utf8Path) -> Result<Vec<Component>> {
+    let pids = folder.join("pids");
+    let mut components = Vec::new();
+    if !pids.is_dir() {
+        return Ok(components);
+    }
+    for entry in fs_err::read_dir(&pids)? {
+        let path = Utf8PathBuf::from_path_buf(entry?.path())
+            .map_err(|path| Failure::unexpected(format!("`{}` is not UTF-8", path.display())))?;
+        let Some(name) = path.file_name().and_then(|name| name.strip_suffix(".pid")) else {
+            continue;
+        };
+        let pid = fs_err::read_to_string(&path)?
+            .trim()
+            .parse()
+            .ok()
+            .and_then(Pid::from_raw);
+        components.push(Component {
+            name: name.to_owned(),
+            pid,
+        });
+    }
+    components.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(components)
+}
+
+/// Whether a process is alive and its command line names the cluster's folder.
+fn is_ours(pid: Pid, folder: &Utf8Path) -> bool {
+    test_kill_process(pid).is_ok() && command_line(pid).is_some_and(|line| line.contains(folder.as_str()))
+}
+
+#[cfg(target_os = "linux")]
+fn command_line(pid: Pid) -> Option<String> {
+    let bytes = fs_err::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+    Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn command_line(pid: Pid) -> Option<String> {
+    // No /proc: `ps` is part of every other Unix. `-ww` keeps it from cutting the line.
+    duct::cmd!(
+        "/bin/ps",
+        "-ww",
+        "-o",
+        "command=",
+        "-p",
+        pid.as_raw_nonzero().to_string()
+    )
+    .read()
+    .ok()
+}

@@ -1,0 +1,5 @@
+//! What runs a cluster, one file a backend, and the commands that speak to one.
+//! A backend describes; `recipe` puts it in order and `exec` runs it.
+
+pub mod access;
+pub mod embedded;

@@ -1,0 +1,58 @@
+//! What every verb is handed: the checkout, its facts, the tools, and the person or program in front.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::exec::Interrupt;
+use crate::failure::Result;
+use crate::platform::Platform;
+use crate::root;
+use crate::tool::Toolbox;
+use crate::ui::Ui;
+
+/// What every verb is handed.
+pub struct Context {
+    /// Where things are said.
+    pub ui: Ui,
+    /// Ctrl-C.
+    pub interrupt: Interrupt,
+    /// `--root`, or `$XTASK_ROOT`.
+    given_root: Option<Utf8PathBuf>,
+}
+
+/// A checkout with its facts.
+pub struct Checkout {
+    /// Root of the checkout.
+    pub root: Utf8PathBuf,
+    /// `platform.json`.
+    pub platform: Platform,
+}
+
+impl Context {
+    /// For this process.
+    pub fn new(ui: Ui, given_root: Option<Utf8PathBuf>) -> Result<Self> {
+        Ok(Self {
+            ui,
+            interrupt: Interrupt::listen()?,
+            given_root,
+        })
+    }
+
+    /// Finds the checkout and reads its facts.
+    pub fn checkout(&self) -> Result<Checkout> {
+        let root = root::find(self.given_root.as_deref())?;
+        let platform = root::facts(&root)?;
+        Ok(Checkout { root, platform })
+    }
+
+    /// The tools of this host, for a cluster of this Kubernetes version.
+    pub fn toolbox(&self, kubernetes: &str) -> Toolbox {
+        Toolbox::new(&self.ui, kubernetes, self.interrupt.flag())
+    }
+}
+
+impl Checkout {
+    /// An absolute path.
+    pub fn path(&self, relative: impl AsRef<Utf8Path>) -> Utf8PathBuf {
+        self.root.join(relative)
+    }
+}

@@ -1,0 +1,165 @@
+//! Carries out derivations: reads the files they name, calls the pure function, writes what it found.
+
+use camino::Utf8Path;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Runner, write};
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::live::{Delta, compare, fence, kluctl, lease, ledger, resources};
+use crate::plan::Derivation;
+use crate::project::Project;
+use crate::ui::{Word, plural};
+
+impl Runner<'_> {
+    /// Carries out a derivation; what a person should know is said, a no is a failure.
+    pub(super) fn derive(&self, derivation: &Derivation) -> Result<()> {
+        let root = self.root;
+        match derivation {
+            Derivation::EmbeddedProject { from, served, to } => {
+                let notes =
+                    crate::cluster::embedded::copy_project(&root.join(from), &root.join(served), &root.join(to))?;
+                for note in notes {
+                    self.ui.status(Word::Skipped, note);
+                }
+                Ok(())
+            }
+            Derivation::Resources { served, to } => {
+                let resources = resources::parse(&read(root, served)?)?;
+                write_json(
+                    root,
+                    to,
+                    &serde_json::json!({"resources": resources::listable(&resources)}),
+                )
+            }
+            Derivation::Compare {
+                project,
+                listing,
+                groups,
+                to,
+            } => {
+                let project = Project::read(&root.join(project))?;
+                let delta = compare::compare(&project, &read_json(root, listing)?, groups);
+                self.say_delta(&delta);
+                write_json(root, to, &delta)
+            }
+            Derivation::NothingDiffers { delta } => {
+                let delta: Delta = typed(root, delta)?;
+                let problems: Vec<String> = delta
+                    .differences
+                    .iter()
+                    .map(|difference| format!("{} {}", difference.object, difference.why))
+                    .collect();
+                if problems.is_empty() {
+                    return Ok(());
+                }
+                Err(Failure::many(
+                    Kind::Step,
+                    "the cluster does not hold what was deployed",
+                    &problems,
+                ))
+            }
+            Derivation::Fence {
+                namespace,
+                expected,
+                cluster,
+            } => {
+                let note = fence::check(root, namespace, expected, cluster)?;
+                self.ui.status(Word::Checked, note);
+                Ok(())
+            }
+            Derivation::KluctlResult { result } => {
+                let text = read(root, result)?;
+                let value = crate::golden::yaml::read_one(&text).or_fail(
+                    Kind::Step,
+                    "kluctl's result cannot be read, so nothing is known of what it did",
+                )?;
+                for note in kluctl::judge(&value)? {
+                    self.ui.status(Word::Warning, note);
+                }
+                Ok(())
+            }
+            Derivation::Lease { content, to } => write_json(root, to, &lease::object(content)),
+            Derivation::LeaseHeld { lease, nonce } => lease::check_held(&read_json(root, lease)?, nonce),
+            Derivation::LeaseRelease { lease, to } => {
+                write_json(root, to, &lease::delete_options(&read_json(root, lease)?))
+            }
+            Derivation::Ledger {
+                current,
+                project,
+                delta,
+                entry,
+                to,
+            } => {
+                let current = read(root, current)?;
+                let object = ledger::append(&current, &root.join(project), &typed::<Delta>(root, delta)?, entry)?;
+                write_json(root, to, &object)
+            }
+            Derivation::Simulated { gates } => {
+                for gate in gates {
+                    self.ui.status(
+                        Word::Skipped,
+                        format!(
+                            "gate `{}`: simulated, no controller runs here that could hold it",
+                            gate.id
+                        ),
+                    );
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn say_delta(&self, delta: &Delta) {
+        for difference in delta.differences.iter().take(10) {
+            if difference.why != compare::Why::Missing {
+                self.ui
+                    .status(Word::Stale, format!("{} {}", difference.object, difference.why));
+            }
+        }
+        if delta.fresh {
+            self.ui.status(
+                Word::Fresh,
+                format!("{} are as they should be", plural(delta.objects, "object")),
+            );
+        } else {
+            self.ui.status(
+                Word::Stale,
+                format!(
+                    "{} of {} differ",
+                    delta.differences.len(),
+                    plural(delta.objects, "object")
+                ),
+            );
+        }
+        // Copies that a controller made carry the label too, but nobody here applied them.
+        for orphan in delta.orphans.iter().filter(|orphan| orphan.managed && !orphan.owned) {
+            self.ui.status(
+                Word::Warning,
+                format!(
+                    "{} is no longer in the project (`prune` shows and removes)",
+                    orphan.object
+                ),
+            );
+        }
+    }
+}
+
+fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
+    Ok(fs_err::read_to_string(root.join(path))?)
+}
+
+fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {
+    typed(root, path)
+}
+
+fn typed<T: serde::de::DeserializeOwned>(root: &Utf8Path, path: &Utf8Path) -> Result<T> {
+    serde_json::from_str(&read(root, path)?)
+        .map_err(|error| Failure::unexpected(format!("`{path}`, written by an earlier step, cannot be read: {error}")))
+}
+
+fn write_json(root: &Utf8Path, path: &Utf8Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::unexpected(format!("cannot write `{path}`: {error}")))?;
+    write(&root.join(path), text.as_bytes(), 0o600)
+}

@@ -1,0 +1,465 @@
+//! Runs a plan: step by step, each journalled before and after, the first failure ends it.
+//! It knows no recipe and decides nothing that the plan does not say.
+
+mod derive;
+mod environment;
+mod probe;
+mod process;
+
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+pub use process::Interrupt;
+
+use crate::failure::{Failure, Kind, Result};
+use crate::journal::{Journal, State};
+use crate::plan::{Action, Agreement, Arg, Command, Effect, OnFailure, Output, Plan, Reasons, Stdin, Step, Tool};
+use crate::tool::Tools;
+use crate::ui::{Answer, Ui, Word, plural, seconds};
+use process::{Ended, Input, Outcome, Process, Stdout};
+
+fn own_binary() -> Result<Utf8PathBuf> {
+    let path = std::env::current_exe()?;
+    Utf8PathBuf::from_path_buf(path)
+        .map_err(|path| Failure::config(format!("the path of xtask itself, `{}`, is not UTF-8", path.display())))
+}
+
+/// How questions are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// Ask the person.
+    Ask,
+    /// `--yes`: answers a prompt, never a guard.
+    Given,
+}
+
+/// Runs plans and asks probes, in one checkout.
+pub struct Runner<'a> {
+    /// The checkout's root; every relative path starts here.
+    pub root: &'a Utf8Path,
+    /// Where things are said.
+    pub ui: &'a Ui,
+    /// Where tools are.
+    pub tools: &'a Tools,
+    /// Ctrl-C.
+    pub interrupt: &'a Interrupt,
+}
+
+/// What a plan's run came to, step by step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Steps that did something.
+    pub done: usize,
+    /// Steps that were done already.
+    pub fresh: usize,
+}
+
+impl Runner<'_> {
+    /// Runs a plan from a step on, with its `finally` steps whatever happens.
+    pub fn run(&self, plan: &Plan, journal: &mut Journal, consent: Consent, from: usize) -> Result<Summary> {
+        let mut summary = Summary::default();
+        let steps = self.run_steps(plan, journal, consent, from, &mut summary);
+        let interrupted = self.interrupt.is_set();
+        // `finally` has to run after Ctrl-C too; a second Ctrl-C ends the process from the signal handler.
+        self.interrupt.clear();
+        let mut cleanup = Ok(());
+        for (index, step) in plan.finally.iter().enumerate() {
+            let outcome = self.run_step(step, journal, plan.steps.len() + index, &mut summary);
+            if let Err(failure) = outcome {
+                self.ui
+                    .status(Word::Failed, format!("{}: {}", step.id, failure.chain()));
+                cleanup = Err(failure);
+            }
+        }
+        self.ui.still();
+        match steps {
+            Ok(()) if interrupted => Err(interrupted_failure()),
+            Ok(()) => cleanup.map(|()| summary),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn run_steps(
+        &self,
+        plan: &Plan,
+        journal: &mut Journal,
+        consent: Consent,
+        from: usize,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        let mut agreed = Agreement::None;
+        for (index, step) in plan.steps.iter().enumerate().skip(from) {
+            if self.interrupt.is_set() {
+                return Err(interrupted_failure());
+            }
+            let asks = step.effect.asks(plan.target.as_ref());
+            if asks != Agreement::None && asks != agreed && !self.is_fresh(step)? {
+                self.agree(plan, step, asks, consent)?;
+                agreed = asks;
+            }
+            self.run_step(step, journal, index, summary)
+                .map_err(|failure| with_way_back(failure, plan, index))?;
+        }
+        Ok(())
+    }
+
+    fn is_fresh(&self, step: &Step) -> Result<bool> {
+        step.unless.as_ref().map_or(Ok(false), |probe| self.holds(probe))
+    }
+
+    fn agree(&self, plan: &Plan, step: &Step, asks: Agreement, consent: Consent) -> Result<()> {
+        let cluster = plan.target.as_ref().map_or("", |target| target.cluster.as_str());
+        let refused = |reason: &str| {
+            Failure::refused(format!("step `{}` was not agreed to: {reason}", step.id))
+                .hinted(format!("it would: {}", step.title))
+        };
+        match asks {
+            Agreement::None => Ok(()),
+            Agreement::Prompt if consent == Consent::Given => Ok(()),
+            Agreement::Prompt | Agreement::TypedName if !self.ui.can_ask() => {
+                Err(refused("there is no terminal to ask on").hinted(match asks {
+                    Agreement::TypedName => {
+                        "run it on a terminal, or apply a reviewed plan: `--save-plan FILE`, then `--plan FILE`"
+                    }
+                    _ => "`--yes` answers this prompt",
+                }))
+            }
+            Agreement::Prompt => loop {
+                match self.ui.ask(&format!("{}. Proceed?", step.title)) {
+                    Answer::Yes => return Ok(()),
+                    Answer::No => return Err(refused("the answer was no")),
+                    Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),
+                }
+            },
+            Agreement::TypedName => match self
+                .ui
+                .read_line(&format!("{}. Type `{cluster}` to go on: ", step.title))
+            {
+                Some(line) if line == cluster => Ok(()),
+                _ => Err(refused("the cluster's name was not typed")),
+            },
+        }
+    }
+
+    fn run_step(&self, step: &Step, journal: &mut Journal, index: usize, summary: &mut Summary) -> Result<()> {
+        if self.is_fresh(step)? {
+            journal.record(&step.id, State::Fresh)?;
+            self.ui.status(Word::Fresh, format!("{}: {}", step.id, step.title));
+            summary.fresh += 1;
+            return Ok(());
+        }
+        journal.record(&step.id, State::Started)?;
+        let word = if matches!(step.action, Action::Wait { .. }) {
+            Word::Waiting
+        } else {
+            Word::Running
+        };
+        if self.ui.has_spinner() {
+            self.ui.spin(format!("{}: {}", step.id, step.title));
+        } else if step.effect != Effect::Read {
+            self.ui.status(word, format!("{}: {}", step.id, step.title));
+        }
+        let started = Instant::now();
+        let log = journal.log_path(index, &step.id);
+        let outcome = self.act(step, &log);
+        match &outcome {
+            Ok(()) => {
+                journal.record(&step.id, State::Done)?;
+                self.ui.status(
+                    Word::Done,
+                    format!("{}: {} ({})", step.id, step.title, seconds(started.elapsed())),
+                );
+                summary.done += 1;
+            }
+            // A journal that cannot be written must not hide why the step failed.
+            Err(failure) => drop(journal.record(&step.id, State::Failed(failure.chain()))),
+        }
+        outcome.map_err(|failure| {
+            if log.exists() {
+                failure.hinted(format!("the whole log: {log}"))
+            } else {
+                failure
+            }
+        })
+    }
+
+    /// Does what an action says; output goes to the log.
+    pub fn act(&self, step: &Step, log: &Utf8Path) -> Result<()> {
+        match &step.action {
+            Action::Run(command) => self.run_command(command, log),
+            Action::Write { path, content, mode } => write(&self.root.join(path), content.as_bytes(), *mode),
+            Action::Remove { path } => remove(&self.root.join(path)),
+            Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
+            Action::Check(derivation) | Action::Derive(derivation) => self.derive(derivation),
+            Action::End { folder } => {
+                let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
+                if ended > 0 {
+                    self.ui
+                        .status(Word::Removed, plural(ended, "process").replace("processs", "processes"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn wait(&self, step: &Step, until: &crate::plan::Probe, deadline: u64, every: u64) -> Result<()> {
+        let started = Instant::now();
+        let deadline = Duration::from_secs(deadline);
+        let mut told = Instant::now();
+        loop {
+            let seen = self.look(until)?;
+            if seen.holds {
+                return Ok(());
+            }
+            let waited = started.elapsed();
+            if waited >= deadline {
+                let failure = Failure::new(
+                    Kind::Timeout,
+                    format!("`{}` did not hold within {}", step.id, seconds(deadline)),
+                );
+                return Err(seen
+                    .reasons
+                    .iter()
+                    .fold(failure, |failure, reason| failure.hinted(reason)));
+            }
+            let line = format!(
+                "{}: {} of {}: {}",
+                step.id,
+                seconds(waited),
+                seconds(deadline),
+                seen.reasons.first().map_or("not yet", String::as_str)
+            );
+            if self.ui.has_spinner() {
+                self.ui.spin(line);
+            } else if told.elapsed() > Duration::from_secs(15) {
+                told = Instant::now();
+                self.ui.status(Word::Waiting, line);
+            }
+            self.interrupt
+                .sleep(Duration::from_secs(every.max(1)).min(deadline.saturating_sub(waited)));
+            if self.interrupt.is_set() {
+                return Err(interrupted_failure());
+            }
+        }
+    }
+
+    fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
+        let outcome = self.start(command, Some(log))?;
+        judge(command, &outcome)
+    }
+
+    /// Runs a command that only reads and returns what it printed.
+    pub(crate) fn capture(&self, command: &Command) -> Result<Outcome> {
+        let mut process = self.process(command, None)?;
+        process.stdout = Stdout::Capture;
+        process.run(self.interrupt)
+    }
+
+    /// What a command that only reads prints; none when it ends with another status than 0.
+    pub(crate) fn answer(&self, command: &Command) -> Result<Option<Vec<u8>>> {
+        let outcome = self.capture(command)?;
+        match outcome.ended {
+            Ended::Code(0) => Ok(Some(outcome.captured)),
+            Ended::Code(_) => Ok(None),
+            _ => judge(command, &outcome).map(|()| None),
+        }
+    }
+
+    fn start(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Outcome> {
+        self.process(command, log)?.run(self.interrupt)
+    }
+
+    fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
+        let mut args = Vec::new();
+        for arg in &command.args {
+            self.resolve(arg, &mut args)?;
+        }
+        let mut env = environment::scrubbed();
+        for (name, value) in &command.env {
+            let mut values = Vec::new();
+            self.resolve(value, &mut values)?;
+            env.insert(name.clone(), values.join(","));
+        }
+        Ok(Process {
+            program: self.path(command.tool)?,
+            args,
+            env,
+            directory: self.root.to_owned(),
+            stdin: match &command.stdin {
+                Stdin::Null => Input::Null,
+                Stdin::File(path) => Input::File(self.root.join(path)),
+                Stdin::Secret(name) => Input::Bytes(secret(name)?.into_bytes()),
+            },
+            stdout: match &command.output {
+                Output::Log => Stdout::Log,
+                Output::File(path) => Stdout::File(self.root.join(path)),
+            },
+            log: log.map(Utf8Path::to_owned),
+            deadline: Duration::from_secs(command.deadline),
+        })
+    }
+
+    /// The absolute path of a tool; our own binary needs no finding.
+    fn path(&self, tool: Tool) -> Result<Utf8PathBuf> {
+        if tool == Tool::Xtask {
+            own_binary()
+        } else {
+            Ok(self.tools.path(tool)?.to_owned())
+        }
+    }
+
+    fn resolve(&self, arg: &Arg, into: &mut Vec<String>) -> Result<()> {
+        match arg {
+            Arg::Lit(text) => into.push(text.clone()),
+            Arg::Path(path) => into.push(self.root.join(path).into_string()),
+            Arg::FlagPath(flag, path) => into.push(format!("{flag}={}", self.root.join(path))),
+            Arg::Tool(tool) => into.push(self.path(*tool)?.into_string()),
+            Arg::Secret(name) => into.push(secret(name)?),
+            Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
+            Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {
+                serde_json::Value::Array(values) => into.extend(values.iter().map(text_of)),
+                other => {
+                    return Err(Failure::unexpected(format!(
+                        "`{file}` says `{other}` at `{pointer}`, not a list"
+                    )));
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Runs a tool with this terminal's streams and returns its exit status: for verbs that only pass through.
+pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result<u8> {
+    let ui = Ui::plain();
+    let interrupt = Interrupt::default();
+    let process = Runner {
+        root,
+        ui: &ui,
+        tools,
+        interrupt: &interrupt,
+    }
+    .process(command, None)?;
+    process.pass_through()
+}
+
+/// What a JSON file says at a pointer.
+pub fn later(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Result<serde_json::Value> {
+    let path = root.join(file);
+    let text = fs_err::read_to_string(&path)?;
+    let value: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::unexpected(format!("`{file}`, written by an earlier step, is no JSON: {error}")))?;
+    value.pointer(pointer).cloned().ok_or_else(|| {
+        Failure::unexpected(format!(
+            "`{file}`, written by an earlier step, has nothing at `{pointer}`"
+        ))
+    })
+}
+
+/// A JSON value as an argument: a string bare, anything else as JSON.
+pub fn text_of(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+fn secret(name: &str) -> Result<String> {
+    std::env::var(name).map_err(|_| {
+        Failure::preflight(format!("variable `{name}` is not set")).hinted(format!("export `{name}` and run again"))
+    })
+}
+
+/// Turns how a command ended into a verdict, with the last lines of what it said.
+fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
+    let program = command.tool.program();
+    let (kind, what) = match outcome.ended {
+        Ended::Code(0) => return Ok(()),
+        Ended::Code(_) if command.on_failure == OnFailure::LookNext => return Ok(()),
+        Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
+        Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
+        Ended::Deadline => (
+            Kind::Timeout,
+            format!(
+                "`{program}` did not end within {}",
+                seconds(Duration::from_secs(command.deadline))
+            ),
+        ),
+        Ended::Interrupted => return Err(interrupted_failure()),
+    };
+    let mut message = what;
+    if !outcome.tail.is_empty() {
+        message.push_str(", its last lines:");
+        for line in &outcome.tail {
+            message.push_str("\n    ");
+            message.push_str(line);
+        }
+    }
+    Err(Failure::new(kind, message).hinted(format!("the command: {}", command.shell())))
+}
+
+fn interrupted_failure() -> Failure {
+    Failure::new(Kind::Interrupted, "interrupted").hinted("`--resume` goes on where this run stopped")
+}
+
+fn with_way_back(failure: Failure, plan: &Plan, failed: usize) -> Failure {
+    let step = &plan.steps[failed].id;
+    let failure = failure.context(format!("step `{step}` failed"));
+    if failure.kind == Kind::Interrupted || failure.kind == Kind::Refused {
+        return failure;
+    }
+    let failure = failure.hinted(format!("go on with `--resume`, or with `--from {step}`"));
+    plan.steps[..failed]
+        .iter()
+        .rev()
+        .filter_map(|step| step.undo.as_ref())
+        .fold(failure, |failure, undo| {
+            failure.hinted(format!("to take back: {}", undo.shell()))
+        })
+}
+
+/// Writes beside and renames, so that a reader sees the old file or the new one.
+pub fn write(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
+    use std::io::Write;
+
+    let parent = path.parent().unwrap_or(Utf8Path::new("."));
+    fs_err::create_dir_all(parent)?;
+    let beside = parent.join(format!(
+        ".{}.{}",
+        path.file_name().unwrap_or("file"),
+        std::process::id()
+    ));
+    let written = fs_err::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .options_mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs_err::rename(&beside, path));
+    if written.is_err() {
+        let _nothing_to_lose = fs_err::remove_file(&beside);
+    }
+    Ok(written?)
+}
+
+/// Sets the mode a file is created with.
+trait OptionsMode {
+    fn options_mode(&mut self, mode: u32) -> &mut Self;
+}
+
+impl OptionsMode for fs_err::OpenOptions {
+    fn options_mode(&mut self, mode: u32) -> &mut Self {
+        use std::os::unix::fs::OpenOptionsExt;
+        self.options_mut().mode(mode);
+        self
+    }
+}
+
+/// Removes a file or a folder with all that is in it; absent is fine.
+fn remove(path: &Utf8Path) -> Result<()> {
+    match fs_err::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(metadata) if metadata.is_dir() => Ok(fs_err::remove_dir_all(path)?),
+        Ok(_) => Ok(fs_err::remove_file(path)?),
+    }
+}

@@ -1,0 +1,144 @@
+//! Asks probes. Asking only reads, and what cannot be asked does not hold.
+
+use camino::Utf8Path;
+
+use super::process::Ended;
+use super::{Runner, later};
+use crate::failure::{Failure, Kind, Result};
+use crate::plan::{Command, Probe};
+
+/// What a look at the world found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether the probe holds.
+    pub holds: bool,
+    /// Why it does not, the most telling first.
+    pub reasons: Vec<String>,
+}
+
+impl Seen {
+    fn yes() -> Self {
+        Self {
+            holds: true,
+            reasons: Vec::new(),
+        }
+    }
+
+    fn no(reason: impl Into<String>) -> Self {
+        Self {
+            holds: false,
+            reasons: vec![reason.into()],
+        }
+    }
+
+    fn from(holds: bool, reason: impl FnOnce() -> String) -> Self {
+        if holds { Self::yes() } else { Self::no(reason()) }
+    }
+}
+
+impl Runner<'_> {
+    /// Whether a probe holds now.
+    pub fn holds(&self, probe: &Probe) -> Result<bool> {
+        Ok(self.look(probe)?.holds)
+    }
+
+    /// Whether a probe holds now, and if not why.
+    pub fn look(&self, probe: &Probe) -> Result<Seen> {
+        Ok(match probe {
+            Probe::Exists(path) => Seen::from(self.root.join(path).exists(), || format!("`{path}` does not exist")),
+            Probe::Says { file, pointer, value } => {
+                let said = says(self.root, file, pointer);
+                Seen::from(said.as_ref() == Some(value), || {
+                    format!("`{file}` does not say `{value}` at `{pointer}`")
+                })
+            }
+            Probe::Succeeds(command) => match self.ask(command)? {
+                Ok(_) => Seen::yes(),
+                Err(reason) => Seen::no(reason),
+            },
+            Probe::Prints {
+                command,
+                pointer,
+                value,
+            } => match self.ask_json(command)? {
+                Ok(printed) => Seen::from(printed.pointer(pointer) == Some(value), || {
+                    format!("`{}` does not print `{value}` at `{pointer}`", command.tool.program())
+                }),
+                Err(reason) => Seen::no(reason),
+            },
+            Probe::Gates { command, gates } => match self.ask_json(command)? {
+                Ok(list) => {
+                    let reasons = crate::live::gate::open_gates(gates, &list);
+                    Seen {
+                        holds: reasons.is_empty(),
+                        reasons,
+                    }
+                }
+                Err(reason) => Seen::no(reason),
+            },
+            Probe::Alive(folder) => {
+                let dead = crate::cluster::embedded::dead_processes(&self.root.join(folder))?;
+                Seen {
+                    holds: dead.is_empty(),
+                    reasons: dead,
+                }
+            }
+            Probe::All(probes) => {
+                let mut reasons = Vec::new();
+                for probe in probes {
+                    let seen = self.look(probe)?;
+                    if !seen.holds {
+                        reasons.extend(seen.reasons);
+                        break;
+                    }
+                }
+                Seen {
+                    holds: reasons.is_empty(),
+                    reasons,
+                }
+            }
+            Probe::Any(probes) => {
+                let mut reasons = Vec::new();
+                let mut holds = false;
+                for probe in probes {
+                    let seen = self.look(probe)?;
+                    if seen.holds {
+                        holds = true;
+                        break;
+                    }
+                    reasons.extend(seen.reasons);
+                }
+                Seen { holds, reasons }
+            }
+            Probe::Not(probe) => {
+                let seen = self.look(probe)?;
+                Seen::from(!seen.holds, || "still holds".to_owned())
+            }
+        })
+    }
+
+    /// Runs a command that only reads: what it printed, or why it failed. An interrupt is a failure.
+    fn ask(&self, command: &Command) -> Result<Result<Vec<u8>, String>> {
+        let outcome = self.capture(command)?;
+        Ok(match outcome.ended {
+            Ended::Code(0) => Ok(outcome.captured),
+            Ended::Interrupted => return Err(Failure::new(Kind::Interrupted, "interrupted")),
+            _ => Err(format!(
+                "`{}` failed: {}",
+                command.tool.program(),
+                outcome.tail.last().map_or("it said nothing", String::as_str)
+            )),
+        })
+    }
+
+    fn ask_json(&self, command: &Command) -> Result<Result<serde_json::Value, String>> {
+        Ok(self.ask(command)?.and_then(|bytes| {
+            serde_json::from_slice(&bytes)
+                .map_err(|error| format!("`{}` printed no JSON: {error}", command.tool.program()))
+        }))
+    }
+}
+
+fn says(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Option<serde_json::Value> {
+    later(root, file, pointer).ok()
+}

@@ -1,0 +1,415 @@
+//! One child process: its own process group, a deadline, bounded output, and nothing of it left behind.
+//! It knows no plan; it is told a program, and says how that ended.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+
+use crate::failure::{Failure, Kind, Result, ResultExt};
+
+/// Lines of output that a failure shows.
+pub(crate) const TAIL_LINES: usize = 20;
+
+/// Bytes of a log line that are kept for the tail.
+const LINE_LIMIT: usize = 2_000;
+
+/// Bytes after which a log takes no more: a tool that floods must not fill the disk.
+const LOG_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// Bytes that a captured output may have.
+const CAPTURE_LIMIT: u64 = 512 * 1024 * 1024;
+
+/// How long a child may take to end after SIGINT or SIGTERM before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long output may go on after the child ended; a daemon that kept the pipe must not hold us.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) program: Utf8PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) directory: Utf8PathBuf,
+    pub(crate) stdin: Input,
+    pub(crate) stdout: Stdout,
+    /// Where standard error, and standard output when it is logged, is appended.
+    pub(crate) log: Option<Utf8PathBuf>,
+    pub(crate) deadline: Duration,
+}
+
+/// Standard input of a child.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    Null,
+    File(Utf8PathBuf),
+    Bytes(Vec<u8>),
+}
+
+/// Standard output of a child.
+#[derive(Debug, Clone)]
+pub(crate) enum Stdout {
+    Log,
+    File(Utf8PathBuf),
+    Capture,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Code(i32),
+    Signal(i32),
+    Deadline,
+    Interrupted,
+}
+
+/// What came of a child.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) ended: Ended,
+    pub(crate) captured: Vec<u8>,
+    /// The last lines of its log, lossily decoded.
+    pub(crate) tail: Vec<String>,
+}
+
+/// Set by the first Ctrl-C or SIGTERM; the second ends xtask at once.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Listens for SIGINT and SIGTERM from now on.
+    pub fn listen() -> Result<Self> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // In this order: the second signal finds the flag set and ends the process.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+                .or_fail(Kind::Unexpected, "cannot listen for signals")?;
+        }
+        Ok(Self(flag))
+    }
+
+    /// The flag itself, for whoever waits elsewhere.
+    pub fn flag(&self) -> &Arc<AtomicBool> {
+        &self.0
+    }
+
+    /// Whether the run was interrupted.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Takes an interrupt note of, so that `finally` steps can run.
+    pub(crate) fn clear(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    /// Sleeps, but wakes early on an interrupt.
+    pub(crate) fn sleep(&self, duration: Duration) {
+        let end = Instant::now() + duration;
+        while !self.is_set() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+}
+
+impl Process {
+    /// Starts the child and waits for its end, its deadline, or an interrupt.
+    pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<Outcome> {
+        let started = Instant::now();
+        let (log_reader, log_writer) = std::io::pipe()?;
+        let mut expression = duct::cmd(self.program.as_std_path(), &self.args)
+            .dir(&self.directory)
+            .full_env(&self.env)
+            .unchecked()
+            .before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            })
+            .stderr_file(log_writer.try_clone()?);
+        expression = match &self.stdin {
+            Input::Null => expression.stdin_null(),
+            Input::File(path) => expression.stdin_file(fs_err::File::open(path)?.into_parts().0),
+            Input::Bytes(bytes) => expression.stdin_bytes(bytes.clone()),
+        };
+        let mut capture = None;
+        let mut partial = None;
+        expression = match &self.stdout {
+            Stdout::Log => expression.stdout_file(log_writer),
+            Stdout::File(path) => {
+                drop(log_writer);
+                if let Some(parent) = path.parent() {
+                    fs_err::create_dir_all(parent)?;
+                }
+                let beside = Utf8PathBuf::from(format!("{path}.partial"));
+                let file = fs_err::File::create(&beside)?.into_parts().0;
+                partial = Some((beside, path.clone()));
+                expression.stdout_file(file)
+            }
+            Stdout::Capture => {
+                drop(log_writer);
+                let (reader, writer) = std::io::pipe()?;
+                capture = Some(reader);
+                expression.stdout_file(writer)
+            }
+        };
+        let handle = expression.start().map_err(|error| self.cannot_start(&error))?;
+        // The expression holds the write ends of the pipes; the readers end only when they are closed.
+        drop(expression);
+        let log = Log::follow(log_reader, self.log.clone());
+        let captured = capture.map(Capture::follow);
+
+        let mut asked_to_end: Option<(Instant, Ended)> = None;
+        let status = loop {
+            let waited = handle
+                .wait_timeout(Duration::from_millis(20))
+                .or_fail(Kind::Unexpected, format!("cannot wait for `{}`", self.program))?;
+            if let Some(output) = waited {
+                break output.status;
+            }
+            match asked_to_end {
+                None if interrupt.is_set() => {
+                    signal_group(&handle, rustix::process::Signal::INT);
+                    asked_to_end = Some((Instant::now(), Ended::Interrupted));
+                }
+                None if started.elapsed() > self.deadline => {
+                    signal_group(&handle, rustix::process::Signal::TERM);
+                    asked_to_end = Some((Instant::now(), Ended::Deadline));
+                }
+                Some((since, _)) if since.elapsed() > GRACE => {
+                    signal_group(&handle, rustix::process::Signal::KILL);
+                }
+                _ => {}
+            }
+        };
+        let ended = match (asked_to_end, status.code(), status.signal()) {
+            (Some((_, reason)), _, _) => reason,
+            (None, Some(code), _) => Ended::Code(code),
+            (None, None, signal) => Ended::Signal(signal.unwrap_or_default()),
+        };
+        if ended != Ended::Code(0) {
+            // Whatever it started must not outlive its failure.
+            signal_group(&handle, rustix::process::Signal::KILL);
+        }
+        let tail = log.finish();
+        let captured = captured.map(Capture::finish).transpose()?.unwrap_or_default();
+        if let Some((beside, path)) = partial {
+            if ended == Ended::Code(0) {
+                fs_err::rename(&beside, &path)?;
+            } else {
+                fs_err::remove_file(&beside)?;
+            }
+        }
+        Ok(Outcome { ended, captured, tail })
+    }
+
+    /// Runs with our own streams, in our own process group, so that Ctrl-C and job control reach it; its
+    /// exit status, or 128 and the signal that ended it.
+    pub(crate) fn pass_through(&self) -> Result<u8> {
+        let output = duct::cmd(self.program.as_std_path(), &self.args)
+            .full_env(&self.env)
+            .unchecked()
+            .run()
+            .map_err(|error| self.cannot_start(&error))?;
+        let code = output
+            .status
+            .code()
+            .unwrap_or_else(|| 128 + output.status.signal().unwrap_or_default());
+        Ok(u8::try_from(code).unwrap_or(1))
+    }
+
+    fn cannot_start(&self, error: &std::io::Error) -> Failure {
+        let failure = Failure::preflight(format!("cannot start `{}`: {error}", self.program));
+        match error.raw_os_error() {
+            // ENOEXEC, EACCES: not a program of this machine, or a folder mounted noexec.
+            Some(8 | 13) => failure.hinted("is it built for this machine, and is its folder mounted without `noexec`?"),
+            // E2BIG.
+            Some(7) => failure.hinted("the argument list is too long"),
+            _ => failure.hinted("`cargo xtask doctor` shows where each tool was found"),
+        }
+    }
+}
+
+/// Signals the child's process group. A group that is gone already is fine.
+fn signal_group(handle: &duct::Handle, signal: rustix::process::Signal) {
+    for pid in handle.pids() {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+            let _gone_already = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+}
+
+/// Follows a log pipe: into a file up to a limit, and the last lines into memory.
+struct Log {
+    tail: Arc<Mutex<VecDeque<String>>>,
+    done: std::sync::mpsc::Receiver<()>,
+}
+
+impl Log {
+    fn follow(reader: std::io::PipeReader, path: Option<Utf8PathBuf>) -> Self {
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let (sender, done) = std::sync::mpsc::channel();
+        let shared = Arc::clone(&tail);
+        std::thread::spawn(move || {
+            copy_log(reader, path, &shared);
+            let _nobody_waits = sender.send(());
+        });
+        Self { tail, done }
+    }
+
+    fn finish(self) -> Vec<String> {
+        let _a_daemon_may_hold_the_pipe = self.done.recv_timeout(DRAIN);
+        let tail = self.tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tail.iter().cloned().collect()
+    }
+}
+
+fn copy_log(mut reader: std::io::PipeReader, path: Option<Utf8PathBuf>, tail: &Mutex<VecDeque<String>>) {
+    let mut file = path.and_then(|path| fs_err::OpenOptions::new().create(true).append(true).open(path).ok());
+    let mut written: u64 = 0;
+    let mut line: Vec<u8> = Vec::new();
+    let mut buffer = vec![0_u8; 64 * 1024];
+    let keep = |line: &mut Vec<u8>| {
+        let text = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
+        line.clear();
+        let mut tail = tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if tail.len() == TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(text);
+    };
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        if let Some(file) = &mut file
+            && written < LOG_LIMIT
+        {
+            // A log that cannot be written (disk full) must not stop the run; the tail is still shown.
+            let _best_effort = file.write_all(&buffer[..count]);
+            written += count as u64;
+            if written >= LOG_LIMIT {
+                let _best_effort = writeln!(file, "\n[cut: the log has reached {LOG_LIMIT} bytes]");
+            }
+        }
+        for byte in &buffer[..count] {
+            if *byte == b'\n' {
+                keep(&mut line);
+            } else if line.len() < LINE_LIMIT {
+                line.push(*byte);
+            }
+        }
+    }
+    if !line.is_empty() {
+        keep(&mut line);
+    }
+}
+
+/// Collects a captured output up to a limit.
+struct Capture(std::sync::mpsc::Receiver<std::io::Result<Vec<u8>>>);
+
+impl Capture {
+    fn follow(reader: std::io::PipeReader) -> Self {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let read = reader.take(CAPTURE_LIMIT).read_to_end(&mut bytes).map(|_| bytes);
+            let _nobody_waits = sender.send(read);
+        });
+        Self(receiver)
+    }
+
+    fn finish(self) -> Result<Vec<u8>> {
+        match self.0.recv_timeout(Duration::from_secs(10)) {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(Failure::unexpected("the output of an ended process never closed")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, deadline: Duration) -> Process {
+        Process {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+            directory: "/".into(),
+            stdin: Input::Null,
+            stdout: Stdout::Log,
+            log: None,
+            deadline,
+        }
+    }
+
+    #[test]
+    fn a_child_that_ignores_sigterm_is_killed_after_its_grace() {
+        let started = Instant::now();
+        let outcome = sh("trap '' TERM; while :; do :; done", Duration::from_millis(100))
+            .run(&Interrupt::default())
+            .unwrap();
+        assert_eq!(outcome.ended, Ended::Deadline);
+        assert!(started.elapsed() >= GRACE, "it had its grace");
+    }
+
+    #[test]
+    fn a_missed_deadline_takes_the_grandchildren_along() {
+        let outcome = sh("sleep 300 & echo $!; wait", Duration::from_millis(200))
+            .run(&Interrupt::default())
+            .unwrap();
+        assert_eq!(outcome.ended, Ended::Deadline);
+        let pid = rustix::process::Pid::from_raw(outcome.tail[0].parse().unwrap()).unwrap();
+        // Its parent is gone, so it may be a zombie of init for a moment.
+        let gone = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            rustix::process::test_kill_process(pid).is_err()
+                || fs_err::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+                    .is_ok_and(|stat| stat.contains(") Z "))
+        });
+        assert!(gone, "the grandchild lives on");
+    }
+
+    #[test]
+    fn a_flood_and_invalid_utf8_leave_a_readable_tail() {
+        let outcome = sh(
+            "yes x | head -c 20000000; printf '\\377\\376end\\n'",
+            Duration::from_secs(60),
+        )
+        .run(&Interrupt::default())
+        .unwrap();
+        assert_eq!(outcome.ended, Ended::Code(0));
+        assert_eq!(outcome.tail.len(), TAIL_LINES);
+        assert_eq!(outcome.tail.last().map(String::as_str), Some("\u{fffd}\u{fffd}end"));
+    }
+
+    #[test]
+    fn a_death_by_signal_is_told_from_an_exit() {
+        let outcome = sh("kill -SEGV $$", Duration::from_secs(5))
+            .run(&Interrupt::default())
+            .unwrap();
+        assert_eq!(outcome.ended, Ended::Signal(11));
+    }
+
+    #[test]
+    fn a_daemon_that_keeps_the_pipe_does_not_hold_the_run() {
+        let started = Instant::now();
+        let outcome = sh("(setsid sleep 3 &) ; echo started", Duration::from_secs(5))
+            .run(&Interrupt::default())
+            .unwrap();
+        assert_eq!(outcome.ended, Ended::Code(0));
+        assert!(started.elapsed() < Duration::from_secs(3));
+    }
+}

@@ -1,0 +1,201 @@
+//! What differs between a project and the live objects: the no-op oracle.
+//! An object is fresh iff its digest annotation is equal, every rendered leaf is owned by kluctl's apply,
+//! and it is not terminating. Values are never compared.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::ownership;
+use crate::project::{ObjectRef, Project, digest_of};
+
+/// The result of a comparison, as `delta.json` and for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Delta {
+    /// Nothing differs and nothing is orphaned.
+    pub fresh: bool,
+    /// Objects of the project.
+    pub objects: usize,
+    /// One for each group of phases, in order.
+    pub groups: Vec<GroupDelta>,
+    /// Every object that differs.
+    pub differences: Vec<Difference>,
+    /// Live objects of the stage that the project no longer has.
+    pub orphans: Vec<Orphan>,
+}
+
+/// What one kluctl call has to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GroupDelta {
+    /// No object of the group differs.
+    pub fresh: bool,
+    /// Arguments that limit kluctl to the items that differ; by tag, for kluctl takes a directory filter relative
+    /// to the Git repository that the project happens to lie in.
+    pub arguments: Vec<String>,
+}
+
+/// An object that a deploy would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Difference {
+    /// The object.
+    pub object: ObjectRef,
+    /// Component it belongs to.
+    pub component: String,
+    /// Item folder it stands in.
+    pub directory: String,
+    /// Why it is not fresh.
+    pub why: Why,
+}
+
+/// Why an object is not fresh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Why {
+    /// The cluster does not have it.
+    Missing,
+    /// The project has another content.
+    Changed,
+    /// Somebody else took these fields.
+    Taken {
+        /// Paths of the fields.
+        fields: Vec<String>,
+        /// Managers that own something of the object, with the time of their last change.
+        managers: Vec<(String, String)>,
+    },
+    /// It is being deleted.
+    Terminating,
+}
+
+/// A live object that the project no longer has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Orphan {
+    /// The object.
+    pub object: ObjectRef,
+    /// Its UID, so that only this very object is ever deleted.
+    pub uid: String,
+    /// Whether kluctl applied it; copies made by others carry the label too.
+    pub managed: bool,
+    /// Whether another object owns it.
+    pub owned: bool,
+    /// Whether it is protected by an annotation.
+    pub protected: bool,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missing => formatter.write_str("is missing"),
+            Self::Changed => formatter.write_str("has another content"),
+            Self::Terminating => formatter.write_str("is being deleted"),
+            Self::Taken { fields, managers } => {
+                write!(formatter, "was edited: {}", fields.join(", "))?;
+                if let Some((manager, time)) = managers.last() {
+                    write!(formatter, " (last by `{manager}` at {time})")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Compares a project with a listing of everything that carries its discriminator.
+pub fn compare(project: &Project, listing: &Value, groups: &[Vec<String>]) -> Delta {
+    let none = Vec::new();
+    let items = listing.get("items").and_then(Value::as_array).unwrap_or(&none);
+    let mut live: BTreeMap<_, &Value> = items
+        .iter()
+        .map(|object| (ObjectRef::of(object).identity(), object))
+        .collect();
+
+    let mut differences = Vec::new();
+    let mut objects = 0;
+    for (item, object) in project.objects() {
+        objects += 1;
+        let reference = object.reference();
+        let why = match live.remove(&reference.identity()) {
+            None => Some(Why::Missing),
+            Some(found) => why_not_fresh(&object.value, found),
+        };
+        if let Some(why) = why {
+            differences.push(Difference {
+                object: reference,
+                component: item.component.clone(),
+                directory: item.directory.clone(),
+                why,
+            });
+        }
+    }
+    let orphans: Vec<Orphan> = live.into_values().map(orphan).collect();
+    let groups = groups
+        .iter()
+        .map(|phases| {
+            let arguments: Vec<String> = project
+                .description
+                .items
+                .iter()
+                .filter(|item| phases.contains(&item.phase))
+                .filter(|item| {
+                    differences
+                        .iter()
+                        .any(|difference| difference.directory == item.directory)
+                })
+                .map(|item| format!("--include-tag=item-{}", item.directory))
+                .collect();
+            GroupDelta {
+                fresh: arguments.is_empty(),
+                arguments,
+            }
+        })
+        .collect();
+    Delta {
+        fresh: differences.is_empty(),
+        objects,
+        groups,
+        differences,
+        orphans,
+    }
+}
+
+fn why_not_fresh(rendered: &Value, live: &Value) -> Option<Why> {
+    if live.pointer("/metadata/deletionTimestamp").is_some() {
+        return Some(Why::Terminating);
+    }
+    let digest = digest_of(rendered);
+    if digest.is_none() || digest != digest_of(live) {
+        return Some(Why::Changed);
+    }
+    let fields = ownership::lost_leaves(rendered, live);
+    (!fields.is_empty()).then(|| Why::Taken {
+        fields,
+        managers: ownership::other_managers(live),
+    })
+}
+
+fn orphan(live: &Value) -> Orphan {
+    let annotation = |name: &str| {
+        live.get("metadata")
+            .and_then(|metadata| metadata.get("annotations"))
+            .and_then(|annotations| annotations.get(name))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    Orphan {
+        object: ObjectRef::of(live),
+        uid: live
+            .pointer("/metadata/uid")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        managed: ownership::is_managed(live),
+        owned: live
+            .pointer("/metadata/ownerReferences")
+            .and_then(Value::as_array)
+            .is_some_and(|owners| !owners.is_empty()),
+        protected: annotation("kluctl.io/skip-delete") == "true" || annotation("helm.sh/resource-policy") == "keep",
+    }
+}

@@ -1,0 +1,62 @@
+//! The fence: a cluster is known by the UID of its `kube-system` namespace, and by nothing else.
+//! Names, contexts and addresses can lead anywhere.
+
+use camino::Utf8Path;
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::plan::Fenced;
+
+/// Checks the UID in a `kube-system` object; the first contact with a local cluster is recorded.
+/// Returns a sentence for people.
+pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &Fenced, cluster: &str) -> Result<String> {
+    let text = fs_err::read_to_string(root.join(namespace))?;
+    let object: Value = serde_json::from_str(&text).or_fail(
+        Kind::Refused,
+        "`kube-system` cannot be read, and an unknown cluster is not touched",
+    )?;
+    let uid = object
+        .pointer("/metadata/uid")
+        .and_then(Value::as_str)
+        .filter(|uid| !uid.is_empty())
+        .ok_or_else(|| Failure::refused("`kube-system` has no UID, and an unknown cluster is not touched"))?;
+    match expected {
+        Fenced::Committed(wanted) if wanted == uid => {
+            Ok(format!("`{cluster}` is the cluster that the facts name ({uid})"))
+        }
+        Fenced::Committed(wanted) => Err(other(cluster, uid, wanted).hinted(format!(
+            "if the cluster was rebuilt on purpose: `cargo xtask adopt --cluster {cluster}`"
+        ))),
+        Fenced::Recorded(path) => {
+            let file = root.join(path);
+            if !file.exists() {
+                let record = serde_json::to_string_pretty(&json!({"uid": uid})).expect("plain data");
+                crate::exec::write(&file, record.as_bytes(), 0o600)?;
+                return Ok(format!("first contact with `{cluster}` ({uid})"));
+            }
+            let recorded = crate::exec::later(root, path, "/uid").map_err(|failure| {
+                Failure {
+                    kind: Kind::Config,
+                    ..failure
+                }
+                .hinted(format!("`cargo xtask adopt --cluster {cluster}` records the UID anew"))
+            })?;
+            if recorded.as_str() == Some(uid) {
+                Ok(format!("`{cluster}` is the cluster of the first contact ({uid})"))
+            } else {
+                Err(
+                    other(cluster, uid, recorded.as_str().unwrap_or("nothing readable")).hinted(format!(
+                        "if the cluster was rebuilt on purpose: `cargo xtask adopt --cluster {cluster}`"
+                    )),
+                )
+            }
+        }
+    }
+}
+
+fn other(cluster: &str, uid: &str, wanted: &str) -> Failure {
+    Failure::refused(format!(
+        "this is not cluster `{cluster}`: its kube-system has UID `{uid}`, expected `{wanted}`; nothing was written"
+    ))
+    .hinted("look where the kubeconfig leads before anything else")
+}

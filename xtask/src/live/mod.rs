@@ -1,0 +1,13 @@
+//! The live side of a stage: what a cluster holds, compared with what a project says.
+//! It reads listings and decides; it talks to no cluster itself.
+
+pub mod compare;
+pub mod fence;
+pub mod gate;
+pub mod kluctl;
+pub mod lease;
+pub mod ledger;
+pub mod ownership;
+pub mod resources;
+
+pub use compare::{Delta, Difference, Why};

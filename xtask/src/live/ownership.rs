@@ -1,0 +1,187 @@
+//! Who owns which field, from `managedFields`: the one record of what was sent that comes back exact.
+//! Values are never compared: quantities, defaults and empty maps come back changed.
+
+use serde_json::Value;
+
+/// The manager under which kluctl applies.
+pub const KLUCTL: &str = "kluctl";
+
+/// Leaves of a rendered object that kluctl does not own in the live one, as paths for people.
+pub fn lost_leaves(rendered: &Value, live: &Value) -> Vec<String> {
+    let none = Vec::new();
+    let entries = live
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+        .unwrap_or(&none);
+    let owned = entries.iter().find(|entry| {
+        entry.get("manager").and_then(Value::as_str) == Some(KLUCTL)
+            && entry.get("operation").and_then(Value::as_str) == Some("Apply")
+            && entry
+                .get("subresource")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .is_empty()
+    });
+    let Some(fields) = owned.and_then(|entry| entry.get("fieldsV1")) else {
+        return vec!["everything".to_owned()];
+    };
+    let mut lost = Vec::new();
+    let Some(object) = rendered.as_object() else {
+        return lost;
+    };
+    for (key, value) in object {
+        match key.as_str() {
+            // Identity is not a field that anybody owns.
+            "apiVersion" | "kind" | "status" => {}
+            "metadata" => {
+                let owned = fields.get("f:metadata");
+                for part in ["labels", "annotations", "finalizers", "ownerReferences"] {
+                    if let Some(value) = value.get(part) {
+                        walk(
+                            value,
+                            owned.and_then(|owned| owned.get(format!("f:{part}"))),
+                            &format!("metadata.{part}"),
+                            &mut lost,
+                        );
+                    }
+                }
+            }
+            key => walk(value, fields.get(format!("f:{key}")), key, &mut lost),
+        }
+    }
+    lost
+}
+
+/// Every manager and operation that owns a field at or below a path's first part, other than kluctl's apply.
+pub fn other_managers(live: &Value) -> Vec<(String, String)> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let mut managers: Vec<(String, String)> = entries
+        .into_iter()
+        .flatten()
+        .filter(|entry| {
+            entry
+                .get("subresource")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .is_empty()
+        })
+        .filter_map(|entry| {
+            let manager = entry.get("manager")?.as_str()?;
+            let time = entry.get("time").and_then(Value::as_str).unwrap_or_default();
+            (manager != KLUCTL).then(|| (manager.to_owned(), time.to_owned()))
+        })
+        .collect();
+    managers.sort_unstable();
+    managers.dedup();
+    managers
+}
+
+/// Whether kluctl owns anything of a live object.
+pub fn is_managed(live: &Value) -> bool {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    entries
+        .into_iter()
+        .flatten()
+        .any(|entry| entry.get("manager").and_then(Value::as_str) == Some(KLUCTL))
+}
+
+/// Walks a rendered value and the owned set beside it. A set that ends in `{}` owns everything below:
+/// atomic lists and maps are one leaf.
+fn walk(rendered: &Value, owned: Option<&Value>, path: &str, lost: &mut Vec<String>) {
+    let Some(owned) = owned else {
+        if !is_empty(rendered) {
+            lost.push(path.to_owned());
+        }
+        return;
+    };
+    let set = owned.as_object();
+    if set.is_none_or(|set| set.keys().all(|key| key == ".")) {
+        return;
+    }
+    let set = set.expect("an empty set has returned");
+    match rendered {
+        Value::Object(map) => {
+            for (key, value) in map {
+                walk(value, set.get(&format!("f:{key}")), &format!("{path}.{key}"), lost);
+            }
+        }
+        Value::Array(list) => {
+            for (index, element) in list.iter().enumerate() {
+                let entry = set.iter().find(|(key, _)| is_element(key, element));
+                walk(
+                    element,
+                    entry.map(|(_, entry)| entry),
+                    &format!("{path}[{index}]"),
+                    lost,
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether a set key (`k:{…}` by keys, `v:…` by value) stands for a rendered list element. Keys carry
+/// defaults, so one that is missing in the rendered element matches.
+fn is_element(key: &str, element: &Value) -> bool {
+    if let Some(text) = key.strip_prefix("k:") {
+        let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(text) else {
+            return false;
+        };
+        return keys
+            .iter()
+            .all(|(name, wanted)| element.get(name).is_none_or(|found| found == wanted));
+    }
+    if let Some(text) = key.strip_prefix("v:") {
+        return serde_json::from_str::<Value>(text).is_ok_and(|wanted| wanted == *element);
+    }
+    false
+}
+
+/// Values that the API server leaves out of what it stores.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().all(is_empty),
+        Value::Array(list) => list.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn live(fields: Value) -> Value {
+        json!({"metadata": {"managedFields": [{"manager": "kluctl", "operation": "Apply", "fieldsV1": fields}]}})
+    }
+
+    #[test]
+    fn a_defaulted_list_key_still_matches_its_rendered_element() {
+        let rendered = json!({"spec": {"ports": [{"containerPort": 80}]}});
+        let fields = json!({"f:spec": {"f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}}}});
+        assert_eq!(lost_leaves(&rendered, &live(fields)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_leaf_that_somebody_else_took_is_named() {
+        let rendered = json!({"data": {"a": "1", "b": "2"}, "metadata": {"labels": {"l": "x"}}});
+        let fields = json!({"f:data": {"f:a": {}}, "f:metadata": {"f:labels": {"f:l": {}}}});
+        assert_eq!(lost_leaves(&rendered, &live(fields)), ["data.b"]);
+    }
+
+    #[test]
+    fn an_atomic_list_is_one_leaf() {
+        let rendered = json!({"spec": {"versions": [{"name": "v1", "served": true}]}});
+        let fields = json!({"f:spec": {"f:versions": {}}});
+        assert_eq!(lost_leaves(&rendered, &live(fields)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_object_that_kluctl_never_applied_is_lost_whole() {
+        let live =
+            json!({"metadata": {"managedFields": [{"manager": "kubectl", "operation": "Update", "fieldsV1": {}}]}});
+        assert_eq!(lost_leaves(&json!({"data": {"a": "1"}}), &live), ["everything"]);
+    }
+}

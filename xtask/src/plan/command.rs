@@ -1,0 +1,378 @@
+//! Commands: one call of a tool, with everything that decides what it does.
+//! A command is data; only `exec` and `tool` start processes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+/// A program that plans may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+#[value(rename_all = "kebab-case")]
+pub enum Tool {
+    /// This very binary.
+    Xtask,
+    /// Deploys kluctl projects.
+    Kluctl,
+    /// Speaks to API servers.
+    Kubectl,
+    /// The API server of an embedded cluster.
+    KubeApiserver,
+    /// The controller manager of an embedded cluster.
+    KubeControllerManager,
+    /// The scheduler of an embedded cluster.
+    KubeScheduler,
+    /// The store of an embedded cluster.
+    Etcd,
+    /// Simulates nodes and pods.
+    Kwok,
+    /// Starts and stops embedded clusters.
+    Kwokctl,
+    /// Renders charts.
+    Helm,
+    /// Encrypts and decrypts secret files.
+    Sops,
+    /// Encrypts for recipients.
+    Age,
+    /// Makes identities.
+    AgeKeygen,
+    /// Validates objects against schemas.
+    Kubeconform,
+    /// Installs and moves ClusterAPI.
+    Clusterctl,
+    /// ClusterAPI's core controllers as a host process.
+    CapiCore,
+    /// ClusterAPI's kubeadm bootstrap controllers as a host process.
+    CapiBootstrap,
+    /// ClusterAPI's kubeadm control plane controllers as a host process.
+    CapiControlPlane,
+    /// ClusterAPI's in-memory infrastructure provider as a host process.
+    CapiDev,
+    /// Applies Terraform JSON.
+    Tofu,
+    /// Lints hosted workflows.
+    Actionlint,
+    /// Evaluates and builds the flake.
+    Nix,
+    /// Evaluates Nix files without flakes.
+    NixInstantiate,
+    /// Splits YAML in the renderer.
+    Yq,
+    /// Canonicalises JSON in the renderer.
+    Jq,
+    /// Starts virtual machines.
+    Colima,
+    /// Lima's own command.
+    Limactl,
+    /// Installs machines.
+    Clan,
+    /// Builds tools.
+    Go,
+    /// Reads revisions and makes worktrees.
+    Git,
+    /// Reaches machines.
+    Ssh,
+    /// Builds this crate in `ci`.
+    Cargo,
+    /// Runs the renderer outside Nix.
+    Bash,
+}
+
+impl Tool {
+    /// The program's file name.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Xtask => "xtask",
+            Self::Kluctl => "kluctl",
+            Self::Kubectl => "kubectl",
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Etcd => "etcd",
+            Self::Kwok => "kwok",
+            Self::Kwokctl => "kwokctl",
+            Self::Helm => "helm",
+            Self::Sops => "sops",
+            Self::Age => "age",
+            Self::AgeKeygen => "age-keygen",
+            Self::Kubeconform => "kubeconform",
+            Self::Clusterctl => "clusterctl",
+            Self::CapiCore => "capi-core",
+            Self::CapiBootstrap => "capi-bootstrap",
+            Self::CapiControlPlane => "capi-control-plane",
+            Self::CapiDev => "capi-dev",
+            Self::Tofu => "tofu",
+            Self::Actionlint => "actionlint",
+            Self::Nix => "nix",
+            Self::NixInstantiate => "nix-instantiate",
+            Self::Yq => "yq",
+            Self::Jq => "jq",
+            Self::Colima => "colima",
+            Self::Limactl => "limactl",
+            Self::Clan => "clan",
+            Self::Go => "go",
+            Self::Git => "git",
+            Self::Ssh => "ssh",
+            Self::Cargo => "cargo",
+            Self::Bash => "bash",
+        }
+    }
+
+    /// Whether the tool changes or reads a cluster, and so must be told which.
+    pub fn speaks_to_clusters(self) -> bool {
+        matches!(self, Self::Kluctl | Self::Kubectl | Self::Clusterctl)
+    }
+}
+
+/// One call of a tool, with everything that decides what it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Command {
+    /// The program.
+    pub tool: Tool,
+    /// Arguments.
+    pub args: Vec<Arg>,
+    /// Variables set for it, on top of the scrubbed environment.
+    pub env: BTreeMap<String, Arg>,
+    /// What it reads.
+    pub stdin: Stdin,
+    /// Where its standard output goes.
+    pub output: Output,
+    /// Seconds after which it is ended and the step has missed its deadline.
+    pub deadline: u64,
+    /// What an exit status other than 0 means.
+    pub on_failure: OnFailure,
+}
+
+/// What an exit status other than 0 means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnFailure {
+    /// The step failed.
+    Fail,
+    /// Nothing: the next step looks for itself what came of it.
+    LookNext,
+}
+
+/// What a command reads on standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stdin {
+    /// Nothing.
+    Null,
+    /// A file, relative to the root.
+    File(Utf8PathBuf),
+    /// The value of this variable of xtask's own environment; never printed.
+    Secret(String),
+}
+
+/// Where a command's standard output goes; standard error always goes to the step's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Output {
+    /// To the step's log.
+    Log,
+    /// To a file, relative to the root.
+    File(Utf8PathBuf),
+}
+
+/// One argument or variable value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Arg {
+    /// As it stands.
+    Lit(String),
+    /// A path relative to the root, handed over absolute.
+    Path(Utf8PathBuf),
+    /// `flag=` and a path relative to the root, handed over absolute.
+    FlagPath(String, Utf8PathBuf),
+    /// The path of a tool.
+    Tool(Tool),
+    /// The value of this variable of xtask's own environment; only in `env`.
+    Secret(String),
+    /// What a file that an earlier step wrote says at a JSON pointer.
+    Later {
+        /// Relative to the root.
+        file: Utf8PathBuf,
+        /// RFC 6901.
+        pointer: String,
+    },
+    /// As `Later`, but a list, each element an argument of its own.
+    LaterList {
+        /// Relative to the root.
+        file: Utf8PathBuf,
+        /// RFC 6901.
+        pointer: String,
+    },
+}
+
+impl From<&str> for Arg {
+    fn from(text: &str) -> Self {
+        Self::Lit(text.to_owned())
+    }
+}
+
+impl From<String> for Arg {
+    fn from(text: String) -> Self {
+        Self::Lit(text)
+    }
+}
+
+impl From<Tool> for Arg {
+    fn from(tool: Tool) -> Self {
+        Self::Tool(tool)
+    }
+}
+
+impl From<&Utf8Path> for Arg {
+    fn from(path: &Utf8Path) -> Self {
+        Self::Path(path.to_owned())
+    }
+}
+
+impl From<&Utf8PathBuf> for Arg {
+    fn from(path: &Utf8PathBuf) -> Self {
+        Self::Path(path.clone())
+    }
+}
+
+impl From<Utf8PathBuf> for Arg {
+    fn from(path: Utf8PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl Command {
+    /// A command without arguments, a deadline of a minute and its output in the log.
+    pub fn new(tool: Tool) -> Self {
+        Self {
+            tool,
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            stdin: Stdin::Null,
+            output: Output::Log,
+            deadline: 60,
+            on_failure: OnFailure::Fail,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<Arg>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds literal arguments.
+    #[must_use]
+    pub fn args<T: Into<Arg>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds `flag=` with an absolute path.
+    #[must_use]
+    pub fn flag_path(mut self, flag: &str, path: impl Into<Utf8PathBuf>) -> Self {
+        self.args.push(Arg::FlagPath(flag.to_owned(), path.into()));
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<Arg>) -> Self {
+        self.env.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sends standard output to a file.
+    #[must_use]
+    pub fn to_file(mut self, path: impl Into<Utf8PathBuf>) -> Self {
+        self.output = Output::File(path.into());
+        self
+    }
+
+    /// Reads standard input from a file.
+    #[must_use]
+    pub fn from_file(mut self, path: impl Into<Utf8PathBuf>) -> Self {
+        self.stdin = Stdin::File(path.into());
+        self
+    }
+
+    /// Sets the deadline in seconds.
+    #[must_use]
+    pub fn within(mut self, seconds: u64) -> Self {
+        self.deadline = seconds;
+        self
+    }
+
+    /// Lets the next step find out what came of it.
+    #[must_use]
+    pub fn or_look_next(mut self) -> Self {
+        self.on_failure = OnFailure::LookNext;
+        self
+    }
+
+    /// Every tool the command needs.
+    pub fn tools(&self) -> impl Iterator<Item = Tool> {
+        let named = self.args.iter().chain(self.env.values()).filter_map(|arg| match arg {
+            Arg::Tool(tool) => Some(*tool),
+            _ => None,
+        });
+        std::iter::once(self.tool).chain(named)
+    }
+
+    /// The command as a line of shell, run from the root with the tools on PATH.
+    pub fn shell(&self) -> String {
+        let mut line = String::new();
+        for (name, value) in &self.env {
+            write!(line, "{name}={} ", shell_arg(value)).expect("a string takes everything");
+        }
+        line.push_str(self.tool.program());
+        for arg in &self.args {
+            line.push(' ');
+            line.push_str(&shell_arg(arg));
+        }
+        match &self.stdin {
+            Stdin::Null => line.push_str(" </dev/null"),
+            Stdin::File(path) => write!(line, " <{}", quote(path.as_str())).expect("a string takes everything"),
+            Stdin::Secret(name) => {
+                line = format!("printf %s \"${name}\" | {line}");
+            }
+        }
+        if let Output::File(path) = &self.output {
+            write!(line, " >{}", quote(path.as_str())).expect("a string takes everything");
+        }
+        if self.on_failure == OnFailure::LookNext {
+            line.push_str(" || :");
+        }
+        line
+    }
+}
+
+/// Quotes one word for sh, and leaves it bare where sh would.
+pub fn quote(word: &str) -> String {
+    let bare = |character: char| character.is_ascii_alphanumeric() || "_@%+=:,./-".contains(character);
+    if !word.is_empty() && word.chars().all(bare) {
+        return word.to_owned();
+    }
+    shell_words::quote(word).into_owned()
+}
+
+fn shell_arg(arg: &Arg) -> String {
+    match arg {
+        Arg::Lit(text) => quote(text),
+        Arg::Path(path) => format!("\"$PWD\"/{}", quote(path.as_str())),
+        Arg::FlagPath(flag, path) => format!("{}=\"$PWD\"/{}", quote(flag), quote(path.as_str())),
+        Arg::Tool(tool) => format!("\"$(command -v {})\"", tool.program()),
+        Arg::Secret(name) => format!("\"${name}\""),
+        Arg::Later { file, pointer } => {
+            format!("\"$(xtask probe later {} {})\"", quote(file.as_str()), quote(pointer))
+        }
+        // Unquoted on purpose: a list splits into words, and its elements are item folders and kinds.
+        Arg::LaterList { file, pointer } => {
+            format!("$(xtask probe later {} {})", quote(file.as_str()), quote(pointer))
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Derivations: functions over files, as data. A `Check` is one whose result is yes or no,
+//! a `Derive` writes what it finds to another file. No network, no process.
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::project::Gate;
+
+/// One of a closed list of functions over files; every path is relative to the root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Derivation {
+    /// Copies a project, leaving out what an embedded cluster cannot hold, each named.
+    EmbeddedProject {
+        /// Project to copy.
+        from: Utf8PathBuf,
+        /// Output of `kubectl api-resources --no-headers -o wide`.
+        served: Utf8PathBuf,
+        /// Folder of the copy; replaced whole.
+        to: Utf8PathBuf,
+    },
+    /// Which of the served resources to list, as one comma-separated argument.
+    Resources {
+        /// Output of `kubectl api-resources --no-headers -o wide`.
+        served: Utf8PathBuf,
+        /// JSON file `{ "resources": "a,b" }`.
+        to: Utf8PathBuf,
+    },
+    /// What differs between a project and the live objects.
+    Compare {
+        /// The project.
+        project: Utf8PathBuf,
+        /// `kubectl get … --show-managed-fields -o json`.
+        listing: Utf8PathBuf,
+        /// Groups of phases that go in one kluctl call.
+        groups: Vec<Vec<String>>,
+        /// JSON file of the type `live::Delta`.
+        to: Utf8PathBuf,
+    },
+    /// Whether a comparison found no difference.
+    NothingDiffers {
+        /// JSON file of the type `live::Delta`.
+        delta: Utf8PathBuf,
+    },
+    /// Whether the cluster is the one that the facts or the first contact name.
+    Fence {
+        /// `kubectl get namespace kube-system -o json`.
+        namespace: Utf8PathBuf,
+        /// What it must be.
+        expected: Fenced,
+        /// Name of the cluster, for the message.
+        cluster: String,
+    },
+    /// Whether a kluctl run did what it says.
+    KluctlResult {
+        /// The YAML result.
+        result: Utf8PathBuf,
+    },
+    /// The Lease that keeps other hosts out.
+    Lease {
+        /// What stands in it.
+        content: LeaseContent,
+        /// JSON file of the object.
+        to: Utf8PathBuf,
+    },
+    /// Whether the Lease in the cluster is this run's own.
+    LeaseHeld {
+        /// The Lease as the cluster has it.
+        lease: Utf8PathBuf,
+        /// Nonce of the run.
+        nonce: String,
+    },
+    /// The options of a delete that hits this very Lease or nothing.
+    LeaseRelease {
+        /// The Lease as the cluster has it.
+        lease: Utf8PathBuf,
+        /// JSON file of the options.
+        to: Utf8PathBuf,
+    },
+    /// The ledger with one more entry.
+    Ledger {
+        /// The ConfigMap as it is, or an empty file.
+        current: Utf8PathBuf,
+        /// The project that was deployed.
+        project: Utf8PathBuf,
+        /// What was compared before the deploy.
+        delta: Utf8PathBuf,
+        /// What is recorded.
+        entry: LedgerContent,
+        /// JSON file of the object.
+        to: Utf8PathBuf,
+    },
+    /// Says by name which gates are only simulated.
+    Simulated {
+        /// The gates.
+        gates: Vec<Gate>,
+    },
+}
+
+/// How a cluster is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fenced {
+    /// By the UID that the facts commit.
+    Committed(String),
+    /// By the UID recorded at first contact in this file; only local clusters.
+    Recorded(Utf8PathBuf),
+}
+
+/// Who holds a Lease; host, pid and time are added when it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LeaseContent {
+    /// Cluster, for the name of the Lease.
+    pub cluster: String,
+    /// Nonce of the run; only its holder releases it.
+    pub nonce: String,
+    /// Goal of the plan.
+    pub goal: String,
+}
+
+/// What the ledger records of a deployment; actor and time are added when it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LedgerContent {
+    /// Cluster, for the name of the ConfigMap.
+    pub cluster: String,
+    /// Stage that was deployed.
+    pub stage: String,
+    /// Nonce of the run.
+    pub run: String,
+    /// Where the project came from: `golden`, `folder` or a store path.
+    pub source: String,
+    /// Component or phase, when only a part was deployed.
+    pub only: Option<String>,
+}

@@ -1,0 +1,225 @@
+//! Plans: what a verb will do, as closed data that is printed, executed, journalled and golden-tested.
+//! It knows nothing of `exec`, clap or the facts file, and does no I/O.
+
+mod command;
+mod derivation;
+mod print;
+mod probe;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
+pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent};
+pub use print::{Form, Reasons};
+pub use probe::Probe;
+
+/// The schema version of a plan on disk.
+pub const SCHEMA: u32 = 1;
+
+/// Everything one run will do, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Plan {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// What the run is for, the same words for the same goal: `--resume` finds a run by it.
+    pub goal: String,
+    /// What was chosen and why, a sentence each; printed first.
+    pub choices: Vec<String>,
+    /// The cluster that `Remote` steps change; decides what is asked.
+    pub target: Option<Target>,
+    /// Steps in order.
+    pub steps: Vec<Step>,
+    /// Steps that also run after a failure and after Ctrl-C.
+    pub finally: Vec<Step>,
+    /// The command to type next, once everything is done.
+    pub next: Option<String>,
+}
+
+/// The cluster a plan changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Target {
+    /// Its name, which a person types to confirm a `Destroy` in production.
+    pub cluster: String,
+    /// True for a cluster other people depend on.
+    pub production: bool,
+}
+
+/// One step: the unit of reversion and of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Step {
+    /// `noun.verb`, unique in the plan.
+    pub id: String,
+    /// Imperative, no period.
+    pub title: String,
+    /// The reason, for *explain*; a sentence.
+    pub why: String,
+    /// What a mistake costs.
+    pub effect: Effect,
+    /// The step is fresh, and skipped, when this holds.
+    pub unless: Option<Probe>,
+    /// What it does.
+    pub action: Action,
+    /// How to take it back.
+    pub undo: Option<Command>,
+}
+
+/// What a step changes; ordered by what a mistake costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Nothing.
+    Read,
+    /// Files and processes of this host, or what this run itself made.
+    Local,
+    /// A cluster or a service.
+    Remote,
+    /// Something that cannot be had back.
+    Destroy,
+}
+
+/// How a step has to be agreed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// Not at all.
+    None,
+    /// `Proceed? [y]es/[N]o/[e]xplain`, or `--yes`.
+    Prompt,
+    /// The cluster's name typed out.
+    TypedName,
+}
+
+impl Effect {
+    /// What is asked before a step with this effect runs against a target.
+    pub fn asks(self, target: Option<&Target>) -> Agreement {
+        let production = target.is_some_and(|target| target.production);
+        match (self, production) {
+            (Self::Read | Self::Local, _) | (Self::Remote, false) => Agreement::None,
+            (Self::Remote, true) | (Self::Destroy, false) => Agreement::Prompt,
+            (Self::Destroy, true) => Agreement::TypedName,
+        }
+    }
+}
+
+/// What a step does: one of a closed list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Action {
+    /// Runs a tool.
+    Run(Command),
+    /// Writes a file, beside and renamed.
+    Write {
+        /// Relative to the root.
+        path: Utf8PathBuf,
+        /// The whole content.
+        content: String,
+        /// Unix mode, `0o600` for what must stay private.
+        mode: u32,
+    },
+    /// Removes a file or a folder with all that is in it; absent is fine.
+    Remove {
+        /// Relative to the root, below `.xtask/`.
+        path: Utf8PathBuf,
+    },
+    /// Waits until a probe holds.
+    Wait {
+        /// What must hold.
+        until: Probe,
+        /// Seconds after which the step fails.
+        deadline: u64,
+        /// Seconds between two looks, at least 1.
+        every: u64,
+    },
+    /// Reads files and says yes or no.
+    Check(Derivation),
+    /// Reads files and writes another.
+    Derive(Derivation),
+    /// Ends the processes whose pid files stand in a folder, and looks that they are gone.
+    End {
+        /// Folder of an embedded cluster, relative to the root.
+        folder: Utf8PathBuf,
+    },
+}
+
+impl Step {
+    /// A step; `why` is a sentence.
+    pub fn new(id: &str, title: impl Into<String>, why: &str, effect: Effect, action: Action) -> Self {
+        Self {
+            id: id.to_owned(),
+            title: title.into(),
+            why: why.to_owned(),
+            effect,
+            unless: None,
+            action,
+            undo: None,
+        }
+    }
+
+    /// Skips the step when the probe holds.
+    #[must_use]
+    pub fn unless(mut self, probe: Probe) -> Self {
+        self.unless = Some(probe);
+        self
+    }
+
+    /// Names the command that takes the step back.
+    #[must_use]
+    pub fn undone_by(mut self, command: Command) -> Self {
+        self.undo = Some(command);
+        self
+    }
+
+    /// Every command the step may run, its probes' included.
+    pub fn commands(&self) -> Vec<&Command> {
+        let mut commands: Vec<&Command> = Vec::new();
+        if let Some(probe) = &self.unless {
+            commands.extend(probe.commands());
+        }
+        match &self.action {
+            Action::Run(command) => commands.push(command),
+            Action::Wait { until, .. } => commands.extend(until.commands()),
+            Action::Write { .. }
+            | Action::Remove { .. }
+            | Action::Check(_)
+            | Action::Derive(_)
+            | Action::End { .. } => {}
+        }
+        commands.extend(&self.undo);
+        commands
+    }
+}
+
+impl Plan {
+    /// An empty plan for a goal.
+    pub fn new(goal: impl Into<String>) -> Self {
+        Self {
+            schema: SCHEMA,
+            goal: goal.into(),
+            choices: Vec::new(),
+            target: None,
+            steps: Vec::new(),
+            finally: Vec::new(),
+            next: None,
+        }
+    }
+
+    /// Steps and `finally` steps.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().chain(&self.finally)
+    }
+
+    /// Every tool the plan needs, sorted.
+    pub fn tools(&self) -> Vec<Tool> {
+        let mut tools: Vec<Tool> = self
+            .all_steps()
+            .flat_map(|step| step.commands().into_iter().flat_map(Command::tools).collect::<Vec<_>>())
+            .filter(|tool| *tool != Tool::Xtask)
+            .collect();
+        tools.sort_unstable();
+        tools.dedup();
+        tools
+    }
+}

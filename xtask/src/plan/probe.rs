@@ -1,0 +1,63 @@
+//! Probes: questions about the world that only read.
+//! `unless` asks one before a step, `Wait` asks one until it holds. A probe is data; `exec` asks it.
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use super::Command;
+use crate::project::Gate;
+
+/// A question with yes or no for an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Probe {
+    /// A file or folder exists.
+    Exists(Utf8PathBuf),
+    /// A JSON file has this value at a pointer; false when the file or the pointer is missing.
+    Says {
+        /// Relative to the root.
+        file: Utf8PathBuf,
+        /// RFC 6901.
+        pointer: String,
+        /// Expected value.
+        value: serde_json::Value,
+    },
+    /// A command that only reads ends 0.
+    Succeeds(Command),
+    /// A command that only reads prints a JSON value that has this value at a pointer.
+    Prints {
+        /// The command.
+        command: Command,
+        /// RFC 6901.
+        pointer: String,
+        /// Expected value.
+        value: serde_json::Value,
+    },
+    /// Every gate holds of the objects that the command lists as JSON.
+    Gates {
+        /// `kubectl get … -o json`.
+        command: Command,
+        /// What must hold.
+        gates: Vec<Gate>,
+    },
+    /// The processes of an embedded cluster's folder are alive, every one.
+    Alive(Utf8PathBuf),
+    /// One of these holds.
+    Any(Vec<Probe>),
+    /// All of these hold.
+    All(Vec<Probe>),
+    /// This does not hold.
+    Not(Box<Probe>),
+}
+
+impl Probe {
+    /// Every command the probe may run.
+    pub fn commands(&self) -> Vec<&Command> {
+        match self {
+            Self::Exists(_) | Self::Says { .. } | Self::Alive(_) => Vec::new(),
+            Self::Succeeds(command) | Self::Prints { command, .. } | Self::Gates { command, .. } => vec![command],
+            Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
+            Self::Not(probe) => probe.commands(),
+        }
+    }
+}

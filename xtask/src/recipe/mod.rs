@@ -1,0 +1,45 @@
+//! Recipes: pure functions from facts to plans, one file a goal.
+//! No I/O, no clock, no environment; what is known only while running is a `Later`.
+
+pub mod deploy;
+pub mod embedded;
+pub mod local_down;
+pub mod local_up;
+pub mod rehearse;
+
+use camino::Utf8PathBuf;
+
+/// Where the project of a stage comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The reviewed golden of the checkout; only for embedded clusters of environment local.
+    Golden(Utf8PathBuf),
+    /// A rendered project made elsewhere; relative to the root, or absolute.
+    Folder(Utf8PathBuf),
+    /// What Nix builds at this flake attribute, linked here.
+    Built {
+        /// Attribute of the flake.
+        attribute: String,
+        /// Link to the result, relative to the root.
+        link: Utf8PathBuf,
+    },
+}
+
+impl Source {
+    /// The folder of the project once it is there.
+    pub fn folder(&self) -> Utf8PathBuf {
+        match self {
+            Self::Golden(path) | Self::Folder(path) => path.clone(),
+            Self::Built { link, .. } => link.clone(),
+        }
+    }
+
+    /// How the ledger names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Golden(_) => "golden",
+            Self::Folder(_) => "folder",
+            Self::Built { .. } => "nix",
+        }
+    }
+}

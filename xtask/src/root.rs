@@ -1,0 +1,64 @@
+//! The checkout: where it is, and the folders of ours inside it.
+//! Nobody else looks for it; everything below takes the root as an argument.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::platform::Platform;
+
+/// Name of the facts file, which also marks the root of a checkout.
+pub const FACTS: &str = "platform.json";
+
+/// Folder of everything xtask keeps in a checkout; ignored by Git.
+pub const STATE: &str = ".xtask";
+
+/// Finds the root: the flag or `$XTASK_ROOT` (`given`), else the nearest folder upwards with `platform.json`.
+pub fn find(given: Option<&Utf8Path>) -> Result<Utf8PathBuf> {
+    if let Some(given) = given {
+        let root = absolute(given)?;
+        return if root.join(FACTS).is_file() {
+            Ok(root)
+        } else {
+            Err(Failure::config(format!("no `{FACTS}` in `{root}`"))
+                .hinted("`--root` and `XTASK_ROOT` name the folder that holds `flake.nix` and `platform.json`")
+                .hinted("a new checkout gets its facts from `nix build .#platform`"))
+        };
+    }
+    let here = here()?;
+    if let Some(root) = here.ancestors().find(|folder| folder.join(FACTS).is_file()) {
+        return Ok(root.to_owned());
+    }
+    let flake = here.ancestors().find(|folder| folder.join("flake.nix").is_file());
+    Err(match flake {
+        Some(flake) => Failure::config(format!("`{flake}` has a `flake.nix` but no `{FACTS}`")).hinted(format!(
+            "restore it (`git checkout -- {FACTS}`) or build it (`nix build .#platform`)"
+        )),
+        None => Failure::config(format!("no checkout at or above `{here}`"))
+            .hinted("change into a checkout, or name one with `--root DIR` or `XTASK_ROOT`"),
+    })
+}
+
+/// Reads the facts of a checkout.
+pub fn facts(root: &Utf8Path) -> Result<Platform> {
+    let path = root.join(FACTS);
+    let text = fs_err::read_to_string(&path).or_fail(Kind::Config, "cannot read the platform facts")?;
+    Platform::parse(&text).map_err(|failure| failure.context(format!("`{FACTS}` cannot be used")))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that looks where it stands"
+)]
+fn here() -> Result<Utf8PathBuf> {
+    let here = std::env::current_dir().or_fail(Kind::Config, "cannot tell the current folder")?;
+    Utf8PathBuf::from_path_buf(here)
+        .map_err(|path| Failure::config(format!("the current folder `{}` is not UTF-8", path.display())))
+}
+
+fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    Ok(if path.is_absolute() {
+        path.to_owned()
+    } else {
+        here()?.join(path)
+    })
+}

@@ -1,0 +1,225 @@
+//! Carries out the plan of a verb: prints it, or gets its tools, locks, journals and runs it.
+//! It makes no plan.
+
+use std::time::{Instant, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::context::{Checkout, Context};
+use crate::exec::{Consent, Runner, Summary};
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::journal::{End, Journal, State};
+use crate::plan::{Form, Plan, Reasons};
+use crate::root::STATE;
+use crate::ui::{Word, nearest, plural, seconds};
+
+/// How a plan is carried out; the same flags on every verb that acts.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PlanArgs {
+    /// Print the plan instead of running it; starts nothing but reads
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub dry_run: Option<Form>,
+    /// Answer prompts with yes; never answers a guard
+    #[arg(long)]
+    pub yes: bool,
+    /// Go on with the newest unfinished run of the same goal
+    #[arg(long, conflicts_with = "dry_run")]
+    pub resume: bool,
+    /// Begin at this step
+    #[arg(long, value_name = "STEP", conflicts_with = "dry_run")]
+    pub from: Option<String>,
+}
+
+/// Whether two runs of the same subject may go on at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lock {
+    /// One at a time on this host, for this subject (a cluster).
+    Host(String),
+    /// Every run has a subject of its own.
+    None,
+}
+
+/// A nonce for a run: 12 hexadecimal digits, different for every run of every host.
+pub fn nonce() -> String {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let seed = format!(
+        "{}:{}:{}",
+        now.as_nanos(),
+        std::process::id(),
+        crate::live::lease::host()
+    );
+    Sha256::digest(seed.as_bytes())
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Prints the plan, or runs it to its end.
+pub fn carry_out(
+    context: &Context,
+    checkout: &Checkout,
+    verb: &str,
+    plan: Plan,
+    args: &PlanArgs,
+    lock: &Lock,
+) -> Result<()> {
+    let ui = &context.ui;
+    if let Some(form) = args.dry_run {
+        return match form {
+            Form::Text => ui.data(plan.text(Reasons::Shown)),
+            Form::Shell => ui.data(plan.shell()),
+            Form::Json => ui.json(&plan),
+        };
+    }
+    let held = match lock {
+        Lock::Host(subject) => Some(HostLock::take(&checkout.root, subject, &plan.goal)?),
+        Lock::None => None,
+    };
+    let (plan, mut journal) = if args.resume {
+        match Journal::unfinished(&checkout.root, &plan.goal)? {
+            Some((earlier, journal)) => {
+                ui.status(Word::Taking, format!("up the unfinished run {}", journal.folder()));
+                (earlier, journal)
+            }
+            None => {
+                ui.status(
+                    Word::Fresh,
+                    format!("no unfinished run of `{}`; this is a new one", plan.goal),
+                );
+                let journal = Journal::begin(&checkout.root, verb, &plan)?;
+                (plan, journal)
+            }
+        }
+    } else {
+        let journal = Journal::begin(&checkout.root, verb, &plan)?;
+        (plan, journal)
+    };
+    for choice in &plan.choices {
+        ui.status(Word::Taking, choice);
+    }
+    let from = match &args.from {
+        None => 0,
+        Some(step) => position(&plan, step)?,
+    };
+    let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
+    let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
+    let runner = Runner {
+        root: &checkout.root,
+        ui,
+        tools: &tools,
+        interrupt: &context.interrupt,
+    };
+    let consent = if args.yes { Consent::Given } else { Consent::Ask };
+    let started = Instant::now();
+    let outcome = runner.run(&plan, &mut journal, consent, from);
+    let end = if outcome.is_ok() { End::Success } else { End::Failure };
+    let recorded = journal.record("run", State::Ended(end));
+    drop(held);
+    let summary = outcome?;
+    recorded?;
+    finish(context, &plan, &summary, started);
+    Ok(())
+}
+
+fn finish(context: &Context, plan: &Plan, summary: &Summary, started: Instant) {
+    let ui = &context.ui;
+    ui.status(
+        Word::Done,
+        format!(
+            "{} in {} ({}, {} fresh)",
+            plan.goal,
+            seconds(started.elapsed()),
+            plural(summary.done, "step"),
+            summary.fresh
+        ),
+    );
+    if let Some(next) = &plan.next {
+        ui.status(Word::Next, next);
+    }
+}
+
+fn position(plan: &Plan, step: &str) -> Result<usize> {
+    plan.steps.iter().position(|known| known.id == step).ok_or_else(|| {
+        let failure = Failure::config(format!("no step `{step}` in this plan"));
+        let failure = match nearest(step, plan.steps.iter().map(|known| known.id.as_str())) {
+            Some(name) => failure.hinted(format!("did you mean `{name}`?")),
+            None => failure,
+        };
+        failure.hinted("`--dry-run` lists the steps")
+    })
+}
+
+/// Who holds a host lock, as its file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    since: String,
+    goal: String,
+}
+
+/// Keeps other runs of this host away from one subject. The kernel gives it back when the process ends,
+/// however it ends.
+struct HostLock {
+    /// Its lock goes when it is closed.
+    _file: fs_err::File,
+    holder: Utf8PathBuf,
+}
+
+impl HostLock {
+    fn take(root: &Utf8Path, subject: &str, goal: &str) -> Result<Self> {
+        let folder = root.join(STATE).join("locks");
+        fs_err::create_dir_all(&folder)?;
+        let path = folder.join(format!("{subject}.lock"));
+        let holder = folder.join(format!("{subject}.json"));
+        let file = fs_err::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)?;
+        match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(locked(subject, &holder)),
+            Err(error) => return Err(Failure::unexpected(format!("cannot lock `{path}`: {error}"))),
+        }
+        let content = Holder {
+            pid: std::process::id(),
+            since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            goal: goal.to_owned(),
+        };
+        let text = serde_json::to_string(&content).or_fail(Kind::Unexpected, "cannot write the lock")?;
+        crate::exec::write(&holder, text.as_bytes(), 0o600)?;
+        Ok(Self { _file: file, holder })
+    }
+}
+
+impl Drop for HostLock {
+    fn drop(&mut self) {
+        let _only_for_people = fs_err::remove_file(&self.holder);
+    }
+}
+
+fn locked(subject: &str, holder: &Utf8Path) -> Failure {
+    let holder: Option<Holder> = fs_err::read_to_string(holder)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok());
+    let failure = match holder {
+        Some(holder) => Failure::new(
+            Kind::Locked,
+            format!(
+                "`{subject}` is locked by another run on this host: pid {}, since {}, doing `{}`",
+                holder.pid, holder.since, holder.goal
+            ),
+        ),
+        None => Failure::new(
+            Kind::Locked,
+            format!("`{subject}` is locked by another run on this host"),
+        ),
+    };
+    failure.hinted("wait for it; its lock ends with its process")
+}

@@ -1,0 +1,487 @@
+//! What a person sees: status words, one spinner line, failures, prompts.
+//! Data goes to stdout through [`Ui::data`], everything else to stderr; nobody else prints.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::failure::{Failure, Kind, Result};
+
+/// Width of a status word: the longest, `Interrupted`, and one to spare.
+const WORD_WIDTH: usize = 12;
+
+/// Styles of the parts of a line; the default is plain, so that nobody asks whether there is colour.
+#[derive(Debug, Clone, Copy, Default)]
+struct Styles {
+    good: Style,
+    busy: Style,
+    warn: Style,
+    bad: Style,
+    hint: Style,
+}
+
+impl Styles {
+    fn coloured() -> Self {
+        let of = |colour: AnsiColor| colour.on_default().bold();
+        Self {
+            good: of(AnsiColor::Green),
+            busy: of(AnsiColor::Cyan),
+            warn: of(AnsiColor::Yellow),
+            bad: of(AnsiColor::Red),
+            hint: of(AnsiColor::Blue),
+        }
+    }
+}
+
+/// The first word of a status line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// A step begins.
+    Running,
+    /// A step ended well.
+    Done,
+    /// A step had nothing to do.
+    Fresh,
+    /// A condition is awaited.
+    Waiting,
+    /// A tool is built.
+    Building,
+    /// A choice was made, with its reason.
+    Taking,
+    /// Something was left out or only simulated.
+    Skipped,
+    /// Something differs from what was reviewed.
+    Stale,
+    /// Something a person should know.
+    Warning,
+    /// A guard or check passed.
+    Checked,
+    /// The command to type next.
+    Next,
+    /// Something was written.
+    Wrote,
+    /// Something was removed.
+    Removed,
+    /// Something failed.
+    Failed,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl Word {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Done => "Done",
+            Self::Fresh => "Fresh",
+            Self::Waiting => "Waiting",
+            Self::Building => "Building",
+            Self::Taking => "Taking",
+            Self::Skipped => "Skipped",
+            Self::Stale => "Stale",
+            Self::Warning => "Warning",
+            Self::Checked => "Checked",
+            Self::Next => "Next",
+            Self::Wrote => "Wrote",
+            Self::Removed => "Removed",
+            Self::Failed => "Failed",
+            Self::Interrupted => "Interrupted",
+        }
+    }
+
+    fn style(self, styles: &Styles) -> Style {
+        match self {
+            Self::Done | Self::Fresh | Self::Checked | Self::Wrote => styles.good,
+            Self::Running | Self::Waiting | Self::Building | Self::Taking | Self::Next => styles.busy,
+            Self::Skipped | Self::Stale | Self::Warning | Self::Removed => styles.warn,
+            Self::Failed | Self::Interrupted => styles.bad,
+        }
+    }
+}
+
+/// How a run talks to the person or program in front of it. Cheap to clone; all clones share the spinner.
+#[derive(Clone)]
+pub struct Ui {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    styles: Styles,
+    /// The one spinner line; none when piped, in CI or verbose.
+    spinner: Option<ProgressBar>,
+    annotations: Annotations,
+    prompts: Prompts,
+    /// Held while a line is written, so that lines of two threads do not mix.
+    line: Mutex<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Annotations {
+    None,
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prompts {
+    Ask,
+    Never,
+}
+
+/// What a person answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Go on.
+    Yes,
+    /// Stop; also what no terminal answers.
+    No,
+    /// Print the plan with its reasons, then ask again.
+    Explain,
+}
+
+impl Ui {
+    /// Looks at the terminal and at `CI`, `NO_COLOR` and `GITHUB_ACTIONS`.
+    pub fn from_environment() -> Self {
+        let ci = std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false");
+        let terminal = std::io::stderr().is_terminal();
+        let colour = terminal && !ci && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let spinner = (terminal && !ci).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+            if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        Self {
+            shared: Arc::new(Shared {
+                styles: if colour { Styles::coloured() } else { Styles::default() },
+                spinner,
+                annotations: if github { Annotations::Github } else { Annotations::None },
+                prompts: if !ci && std::io::stdin().is_terminal() && terminal {
+                    Prompts::Ask
+                } else {
+                    Prompts::Never
+                },
+                line: Mutex::new(()),
+            }),
+        }
+    }
+
+    /// Plain lines, no prompts: for tests.
+    pub fn plain() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                styles: Styles::default(),
+                spinner: None,
+                annotations: Annotations::None,
+                prompts: Prompts::Never,
+                line: Mutex::new(()),
+            }),
+        }
+    }
+
+    /// Prints a status line to stderr: a right-aligned word, then the text.
+    pub fn status(&self, word: Word, text: impl AsRef<str>) {
+        let style = word.style(&self.shared.styles);
+        let text = sanitise(text.as_ref());
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let mut whole = format!("{style}{:>WORD_WIDTH$}{style:#} {first}\n", word.text());
+        for line in lines {
+            write!(whole, "{:>WORD_WIDTH$} {line}\n", "").expect("a string takes everything");
+        }
+        self.write_stderr(&whole);
+        if word == Word::Warning {
+            self.annotate("warning", first);
+        }
+    }
+
+    /// Prints plain text to stderr: plans, tables for people.
+    pub fn text(&self, text: impl AsRef<str>) {
+        let mut whole = sanitise(text.as_ref());
+        if !whole.ends_with('\n') {
+            whole.push('\n');
+        }
+        self.write_stderr(&whole);
+    }
+
+    /// Prints data to stdout. A reader that has gone away (`| head`) is not an error.
+    #[expect(clippy::unused_self, reason = "data goes through the same door as everything else")]
+    pub fn data(&self, text: impl AsRef<str>) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        let text = text.as_ref();
+        let written = out
+            .write_all(text.as_bytes())
+            .and_then(|()| {
+                if text.ends_with('\n') {
+                    Ok(())
+                } else {
+                    out.write_all(b"\n")
+                }
+            })
+            .and_then(|()| out.flush());
+        match written {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Prints a value as JSON to stdout.
+    pub fn json(&self, value: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Failure::unexpected(format!("cannot write JSON: {error}")))?;
+        self.data(text)
+    }
+
+    /// Shows what is going on in the spinner line; nothing where there is none.
+    pub fn spin(&self, text: impl AsRef<str>) {
+        if let Some(spinner) = &self.shared.spinner {
+            spinner.set_message(sanitise(text.as_ref()).replace('\n', " "));
+            spinner.enable_steady_tick(Duration::from_millis(125));
+        }
+    }
+
+    /// Takes the spinner line away.
+    pub fn still(&self) {
+        if let Some(spinner) = &self.shared.spinner {
+            spinner.disable_steady_tick();
+            spinner.set_message("");
+            spinner.reset();
+        }
+    }
+
+    /// True when progress is shown in a spinner, false when it must be plain lines.
+    pub fn has_spinner(&self) -> bool {
+        self.shared.spinner.is_some()
+    }
+
+    /// Prints a failure: kind, chain, hints.
+    pub fn failure(&self, failure: &Failure) {
+        self.still();
+        let styles = &self.shared.styles;
+        let mut chain = failure.error.chain();
+        let head = chain.next().map(ToString::to_string).unwrap_or_default();
+        let mut whole = format!(
+            "{}error{:#} ({}): {}\n",
+            styles.bad,
+            styles.bad,
+            failure.kind.heading(),
+            sanitise(&head)
+        );
+        for cause in chain {
+            write!(
+                whole,
+                "  caused by: {}\n",
+                sanitise(&cause.to_string()).replace('\n', "\n    ")
+            )
+            .expect("a string takes everything");
+        }
+        for hint in &failure.hints {
+            write!(whole, "{}hint{:#}: {}\n", styles.hint, styles.hint, sanitise(hint))
+                .expect("a string takes everything");
+        }
+        self.write_stderr(&whole);
+        self.annotate("error", &head);
+    }
+
+    /// Asks `question [y]es/[N]o/[e]xplain`. Without a terminal, or at its end, the answer is no.
+    pub fn ask(&self, question: &str) -> Answer {
+        match self.read_line(&format!("{question} [y]es/[N]o/[e]xplain ")).as_deref() {
+            Some("y" | "yes") => Answer::Yes,
+            Some("e" | "explain") => Answer::Explain,
+            _ => Answer::No,
+        }
+    }
+
+    /// Asks for a line of text. None without a terminal or at the end of the input.
+    pub fn read_line(&self, question: &str) -> Option<String> {
+        if self.shared.prompts == Prompts::Never {
+            return None;
+        }
+        self.still();
+        self.write_stderr(question);
+        let mut line = String::new();
+        let read = std::io::stdin().lock().read_line(&mut line).ok()?;
+        (read > 0).then(|| line.trim().to_owned())
+    }
+
+    /// Whether a prompt could be answered.
+    pub fn can_ask(&self) -> bool {
+        self.shared.prompts == Prompts::Ask
+    }
+
+    fn annotate(&self, level: &str, text: &str) {
+        if self.shared.annotations == Annotations::Github {
+            // Workflow commands end at a newline; `%` is their escape character.
+            let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+            self.write_stderr(&format!("::{level}::{text}\n"));
+        }
+    }
+
+    fn write_stderr(&self, text: &str) {
+        let guard = self.shared.line.lock();
+        let write = || {
+            let mut stderr = anstream::stderr().lock();
+            // A closed stderr leaves nobody to tell; the exit code still speaks.
+            let _nobody_reads = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+        };
+        match &self.shared.spinner {
+            Some(spinner) => spinner.suspend(write),
+            None => write(),
+        }
+        drop(guard);
+    }
+}
+
+/// Makes foreign text safe to show: no escape sequences, no carriage returns, no direction marks, and no
+/// line that a CI runner would take for a command.
+pub fn sanitise(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\u{1b}' => {
+                // An escape sequence: `[` … final byte, or `]` … BEL.
+                match rest.peek() {
+                    Some('[') => {
+                        rest.next();
+                        for inner in rest.by_ref() {
+                            if ('\u{40}'..='\u{7e}').contains(&inner) {
+                                break;
+                            }
+                        }
+                    }
+                    Some(']') => {
+                        for inner in rest.by_ref() {
+                            if inner == '\u{07}' {
+                                break;
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            '\n' | '\t' => clean.push(character),
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            character if character.is_control() => {}
+            character => clean.push(character),
+        }
+    }
+    if clean.contains("::") {
+        clean = clean
+            .split('\n')
+            .map(|line| {
+                if line.trim_start().starts_with("::") {
+                    line.replacen("::", ": :", 1)
+                } else {
+                    line.to_owned()
+                }
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    clean
+}
+
+/// `1 object`, `2 objects`.
+pub fn plural(count: usize, noun: &str) -> String {
+    if count == 1 {
+        format!("{count} {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
+}
+
+/// A duration for people: `0.4 s`, `12 s`, `3 min 05 s`.
+pub fn seconds(duration: Duration) -> String {
+    let whole = duration.as_secs();
+    if whole < 10 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else if whole < 120 {
+        format!("{whole} s")
+    } else {
+        format!("{} min {:02} s", whole / 60, whole % 60)
+    }
+}
+
+/// A size for people, in binary units.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{count} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// The known name nearest to a mistyped one, if any is near enough to be meant.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (distance(given, name), name))
+        .filter(|(distance, name)| *distance <= name.len().max(given.len()) / 2)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// An unknown name as a failure: what was given, what exists, what was probably meant.
+pub fn unknown<'a>(kind: Kind, what: &str, given: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Failure {
+    let names: Vec<&str> = known.clone().into_iter().collect();
+    let failure = Failure::new(kind, format!("no {what} `{given}`"));
+    let failure = match nearest(given, known) {
+        Some(name) => failure.hinted(format!("did you mean `{name}`?")),
+        None => failure,
+    };
+    failure.hinted(format!("known: {}", names.join(", ")))
+}
+
+/// Levenshtein distance in characters.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, character) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, other) in right.iter().enumerate() {
+            let above = row[column + 1];
+            let cost = usize::from(character != *other);
+            row[column + 1] = (above + 1).min(row[column] + 1).min(diagonal + cost);
+            diagonal = above;
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_move_the_cursor_or_speak_to_the_runner() {
+        assert_eq!(sanitise("a\u{1b}[31mb\u{1b}]0;t\u{07}c\r\u{202e}d"), "abcd");
+        assert_eq!(sanitise("x\n::error::y"), "x\n: :error::y");
+    }
+
+    #[test]
+    fn a_mistyped_name_finds_the_one_that_was_meant() {
+        assert_eq!(nearest("lcoal", ["local", "capi", "full"]), Some("local"));
+        assert_eq!(nearest("zzzzzz", ["local", "capi", "full"]), None);
+    }
+
+    #[test]
+    fn durations_and_sizes_read_like_a_person_says_them() {
+        assert_eq!(seconds(Duration::from_millis(420)), "0.4 s");
+        assert_eq!(seconds(Duration::from_secs(185)), "3 min 05 s");
+        assert_eq!(bytes(1536), "1.5 KiB");
+    }
+}
