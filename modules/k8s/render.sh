@@ -208,6 +208,11 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
       then .metadata.annotations["kluctl.io/skip-delete"] = "true" else . end
     | del(.metadata.annotations["vanixiets.dev/digest"])
     | if .metadata.annotations == {} then del(.metadata.annotations) else . end;
+  # Goldens keep upstream objects as facts and our own whole; only here is it known which is which.
+  def marked($origin):
+    if $origin | startswith("chart ") then .metadata.annotations["vanixiets.dev/source"] = "chart"
+    elif $origin | startswith("manifests ") then .metadata.annotations["vanixiets.dev/source"] = "manifest"
+    else . end;
   def pod_spec:
     if .kind == "Pod" then .spec
     elif .kind == "CronJob" then .spec.jobTemplate.spec.template.spec
@@ -222,7 +227,7 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
       elif ($last | endswith(":latest")) then "is tagged latest"
       else empty end;
   $spec[0] as $s
-  | [inputs | .object |= normal] as $entries
+  | [inputs | .origin as $origin | .object |= (normal | marked($origin))] as $entries
   | ($s.kinds | map({key: "\(.group)/\(.kind)", value: .}) | from_entries) as $table
   | ([$entries[].object | select(.kind == "CustomResourceDefinition")
       | {key: "\(.spec.group)/\(.spec.names.kind)", value: (.spec.scope == "Namespaced")}] | from_entries) as $scopes

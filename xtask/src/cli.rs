@@ -36,6 +36,9 @@ pub enum Verb {
     Rehearse(verb::rehearse::Arguments),
     Kubectl(verb::kubectl::Arguments),
     Env(verb::env::Arguments),
+    /// Compare reviewed manifests with what the modules render, or accept it
+    #[command(subcommand)]
+    Golden(verb::golden::Arguments),
     /// List, prebuild or locate tools
     #[command(subcommand)]
     Tools(crate::tool::verb::ToolsVerb),
@@ -66,6 +69,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::Rehearse(arguments) => verb::rehearse::run(&context, arguments).map(done),
         Verb::Kubectl(arguments) => verb::kubectl::run(&context, arguments),
         Verb::Env(arguments) => verb::env::run(&context, arguments).map(done),
+        Verb::Golden(arguments) => verb::golden::run(&context, arguments).map(done),
         Verb::Tools(arguments) => crate::tool::verb::tools(&toolbox(&context), ui, arguments).map(done),
         Verb::Doctor(arguments) => crate::tool::verb::doctor(&toolbox(&context), ui, arguments).map(done),
         Verb::Probe(arguments) => verb::probe::run(&context, arguments),

@@ -132,7 +132,8 @@ impl Runner<'_> {
                 ),
             );
         }
-        for orphan in &delta.orphans {
+        // Copies that a controller made carry the label too, but nobody here applied them.
+        for orphan in delta.orphans.iter().filter(|orphan| orphan.managed && !orphan.owned) {
             self.ui.status(
                 Word::Warning,
                 format!(

@@ -256,6 +256,16 @@ impl Runner<'_> {
         process.run(self.interrupt)
     }
 
+    /// What a command that only reads prints; none when it ends with another status than 0.
+    pub(crate) fn answer(&self, command: &Command) -> Result<Option<Vec<u8>>> {
+        let outcome = self.capture(command)?;
+        match outcome.ended {
+            Ended::Code(0) => Ok(Some(outcome.captured)),
+            Ended::Code(_) => Ok(None),
+            _ => judge(command, &outcome).map(|()| None),
+        }
+    }
+
     fn start(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Outcome> {
         self.process(command, log)?.run(self.interrupt)
     }

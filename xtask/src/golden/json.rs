@@ -65,7 +65,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = access.next_element_seed(Strict)? {
+        while let Some(item) = access.next_element_seed(Self)? {
             items.push(item);
         }
         Ok(Value::Array(items))
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            let value = access.next_value_seed(Strict)?;
+            let value = access.next_value_seed(Self)?;
             if map.contains_key(&key) {
                 return Err(de::Error::custom(format!("key `{key}` stands twice")));
             }

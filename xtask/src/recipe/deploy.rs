@@ -70,8 +70,13 @@ impl Deploy<'_> {
             .partition(|gate| gate::can_hold(gate, self.embedded()))
     }
 
-    /// Phases that go in one kluctl call: a phase with a gate that can hold ends a group.
+    /// Phases that go in one kluctl call: a phase with a gate that can hold ends a group. On an embedded cluster
+    /// no controller waits for another, kluctl's own barriers keep the order, and one call is faster than many;
+    /// its gates are held once everything is there.
     fn groups(&self, gates: &[Gate]) -> Vec<Vec<String>> {
+        if self.embedded() {
+            return vec![self.description.phases.clone()];
+        }
         let mut groups: Vec<Vec<String>> = Vec::new();
         let mut open = false;
         for phase in &self.description.phases {
@@ -143,11 +148,10 @@ impl Deploy<'_> {
                 },
             ));
         }
-        steps.extend(
-            self.compare_steps("verify", &groups)
-                .into_iter()
-                .map(|step| step.unless(fresh.clone())),
-        );
+        // Kinds that the deploy has defined were not served when the run began.
+        let look_again = [self.api_list("served"), self.api_choose("served")];
+        let verify = look_again.into_iter().chain(self.compare_steps("verify", &groups));
+        steps.extend(verify.map(|step| step.unless(fresh.clone())));
         steps.push(
             Step::new(
                 "verify.judge",
@@ -226,20 +230,7 @@ impl Deploy<'_> {
                 ),
             ));
         }
-        let served = self.work("served.txt");
-        steps.push(Step::new(
-            "api.list",
-            "Ask what the API server serves",
-            "One unknown kind would make a whole listing fail.",
-            Effect::Read,
-            Action::Run(
-                self.access
-                    .kubectl()
-                    .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
-                    .to_file(&served)
-                    .within(60),
-            ),
-        ));
+        steps.push(self.api_list("api"));
         if self.embedded() {
             steps.push(Step::new(
                 "project.adapt",
@@ -248,22 +239,42 @@ impl Deploy<'_> {
                 Effect::Local,
                 Action::Derive(Derivation::EmbeddedProject {
                     from: self.source.folder(),
-                    served: served.clone(),
+                    served: self.work("served.txt"),
                     to: self.project(),
                 }),
             ));
         }
-        steps.push(Step::new(
-            "api.choose",
+        steps.push(self.api_choose("api"));
+        steps
+    }
+
+    fn api_list(&self, name: &str) -> Step {
+        Step::new(
+            &format!("{name}.list"),
+            "Ask what the API server serves",
+            "One unknown kind would make a whole listing fail.",
+            Effect::Read,
+            Action::Run(
+                self.access
+                    .kubectl()
+                    .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
+                    .to_file(self.work("served.txt"))
+                    .within(60),
+            ),
+        )
+    }
+
+    fn api_choose(&self, name: &str) -> Step {
+        Step::new(
+            &format!("{name}.choose"),
             "Choose the kinds to list",
             "What cannot be created is no object of a stage.",
             Effect::Read,
             Action::Derive(Derivation::Resources {
-                served,
+                served: self.work("served.txt"),
                 to: self.work("resources.json"),
             }),
-        ));
-        steps
+        )
     }
 
     /// Lists everything with the stage's label and compares. `name` tells the comparisons of a plan apart.
@@ -426,7 +437,8 @@ impl Deploy<'_> {
             .filter(|gate| phases.contains(&gate.phase))
             .cloned()
             .collect();
-        if !own.is_empty() {
+        // With one group `stage.hold` comes next and looks at the same gates.
+        if !own.is_empty() && own.len() < gates.len() {
             let deadline = longest(&own);
             steps.push(Step::new(
                 &format!("phase-{first}.hold"),

@@ -188,9 +188,11 @@ impl Job<'_> {
         Ok(Made::Here)
     }
 
-    /// The folder that a build fills. Only the holder of the lock has one.
+    /// The folder that a build fills. It is this process's own: a Go that outlived a killed builder must not
+    /// write into the next one's.
     fn half(&self) -> Utf8PathBuf {
-        self.cache.join(format!(".building-{}", self.module.name))
+        self.cache
+            .join(format!("{}{}", cache::half_prefix(self.module), std::process::id()))
     }
 
     fn log(&self) -> Utf8PathBuf {
@@ -342,9 +344,17 @@ impl Job<'_> {
         Ok(fs_err::File::open(self.cache)?.sync_all()?)
     }
 
-    /// Removes what a builder that died left behind.
+    /// Removes what builders that died left behind: whoever holds the lock is the only one alive.
     fn sweep(&self) -> Result<()> {
-        remove(&self.half())
+        for path in cache::ours(self.cache, std::slice::from_ref(self.module))? {
+            if path
+                .file_name()
+                .is_some_and(|name| name.starts_with(&cache::half_prefix(self.module)))
+            {
+                remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes the lock of this module, waiting for another builder and saying for whom.

@@ -156,6 +156,11 @@ pub(super) fn go_folder(cache: &Utf8Path) -> Utf8PathBuf {
     cache.join("go")
 }
 
+/// How folders begin that a build of this module fills.
+pub(super) fn half_prefix(module: &Module) -> String {
+    format!(".building-{}-", module.name)
+}
+
 /// Everything in the folder that is ours, and nothing else that may lie there.
 pub(super) fn ours(cache: &Utf8Path, modules: &[Module]) -> Result<Vec<Utf8PathBuf>> {
     let entries = match cache.read_dir_utf8() {
@@ -170,7 +175,7 @@ pub(super) fn ours(cache: &Utf8Path, modules: &[Module]) -> Result<Vec<Utf8PathB
                 || modules.iter().any(|module| {
                     let key = name.strip_prefix(module.name).and_then(|rest| rest.strip_prefix('-'));
                     key.is_some_and(|key| key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit()))
-                        || name.strip_prefix(".building-") == Some(module.name)
+                        || name.starts_with(&half_prefix(module))
                         || name.strip_suffix(".log") == Some(module.name)
                 })
         });

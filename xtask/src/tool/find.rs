@@ -93,7 +93,7 @@ pub(super) fn look(toolbox: &Toolbox, tool: Tool) -> Lookup {
     let mut passed = Vec::new();
     let outcome = 'outcome: {
         if row.places == Places::Itself {
-            break 'outcome itself(toolbox);
+            break 'outcome itself();
         }
         if let Some(outcome) = by_variable(toolbox, tool) {
             break 'outcome outcome;
@@ -115,14 +115,11 @@ pub(super) fn look(toolbox: &Toolbox, tool: Tool) -> Lookup {
     Lookup { tool, outcome, passed }
 }
 
-fn itself(toolbox: &Toolbox) -> Outcome {
-    let path = toolbox
-        .variable(&table::variable(Tool::Xtask))
-        .map_or_else(std::env::current_exe, |given| Ok(given.into()));
-    match path
-        .map_err(|error| error.to_string())
-        .and_then(|path| Utf8PathBuf::from_path_buf(path).map_err(|path| format!("`{}` is not UTF-8", path.display())))
-    {
+fn itself() -> Outcome {
+    let path = std::env::current_exe().map_err(|error| error.to_string());
+    let path = path
+        .and_then(|path| Utf8PathBuf::from_path_buf(path).map_err(|path| format!("`{}` is not UTF-8", path.display())));
+    match path {
         Ok(path) => Outcome::Found(Found {
             path,
             version: Version::parse(env!("CARGO_PKG_VERSION")).ok(),

@@ -113,9 +113,9 @@ impl Toolbox {
     pub fn ensure(&self, tools: &[Tool]) -> Result<Tools> {
         let wanted: Vec<Tool> = tools.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
         let lookups = self.look(&wanted);
-        let problems = self.problems(&lookups);
-        if !problems.is_empty() {
-            return Err(self.missing(&lookups, &problems));
+        let (missing, causes) = self.problems(&lookups);
+        if !missing.is_empty() {
+            return Err(self.missing(&lookups, missing, causes));
         }
         let mut tools = Tools::default();
         let mut modules: Vec<&'static table::Module> = Vec::new();
@@ -209,11 +209,11 @@ impl Toolbox {
         build::forget(&self.cache_folder()?)
     }
 
-    /// What is wrong, a tool an entry; empty when all are there or can be built.
-    fn problems(&self, lookups: &[Lookup]) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut go_troubles = BTreeSet::new();
-        let mut buildable = false;
+    /// What is missing, a tool an entry, and then what keeps Go from building, each cause once. Both empty when
+    /// all are there or can be built.
+    fn problems(&self, lookups: &[Lookup]) -> (Vec<String>, BTreeSet<String>) {
+        let mut missing = Vec::new();
+        let mut causes = BTreeSet::new();
         for lookup in lookups {
             let passed = lookup.passed_over();
             let wanted = self.wanted(lookup.tool);
@@ -224,23 +224,24 @@ impl Toolbox {
             );
             match &lookup.outcome {
                 Outcome::Found(_) => {}
-                Outcome::Refused(reason) => problems.push(format!("{head}: {reason}")),
-                Outcome::Missing => problems.push(format!("{head}: not found{passed}{}", self.remedies(lookup.tool))),
+                Outcome::Refused(reason) => missing.push(format!("{head}: {reason}")),
+                Outcome::Missing => missing.push(format!("{head}: not found{passed}{}", self.remedies(lookup.tool))),
                 Outcome::Buildable(module) => {
-                    buildable = true;
-                    if let Some(trouble) = self.go_trouble(module) {
+                    if let Some(cause) = self.build_trouble(module) {
                         let remedies = self.remedies(lookup.tool);
-                        problems.push(format!("{head}: not found{passed}; Go could build it{remedies}"));
-                        go_troubles.insert(trouble);
+                        missing.push(format!("{head}: not found{passed}; Go could build it{remedies}"));
+                        causes.insert(cause);
                     }
                 }
             }
         }
-        problems.extend(go_troubles);
-        if buildable && let Err(failure) = self.cache_folder() {
-            problems.push(failure.chain());
-        }
-        problems
+        (missing, causes)
+    }
+
+    /// Why a module cannot be built here, as one entry of a report.
+    fn build_trouble(&self, module: &table::Module) -> Option<String> {
+        self.go_trouble(module)
+            .or_else(|| self.cache_folder().err().map(|failure| failure.chain()))
     }
 
     /// Why Go cannot build a module, as one entry of the report.
@@ -269,15 +270,19 @@ impl Toolbox {
         }
     }
 
-    fn missing(&self, lookups: &[Lookup], problems: &[String]) -> Failure {
-        let summary = format!("{} missing; nothing was changed", plural(problems.len(), "tool"));
+    fn missing(&self, lookups: &[Lookup], missing: Vec<String>, causes: BTreeSet<String>) -> Failure {
+        let summary = format!("{} missing; nothing was changed", plural(missing.len(), "tool"));
+        let problems: Vec<String> = missing.into_iter().chain(causes).collect();
         let variable = lookups
             .iter()
             .find(|lookup| !matches!(lookup.outcome, Outcome::Found(_)))
             .map_or_else(|| "XTASK_<TOOL>".to_owned(), |lookup| table::variable(lookup.tool));
-        let mut failure = Failure::many(Kind::Preflight, summary, problems);
+        let mut failure = Failure::many(Kind::Preflight, summary, &problems);
         if !matches!(self.go().outcome, Outcome::Found(_)) {
             failure = failure.hinted("with Go 1.26 or newer on PATH, what Go can build is built on first use");
+        }
+        if matches!(find::look(self, Tool::Nix).outcome, Outcome::Found(_)) {
+            failure = failure.hinted("in the flake's shell (`nix develop`) all tools are on PATH");
         }
         if let Err(cache) = self.cache_folder() {
             for hint in cache.hints {

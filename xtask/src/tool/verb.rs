@@ -20,7 +20,7 @@ pub enum ToolsVerb {
         #[arg(long)]
         json: bool,
     },
-    /// Build what Go can build and nothing else provides, and print the cache's folder and key
+    /// Build every tool that Go can build, also what PATH has, and print the cache's folder and key
     Build {
         /// Tools to build; all that Go can build when left out
         #[arg(value_name = "TOOL")]
@@ -37,7 +37,7 @@ pub enum ToolsVerb {
     },
 }
 
-/// What `doctor` looks at.
+/// Show for each tool where it was found, or the remedy; exit 5 if a needed one is missing
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DoctorArgs {
     /// Only what this verb needs
@@ -293,7 +293,7 @@ fn line(toolbox: &Toolbox, lookup: &Lookup, needed: bool, depth: Depth) -> Resul
                 line.remedies = vec![format!("remove `{entry}`: it is built again on next use")];
             }
         }
-        Outcome::Buildable(module) => match toolbox.go_trouble(module).or_else(|| no_folder(toolbox)) {
+        Outcome::Buildable(module) => match toolbox.build_trouble(module) {
             None => {
                 line.state = State::Buildable;
                 line.detail = Some(format!(
@@ -320,10 +320,6 @@ fn line(toolbox: &Toolbox, lookup: &Lookup, needed: bool, depth: Depth) -> Resul
         }
     }
     Ok(line)
-}
-
-fn no_folder(toolbox: &Toolbox) -> Option<String> {
-    toolbox.cache_folder().err().map(|failure| failure.chain())
 }
 
 /// The report for people: a line a tool, its remedies below it.

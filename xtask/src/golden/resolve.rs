@@ -1,0 +1,673 @@
+//! Compares a rendered project with its golden, object by object, and names every problem.
+//! It only reads; what it finds carries its own fix, and `bless` applies those.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::diff;
+use super::folder::{self, File, Form};
+use super::json;
+use super::normal::{self, Frame, Manifest, Role};
+use super::object::{self, Identity, Object, Origin};
+use super::problem::{Disguise, Problem, RECORD, Side, StalePart};
+use super::record::Record;
+use super::schema::Schemas;
+use super::secret;
+use crate::failure::{Failure, Result};
+use crate::project::StageDescription;
+
+/// The file in which a renderer without all sources lists what it left out.
+const SKIPPED: &str = "skipped.json";
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// Everything wrong, in the order of paths; what is only untidy stands among it.
+    pub problems: Vec<Problem>,
+    /// Objects that were rendered, with their files.
+    pub objects: BTreeMap<Identity, Utf8PathBuf>,
+    /// Objects of the golden that could not be compared, because the rendering left their source out.
+    pub unverified: Vec<Identity>,
+    /// What the rendering left out, in its own words.
+    pub skipped: Vec<String>,
+}
+
+impl Comparison {
+    /// Whether anything makes a check fail.
+    pub fn fails(&self) -> bool {
+        self.problems.iter().any(Problem::fails)
+    }
+}
+
+/// Compares a rendered project with the golden folder. `record` is what the checkout holds.
+pub fn compare(rendered: &Utf8Path, golden: &Utf8Path, record: &Record) -> Result<Comparison> {
+    let left = folder::scan(rendered)?;
+    let right = scan_golden(golden)?;
+    compare_files(rendered, &left, golden, &right, record)
+}
+
+/// The files of a golden folder, which is a real folder or not there.
+pub(crate) fn scan_golden(golden: &Utf8Path) -> Result<Vec<File>> {
+    if fs_err::symlink_metadata(golden).is_ok_and(|metadata| !metadata.is_dir()) {
+        return Err(Failure::config(format!("`{golden}` is no folder"))
+            .hinted("remove it, then run `cargo xtask golden bless`"));
+    }
+    folder::scan(golden)
+}
+
+/// One path of either side, and what became of it.
+#[derive(Default)]
+struct Outcome {
+    problems: Vec<Problem>,
+    /// Objects rendered to this path.
+    rendered: Vec<Identity>,
+    /// Objects that the golden has at this path, where they were read.
+    golden: Vec<Identity>,
+    /// Whether all of the golden's objects here are upstream's.
+    upstream: bool,
+    definitions: Vec<Object>,
+    resources: Vec<Object>,
+    /// What the golden should hold, when it is missing there.
+    content: Option<String>,
+    stands: Stands,
+}
+
+/// On which sides a path exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Stands {
+    #[default]
+    Both,
+    RenderedOnly,
+    GoldenOnly,
+}
+
+pub(crate) fn compare_files(
+    rendered: &Utf8Path,
+    left: &[File],
+    golden: &Utf8Path,
+    right: &[File],
+    record: &Record,
+) -> Result<Comparison> {
+    if left.is_empty() {
+        return Err(Failure::config(format!("no rendered project in `{rendered}`"))
+            .hinted("give a folder that holds `stage.json`, or `<cluster>-<stage>` folders that do"));
+    }
+    let skipped = read_skipped(rendered, left)?;
+    let pairs = pair_up(left, right);
+    let outcomes = evaluate_all(rendered, golden, &pairs);
+    let mut comparison = gather(pairs, outcomes, &skipped);
+    check_description(rendered, left, &mut comparison);
+    check_record(golden, right, record, &mut comparison);
+    comparison.skipped = skipped;
+    comparison.problems.sort_by_key(rank);
+    Ok(comparison)
+}
+
+/// What a person must look at first comes last, where a terminal shows it.
+fn rank(problem: &Problem) -> u8 {
+    match problem {
+        Problem::Untidy { .. } => 0,
+        Problem::Older { .. } => 1,
+        problem if problem.fix().is_some() => 2,
+        _ => 3,
+    }
+}
+
+fn read_skipped(rendered: &Utf8Path, left: &[File]) -> Result<Vec<String>> {
+    if !left.iter().any(|file| file.path == SKIPPED) {
+        return Ok(Vec::new());
+    }
+    let path = rendered.join(SKIPPED);
+    let text = fs_err::read_to_string(&path)?;
+    serde_json::from_str(&text).map_err(|error| Failure::config(format!("`{path}`: {error}")))
+}
+
+type PathPair<'a> = (&'a Utf8Path, Option<&'a File>, Option<&'a File>);
+
+/// Both sides by path; the lists are sorted.
+fn pair_up<'a>(left: &'a [File], right: &'a [File]) -> Vec<PathPair<'a>> {
+    let mut pairs = Vec::with_capacity(left.len().max(right.len()));
+    let mut left = left.iter().filter(|file| file.path != SKIPPED).peekable();
+    let mut right = right.iter().filter(|file| file.path != RECORD).peekable();
+    loop {
+        match (left.peek(), right.peek()) {
+            (None, None) => return pairs,
+            (Some(one), Some(other)) if one.path == other.path => {
+                pairs.push((one.path.as_path(), Some(*one), Some(*other)));
+                left.next();
+                right.next();
+            }
+            (Some(one), other) if other.is_none_or(|other| one.path < other.path) => {
+                pairs.push((one.path.as_path(), Some(*one), None));
+                left.next();
+            }
+            (_, Some(other)) => {
+                pairs.push((other.path.as_path(), None, Some(*other)));
+                right.next();
+            }
+            (Some(_), None) => unreachable!("a side that is alone was taken above"),
+        }
+    }
+}
+
+/// Paths that a thread takes at a time: enough that the counter is no bottleneck.
+const BATCH: usize = 64;
+
+fn evaluate_all(rendered: &Utf8Path, golden: &Utf8Path, pairs: &[PathPair<'_>]) -> Vec<Outcome> {
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(pairs.len() / BATCH + 1);
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Vec<Outcome>)>> = Mutex::new(Vec::new());
+    let work = || loop {
+        let from = next.fetch_add(BATCH, Ordering::Relaxed);
+        if from >= pairs.len() {
+            return;
+        }
+        let to = (from + BATCH).min(pairs.len());
+        let outcomes = pairs[from..to]
+            .iter()
+            .map(|pair| evaluate(rendered, golden, pair))
+            .collect();
+        done.lock()
+            .expect("no thread panics while it holds the lock")
+            .push((from, outcomes));
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut done = done.into_inner().expect("no thread panics while it holds the lock");
+    done.sort_unstable_by_key(|(from, _)| *from);
+    done.into_iter().flat_map(|(_, outcomes)| outcomes).collect()
+}
+
+fn evaluate(rendered: &Utf8Path, golden: &Utf8Path, (path, left, right): &PathPair<'_>) -> Outcome {
+    let mut outcome = Outcome::default();
+    match (left, right) {
+        (Some(_), golden_file) => {
+            if golden_file.is_none() {
+                outcome.stands = Stands::RenderedOnly;
+            }
+            let Some((expected, manifest)) = expect(rendered, path, &mut outcome) else {
+                return outcome;
+            };
+            if let Some(file) = golden_file {
+                compare_one(golden, file, expected, manifest.as_ref(), &mut outcome);
+            } else {
+                outcome.content = Some(expected);
+            }
+            if let Some(manifest) = manifest {
+                sort_out(manifest, &mut outcome);
+            }
+        }
+        (None, Some(file)) => {
+            outcome.stands = Stands::GoldenOnly;
+            read_orphan(golden, file, &mut outcome);
+        }
+        (None, None) => {}
+    }
+    outcome
+}
+
+fn unreadable(path: &Utf8Path, side: Side, reason: impl Into<String>, content: Option<String>) -> Problem {
+    Problem::Unreadable {
+        path: path.to_owned(),
+        side,
+        reason: reason.into(),
+        content,
+    }
+}
+
+/// The text that the golden should hold, and the objects it comes from.
+fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option<(String, Option<Manifest>)> {
+    let side = Side::Rendered;
+    let text = match read_text(&rendered.join(path)) {
+        Ok(text) => text,
+        Err(reason) => {
+            outcome.problems.push(unreadable(path, side, reason, None));
+            return None;
+        }
+    };
+    let role = Role::of(path);
+    if role != Role::Objects {
+        return match normal::read_plain(role, &text) {
+            Ok(value) => Some((normal::write_plain(role, &value), None)),
+            Err(reason) => {
+                outcome.problems.push(unreadable(path, side, reason, None));
+                None
+            }
+        };
+    }
+    match normal::read(&text) {
+        Ok(manifest) => {
+            for object in &manifest.objects {
+                judge(path, object, manifest.frame, outcome);
+            }
+            Some((normal::write(&manifest), Some(manifest)))
+        }
+        Err(reason) => {
+            outcome.problems.push(unreadable(path, side, reason, None));
+            None
+        }
+    }
+}
+
+pub(crate) fn read_text(path: &Utf8Path) -> Result<String, String> {
+    let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
+}
+
+/// What is wrong with a rendered object by itself.
+fn judge(path: &Utf8Path, object: &Object, frame: Frame, outcome: &mut Outcome) {
+    let mut invalid = |reason: String| {
+        outcome.problems.push(Problem::Invalid {
+            path: path.to_owned(),
+            object: Some(object.identity.clone()),
+            reason,
+        });
+    };
+    object.faults().into_iter().for_each(&mut invalid);
+    let line = object::digested(&object.value);
+    object::too_large(&line).into_iter().for_each(&mut invalid);
+    match object.digest() {
+        None => invalid(format!(
+            "it has no annotation `{}`; the renderer gives one to each object",
+            object::DIGEST
+        )),
+        Some(digest) if digest != json::sha256(&line) => invalid(format!(
+            "its annotation `{}` is not its digest: it was changed after it was rendered",
+            object::DIGEST
+        )),
+        Some(_) => {}
+    }
+    if object.identity.kind == "SopsSecret" && frame != Frame::List {
+        invalid("a SopsSecret outside a `kind: List` is decrypted and applied in plaintext by kluctl".into());
+    }
+    for secret::Finding { field, what } in secret::find(object) {
+        outcome.problems.push(Problem::Secret {
+            path: path.to_owned(),
+            side: Side::Rendered,
+            object: object.identity.clone(),
+            field,
+            what,
+            content: None,
+        });
+    }
+}
+
+/// Keeps of a manifest what is compared across files.
+fn sort_out(manifest: Manifest, outcome: &mut Outcome) {
+    outcome.upstream = manifest
+        .objects
+        .iter()
+        .all(|object| object.origin() == Origin::Upstream);
+    outcome.rendered = normal::identities(&manifest.objects);
+    for object in manifest.objects {
+        match object.identity.group.as_str() {
+            "apiextensions.k8s.io" => outcome.definitions.push(object),
+            // Every group of a definition has a dot; those of the server itself are none of ours to check.
+            group if group.contains('.') => outcome.resources.push(object),
+            _ => {}
+        }
+    }
+}
+
+/// Compares a golden's file with the text it should hold.
+fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Option<&Manifest>, outcome: &mut Outcome) {
+    let path = &file.path;
+    let disguise = match file.form {
+        Form::Plain => None,
+        Form::Executable => Some(Disguise::Executable),
+        Form::Symlink => Some(Disguise::Symlink),
+        Form::Other => Some(Disguise::Special),
+    };
+    if matches!(disguise, Some(Disguise::Symlink | Disguise::Special)) {
+        outcome.problems.extend(disguise.map(|disguise| Problem::Disguised {
+            path: path.clone(),
+            disguise,
+            content: Some(expected),
+        }));
+        return;
+    }
+    let text = match read_text(&golden.join(path)) {
+        Ok(text) => text,
+        Err(reason) => {
+            outcome
+                .problems
+                .push(unreadable(path, Side::Golden, reason, Some(expected)));
+            return;
+        }
+    };
+    if text == expected {
+        outcome.golden = manifest
+            .map(|manifest| normal::identities(&manifest.objects))
+            .unwrap_or_default();
+        outcome.problems.extend(disguise.map(|disguise| Problem::Disguised {
+            path: path.clone(),
+            disguise,
+            content: Some(expected),
+        }));
+        return;
+    }
+    if let Some(line) = merge_marker(&text) {
+        outcome.problems.push(Problem::MergeMarker {
+            path: path.clone(),
+            line,
+        });
+        return;
+    }
+    let disguise = disguise.or_else(|| disguise_of(&text));
+    match differences(path, &text, manifest, &expected, outcome) {
+        Err(reason) => outcome
+            .problems
+            .push(unreadable(path, Side::Golden, reason, Some(expected))),
+        Ok(parts) if !parts.is_empty() => outcome.problems.push(Problem::Stale {
+            path: path.clone(),
+            parts,
+            content: expected,
+        }),
+        Ok(_) => outcome.problems.push(match disguise {
+            Some(disguise) => Problem::Disguised {
+                path: path.clone(),
+                disguise,
+                content: Some(expected),
+            },
+            None => Problem::Untidy {
+                path: path.clone(),
+                content: expected,
+            },
+        }),
+    }
+}
+
+pub(crate) fn disguise_of(text: &str) -> Option<Disguise> {
+    if text.starts_with('\u{feff}') {
+        Some(Disguise::ByteOrderMark)
+    } else if text.contains('\r') {
+        Some(Disguise::CarriageReturns)
+    } else {
+        None
+    }
+}
+
+/// The first line that a merge left behind.
+pub(crate) fn merge_marker(text: &str) -> Option<usize> {
+    if !text.contains("<<<<<<<") && !text.contains(">>>>>>>") {
+        return None;
+    }
+    text.lines()
+        .position(|line| {
+            ["<<<<<<<", ">>>>>>>", "|||||||"].iter().any(|mark| {
+                line.strip_prefix(mark)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            })
+        })
+        .map(|index| index + 1)
+}
+
+/// How a golden's text differs from what was rendered; nothing when both say the same.
+fn differences(
+    path: &Utf8Path,
+    text: &str,
+    manifest: Option<&Manifest>,
+    expected: &str,
+    outcome: &mut Outcome,
+) -> Result<Vec<StalePart>, String> {
+    let Some(manifest) = manifest else {
+        let role = Role::of(path);
+        let old = normal::read_plain(role, text)?;
+        let new = normal::read_plain(role, expected)?;
+        let changes = diff::changes(&old, &new);
+        return Ok(if changes.is_empty() {
+            Vec::new()
+        } else {
+            vec![StalePart::File(changes)]
+        });
+    };
+    let found = normal::read(text)?;
+    outcome.golden = normal::identities(&found.objects);
+    for object in &found.objects {
+        for secret::Finding { field, what } in secret::find(object) {
+            outcome.problems.push(Problem::Secret {
+                path: path.to_owned(),
+                side: Side::Golden,
+                object: object.identity.clone(),
+                field,
+                what,
+                content: Some(expected.to_owned()),
+            });
+        }
+    }
+    let mut parts = Vec::new();
+    let mut old: Vec<&Object> = found.objects.iter().collect();
+    for object in &manifest.objects {
+        match old.iter().position(|other| other.identity == object.identity) {
+            None => parts.push(StalePart::Added(object.identity.clone())),
+            Some(place) => {
+                let other = old.remove(place);
+                let changes = diff::changes(&other.value, &normal::normal(object));
+                if !changes.is_empty() {
+                    parts.push(StalePart::Changed(object.identity.clone(), changes));
+                }
+            }
+        }
+    }
+    parts.extend(old.into_iter().map(|object| StalePart::Gone(object.identity.clone())));
+    // A List around the same objects is more than form: kluctl decrypts what stands without one.
+    if parts.is_empty() && (found.frame == Frame::List) != (manifest.frame == Frame::List) {
+        let frame = |frame: Frame| Some(serde_json::Value::String(format!("{frame:?}")));
+        parts.push(StalePart::File(vec![diff::Change {
+            field: "frame".into(),
+            old: frame(found.frame),
+            new: frame(manifest.frame),
+        }]));
+    }
+    Ok(parts)
+}
+
+/// A golden's file that nothing is rendered to: read it as far as it goes.
+fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
+    if file.form == Form::Symlink || file.form == Form::Other || Role::of(&file.path) != Role::Objects {
+        return;
+    }
+    let Ok(text) = read_text(&golden.join(&file.path)) else {
+        return;
+    };
+    if let Some(line) = merge_marker(&text) {
+        outcome.problems.push(Problem::MergeMarker {
+            path: file.path.clone(),
+            line,
+        });
+        return;
+    }
+    if let Ok(manifest) = normal::read(&text) {
+        outcome.upstream = !manifest.objects.is_empty()
+            && manifest
+                .objects
+                .iter()
+                .all(|object| object.origin() == Origin::Upstream);
+        outcome.golden = normal::identities(&manifest.objects);
+    }
+}
+
+/// Looks across files: duplicates, objects that moved, schemas; and collects what was found in each file.
+fn gather(pairs: Vec<PathPair<'_>>, outcomes: Vec<Outcome>, skipped: &[String]) -> Comparison {
+    let mut comparison = Comparison::default();
+    let mut wanted: HashMap<Identity, Vec<Utf8PathBuf>> = HashMap::new();
+    let mut schemas = Schemas::default();
+    let mut present: BTreeSet<Identity> = BTreeSet::new();
+    for ((path, ..), outcome) in pairs.iter().zip(&outcomes) {
+        for identity in &outcome.rendered {
+            wanted.entry(identity.clone()).or_default().push((*path).to_owned());
+        }
+        if outcome.stands == Stands::Both {
+            present.extend(outcome.golden.iter().cloned());
+        }
+        outcome.definitions.iter().for_each(|object| schemas.add(object));
+    }
+    for (object, paths) in &mut wanted {
+        if paths.len() > 1 {
+            comparison.problems.push(Problem::Duplicate {
+                object: object.clone(),
+                paths: std::mem::take(paths),
+            });
+        } else if let Some(path) = paths.first() {
+            comparison.objects.insert(object.clone(), path.clone());
+        }
+    }
+    comparison.problems.sort_by_key(ToString::to_string);
+    // An object that stands in an orphan and is missing where it belongs has moved.
+    let mut moved: BTreeSet<Utf8PathBuf> = BTreeSet::new();
+    let missing: HashMap<&Utf8Path, &Outcome> = pairs
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| outcome.stands == Stands::RenderedOnly && outcome.content.is_some())
+        .map(|((path, ..), outcome)| (*path, outcome))
+        .collect();
+    for ((path, ..), outcome) in pairs
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| outcome.stands == Stands::GoldenOnly)
+    {
+        let place = outcome
+            .golden
+            .first()
+            .and_then(|identity| comparison.objects.get(identity))
+            .cloned();
+        let problem = match (place, outcome.golden.as_slice()) {
+            (Some(wanted), objects) if missing.contains_key(wanted.as_path()) && !moved.contains(&wanted) => {
+                moved.insert(wanted.clone());
+                let content = missing[wanted.as_path()].content.clone().unwrap_or_default();
+                Problem::Misplaced {
+                    path: (*path).to_owned(),
+                    wanted,
+                    objects: objects.to_vec(),
+                    content,
+                }
+            }
+            (Some(wanted), [object, ..]) => Problem::Again {
+                path: (*path).to_owned(),
+                wanted,
+                object: object.clone(),
+            },
+            (_, objects) if outcome.upstream && !skipped.is_empty() => {
+                comparison.unverified.extend(objects.iter().cloned());
+                continue;
+            }
+            (_, objects) => Problem::Orphan {
+                path: (*path).to_owned(),
+                objects: objects.to_vec(),
+            },
+        };
+        comparison.problems.push(problem);
+    }
+    for ((path, ..), outcome) in pairs.into_iter().zip(outcomes) {
+        for object in &outcome.resources {
+            for reason in schemas.check(object) {
+                comparison.problems.push(Problem::Invalid {
+                    path: path.to_owned(),
+                    object: Some(object.identity.clone()),
+                    reason,
+                });
+            }
+        }
+        comparison.problems.extend(outcome.problems);
+        if let (Some(content), false) = (outcome.content, moved.contains(path)) {
+            comparison.problems.push(Problem::Missing {
+                path: path.to_owned(),
+                objects: outcome.rendered,
+                content,
+            });
+        }
+    }
+    comparison
+}
+
+/// Whether the description and the folders of a rendering belong together.
+fn check_description(rendered: &Utf8Path, left: &[File], comparison: &mut Comparison) {
+    let path = Utf8PathBuf::from("stage.json");
+    let description = read_text(&rendered.join(&path))
+        .and_then(|text| serde_json::from_str::<StageDescription>(&text).map_err(|error| error.to_string()));
+    let description = match description {
+        Ok(description) => description,
+        Err(reason) => {
+            comparison
+                .problems
+                .push(unreadable(&path, Side::Rendered, reason, None));
+            return;
+        }
+    };
+    let folders: BTreeSet<&str> = left
+        .iter()
+        .filter_map(|file| file.path.as_str().split_once('/'))
+        .map(|(head, _)| head)
+        .collect();
+    let items: BTreeSet<&str> = description.items.iter().map(|item| item.directory.as_str()).collect();
+    let mut invalid = |reason: String| {
+        comparison.problems.push(Problem::Invalid {
+            path: path.clone(),
+            object: None,
+            reason,
+        });
+    };
+    for folder in folders.difference(&items) {
+        invalid(format!(
+            "no item has the folder `{folder}`, so nothing in it would be deployed"
+        ));
+    }
+    for item in items.difference(&folders) {
+        invalid(format!("the item `{item}` has no folder"));
+    }
+}
+
+/// Whether the golden says that it comes from what the checkout holds.
+fn check_record(golden: &Utf8Path, right: &[File], record: &Record, comparison: &mut Comparison) {
+    if right.is_empty() {
+        // Without a golden everything is missing already; the record is written with the rest.
+        comparison.problems.push(Problem::Older {
+            recorded: false,
+            content: record.text(),
+        });
+        return;
+    }
+    if let Some(problem) = older(golden, right, record) {
+        comparison.problems.push(problem);
+    }
+}
+
+/// The problem of a golden that was made from other sources than the checkout holds.
+pub(crate) fn older(golden: &Utf8Path, right: &[File], record: &Record) -> Option<Problem> {
+    let content = record.text();
+    if !right.iter().any(|file| file.path == RECORD) {
+        return Some(Problem::Older {
+            recorded: false,
+            content,
+        });
+    }
+    let text = read_text(&golden.join(RECORD)).unwrap_or_default();
+    if let Some(line) = merge_marker(&text) {
+        return Some(Problem::MergeMarker {
+            path: RECORD.into(),
+            line,
+        });
+    }
+    match Record::read(&text) {
+        Ok(found) if found == *record => None,
+        Ok(_) => Some(Problem::Older {
+            recorded: true,
+            content,
+        }),
+        Err(failure) => Some(unreadable(
+            Utf8Path::new(RECORD),
+            Side::Golden,
+            failure.chain(),
+            Some(content),
+        )),
+    }
+}

@@ -1,0 +1,636 @@
+//! `golden`: reviewed manifests compared with what the modules render, and blessed.
+//! It finds renderings and says what the engine found; what is right or wrong is the engine's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Checkout, Context};
+use crate::exec::Runner;
+use crate::failure::{Failure, Kind, Result};
+use crate::golden::bless::bless;
+use crate::golden::pairs::{self, Named, Pair};
+use crate::golden::problem::Problem;
+use crate::golden::record::Record;
+use crate::golden::resolve::Comparison;
+use crate::golden::{alone, diff, folder, inventory, json, resolve, revision, twice};
+use crate::plan::{Action, Command, Effect, Step, Tool};
+use crate::platform::Stage;
+use crate::root::STATE;
+use crate::ui::{Word, plural};
+
+/// Compare reviewed manifests with what the modules render, or accept it
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Arguments {
+    /// Compare, and write nothing
+    Check(Check),
+    /// Make the goldens what is rendered
+    Bless(Bless),
+    /// Print what the goldens hold
+    List(List),
+    /// Print line by line what a bless would change
+    Diff(Diff),
+}
+
+/// Which goldens are meant.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Choice {
+    /// Only goldens of this stage
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<Stage>,
+    /// Only goldens of this cluster
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+}
+
+/// Where renderings come from.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Rendering {
+    /// Take renderings from here instead of building them: a project, or `<cluster>-<stage>` folders; given twice,
+    /// the second is another rendering of the same sources and must be equal
+    #[arg(long, value_name = "DIR")]
+    pub from: Vec<Utf8PathBuf>,
+}
+
+/// Arguments of `golden check`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub rendering: Rendering,
+    /// Render nothing: judge each golden by itself, and by what it says of its sources
+    #[arg(long, conflicts_with = "from")]
+    pub alone: bool,
+    /// Compare with the goldens of this Git revision instead of the working tree's
+    #[arg(long, value_name = "REV", conflicts_with = "alone")]
+    pub against: Option<String>,
+    /// Print problems as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `golden bless`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Bless {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub rendering: Rendering,
+}
+
+/// Arguments of `golden list`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct List {
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Images instead of objects, with who uses each
+    #[arg(long)]
+    pub images: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `golden diff`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Diff {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub rendering: Rendering,
+    /// Compare with the goldens of this Git revision instead of the working tree's
+    #[arg(long, value_name = "REV", conflicts_with = "full")]
+    pub against: Option<String>,
+    /// Compare with this earlier rendering, in the full text of both
+    #[arg(long, value_name = "DIR")]
+    pub full: Option<Utf8PathBuf>,
+    /// End with code 4 when anything differs
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let verb = Verb {
+        context,
+        checkout: context.checkout()?,
+    };
+    match arguments {
+        Arguments::Check(arguments) => verb.check(arguments),
+        Arguments::Bless(arguments) => verb.bless(arguments),
+        Arguments::List(arguments) => verb.list(arguments),
+        Arguments::Diff(arguments) => verb.diff(arguments),
+    }
+}
+
+struct Verb<'a> {
+    context: &'a Context,
+    checkout: Checkout,
+}
+
+/// How often something is rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    Once,
+    /// To find what differs from one rendering to the next.
+    Twice,
+}
+
+/// Renderings by pair; of each the second, where there is one.
+type Renderings = BTreeMap<Pair, (Utf8PathBuf, Option<Utf8PathBuf>)>;
+
+impl Verb<'_> {
+    fn pairs(&self, choice: &Choice) -> Result<(Vec<Pair>, Named)> {
+        let pairs = pairs::chosen(&self.checkout.platform, choice.cluster.as_deref(), choice.stage)?;
+        let named = if choice.cluster.is_some() || choice.stage.is_some() {
+            Named::Yes
+        } else {
+            Named::No
+        };
+        Ok((pairs, named))
+    }
+
+    fn check(&self, arguments: &Check) -> Result<()> {
+        let (pairs, named) = self.pairs(&arguments.choice)?;
+        let record = Record::of(&self.checkout.root)?;
+        let mut comparisons = BTreeMap::new();
+        if arguments.alone {
+            for pair in pairs {
+                let comparison = alone::judge(&self.checkout.path(pair.golden()), &record)?;
+                comparisons.insert(pair, comparison);
+            }
+        } else {
+            let golden = |pair: &Pair| -> Result<Utf8PathBuf> {
+                match &arguments.against {
+                    Some(revision) => self.golden_at(revision, pair),
+                    None => Ok(self.checkout.path(pair.golden())),
+                }
+            };
+            for (pair, (rendered, again)) in self.renderings(&arguments.rendering, &pairs, named, Times::Once)? {
+                let mut comparison = resolve::compare(&rendered, &golden(&pair)?, &record)?;
+                if let Some(again) = again {
+                    comparison.problems.extend(twice::compare(&rendered, &again)?);
+                }
+                comparisons.insert(pair, comparison);
+            }
+        }
+        pairs::find_shared(&mut comparisons);
+        let strays = if named == Named::No {
+            pairs::strays(&self.checkout.root, &self.checkout.platform)?
+        } else {
+            Vec::new()
+        };
+        self.report(&comparisons, &strays, arguments)
+    }
+
+    fn report(&self, comparisons: &BTreeMap<Pair, Comparison>, strays: &[Utf8PathBuf], arguments: &Check) -> Result<()> {
+        let ui = &self.context.ui;
+        if arguments.json {
+            ui.json(&Report::of(comparisons, strays))?;
+        }
+        let mut failing = 0;
+        for (pair, comparison) in comparisons {
+            for problem in &comparison.problems {
+                let word = if problem.fails() { Word::Stale } else { Word::Warning };
+                ui.status(word, format!("{pair}: {problem}"));
+            }
+            failing += comparison.problems.iter().filter(|problem| problem.fails()).count();
+            for skipped in &comparison.skipped {
+                ui.status(Word::Skipped, format!("{pair}: {skipped}"));
+            }
+            if !comparison.unverified.is_empty() {
+                ui.status(
+                    Word::Skipped,
+                    format!("{pair}: {} not compared, their source was left out", plural(comparison.unverified.len(), "object")),
+                );
+            }
+            if !comparison.fails() {
+                let how = if arguments.alone { "in order, but not compared with a rendering" } else { "as rendered" };
+                ui.status(Word::Checked, format!("{pair}: {}, {how}", plural(comparison.objects.len(), "object")));
+            }
+        }
+        for stray in strays {
+            ui.status(Word::Stale, format!("`{stray}` belongs to no stage of the facts"));
+        }
+        failing += strays.len();
+        if failing == 0 {
+            return Ok(());
+        }
+        let failure = Failure::new(
+            Kind::Stale,
+            format!("{} in {}", plural(failing, "problem"), plural(comparisons.len(), "golden")),
+        );
+        let fixable = comparisons.values().flat_map(|comparison| &comparison.problems).any(|problem| problem.fix().is_some());
+        Err(if fixable {
+            failure.hinted("review what changed (`cargo xtask golden diff`), accept it (`cargo xtask golden bless`), commit")
+        } else if arguments.alone {
+            failure.hinted("restore what was edited (`git checkout -- k8s/golden`), or bless on a machine that can render")
+        } else {
+            failure.hinted("blessing cannot mend these: change the modules, or resolve the merge")
+        })
+    }
+
+    fn bless(&self, arguments: &Bless) -> Result<()> {
+        if std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false") {
+            return Err(Failure::refused("goldens are not blessed in CI: a person reviews them")
+                .hinted("bless on your own machine, review, commit"));
+        }
+        let ui = &self.context.ui;
+        let (pairs, named) = self.pairs(&arguments.choice)?;
+        let record = Record::of(&self.checkout.root)?;
+        let renderings = self.renderings(&arguments.rendering, &pairs, named, Times::Twice)?;
+        // Whatever is refused is refused before anything is written.
+        let mut comparisons = BTreeMap::new();
+        for (pair, (rendered, again)) in &renderings {
+            let mut comparison = resolve::compare(rendered, &self.checkout.path(pair.golden()), &record)?;
+            if let Some(again) = again {
+                comparison.problems.extend(twice::compare(rendered, again)?);
+            }
+            comparisons.insert(pair.clone(), comparison);
+        }
+        pairs::find_shared(&mut comparisons);
+        self.refuse_unfixable(&comparisons)?;
+        for (pair, (rendered, _)) in &renderings {
+            let golden = self.checkout.path(pair.golden());
+            let edited = self.edited(pair)?;
+            let blessed = bless(rendered, &golden, &record, &edited)?;
+            self.remember(pair)?;
+            for fix in &blessed.fixes {
+                ui.status(Word::Wrote, format!("{pair}: {fix}"));
+            }
+            let objects = plural(blessed.objects, "object");
+            if blessed.fixes.is_empty() {
+                ui.status(Word::Fresh, format!("{pair}: {objects}, nothing to change"));
+            } else {
+                ui.status(Word::Done, format!("{pair}: {objects}, {}", plural(blessed.fixes.len(), "file")));
+            }
+        }
+        ui.status(Word::Next, "git diff k8s/golden, then commit");
+        Ok(())
+    }
+
+    fn refuse_unfixable(&self, comparisons: &BTreeMap<Pair, Comparison>) -> Result<()> {
+        let unfixable: Vec<String> = comparisons
+            .iter()
+            .flat_map(|(pair, comparison)| comparison.problems.iter().map(move |problem| (pair, problem)))
+            .filter(|(_, problem)| problem.fix().is_none())
+            .map(|(pair, problem)| format!("{pair}: {problem}"))
+            .collect();
+        if unfixable.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::many(
+            Kind::Refused,
+            format!("{} that blessing cannot mend; nothing was written", plural(unfixable.len(), "problem")),
+            &unfixable,
+        )
+        .hinted("mend the modules (or resolve the merge), then bless again"))
+    }
+
+    fn list(&self, arguments: &List) -> Result<()> {
+        let ui = &self.context.ui;
+        let mut entries = Vec::new();
+        for pair in self.pairs(&arguments.choice)?.0 {
+            entries.extend(inventory::objects(&self.checkout.path(pair.golden()), &pair)?);
+        }
+        let mut text = String::new();
+        match (arguments.images, arguments.json) {
+            (false, true) => return ui.json(&entries),
+            (true, true) => return ui.json(&inventory::by_image(&entries)),
+            (true, false) => {
+                for (image, users) in inventory::by_image(&entries) {
+                    text.push_str(&image);
+                    text.push('\n');
+                    for user in users {
+                        text.push_str("    ");
+                        text.push_str(&user);
+                        text.push('\n');
+                    }
+                }
+            }
+            (false, false) => {
+                for entry in &entries {
+                    let namespace = if entry.namespace.is_empty() { "_" } else { &entry.namespace };
+                    let line = [&entry.cluster, &entry.stage, &entry.kind, namespace, &entry.name, &entry.file].join("\t");
+                    text.push_str(&line);
+                    text.push('\n');
+                }
+            }
+        }
+        if text.is_empty() { Ok(()) } else { ui.data(text) }
+    }
+
+    fn diff(&self, arguments: &Diff) -> Result<()> {
+        let (pairs, named) = self.pairs(&arguments.choice)?;
+        let record = Record::of(&self.checkout.root)?;
+        let mut text = String::new();
+        for (pair, (rendered, _)) in self.renderings(&arguments.rendering, &pairs, named, Times::Once)? {
+            if let Some(earlier) = &arguments.full {
+                let earlier = pairs::renderings(earlier, std::slice::from_ref(&pair), Named::Yes)?;
+                text.push_str(&full_diff(&pair, &earlier[&pair], &rendered)?);
+                continue;
+            }
+            let golden = match &arguments.against {
+                Some(revision) => self.golden_at(revision, &pair)?,
+                None => self.checkout.path(pair.golden()),
+            };
+            for problem in resolve::compare(&rendered, &golden, &record)?.problems {
+                text.push_str(&problem_diff(&pair, &golden, &problem));
+            }
+        }
+        if text.is_empty() {
+            self.context.ui.status(Word::Fresh, "nothing differs");
+            return Ok(());
+        }
+        self.context.ui.data(text)?;
+        if arguments.exit_code {
+            return Err(Failure::new(Kind::Stale, "goldens differ from what is rendered")
+                .hinted("accept it: `cargo xtask golden bless`"));
+        }
+        Ok(())
+    }
+
+    /// The renderings of the pairs: folders that were given, or what Nix builds.
+    fn renderings(&self, rendering: &Rendering, pairs: &[Pair], named: Named, times: Times) -> Result<Renderings> {
+        match rendering.from.as_slice() {
+            [] => self.built(pairs, times),
+            [first, rest @ ..] => {
+                if rest.len() > 1 {
+                    return Err(Failure::new(Kind::Usage, "`--from` is taken twice at most"));
+                }
+                let found = pairs::renderings(first, pairs, named)?;
+                let again = match rest.first() {
+                    Some(second) => pairs::renderings(second, pairs, named)?,
+                    None => BTreeMap::new(),
+                };
+                Ok(found.into_iter().map(|(pair, path)| (pair.clone(), (path, again.get(&pair).cloned()))).collect())
+            }
+        }
+    }
+
+    fn built(&self, pairs: &[Pair], times: Times) -> Result<Renderings> {
+        let tools = self.toolbox().ensure(&[Tool::Nix]).map_err(|failure| {
+            failure
+                .context("goldens cannot be compared with a rendering")
+                .hinted("give a rendering made elsewhere: `--from DIR`")
+                .hinted("or judge the goldens by themselves: `cargo xtask golden check --alone`")
+        })?;
+        let runner = self.runner(&tools);
+        let mut found = BTreeMap::new();
+        for pair in pairs {
+            self.context.ui.status(Word::Building, format!("{pair}: `.#k8s-manifests-{pair}`"));
+            let folder = Utf8PathBuf::from(STATE).join("golden").join(pair.to_string());
+            fs_err::create_dir_all(self.checkout.path(&folder))?;
+            let link = folder.join("rendered");
+            let build = |id: &str, command: Command| {
+                let step = Step::new(
+                    id,
+                    format!("Render `{pair}`"),
+                    "The golden is compared with what the flake renders now.",
+                    Effect::Local,
+                    Action::Run(command),
+                );
+                runner.act(&step, &self.checkout.path(folder.join("nix.log")))
+            };
+            build("golden.render", nix_build(pair).arg("--out-link").arg(link.as_path()))?;
+            let rendered = self.checkout.path(&link);
+            let again = match times {
+                Times::Once => None,
+                Times::Twice => {
+                    let store = rendered.canonicalize_utf8()?;
+                    let check = Utf8PathBuf::from(format!("{store}.check"));
+                    let rebuilt = build("golden.render-again", nix_build(pair).args(["--no-link", "--rebuild", "--keep-failed"]));
+                    match rebuilt {
+                        Ok(()) => None,
+                        // Nix keeps what differs beside the first result.
+                        Err(_) if check.exists() => Some(check),
+                        Err(failure) => return Err(failure),
+                    }
+                }
+            };
+            found.insert(pair.clone(), (rendered, again));
+        }
+        Ok(found)
+    }
+
+    fn toolbox(&self) -> crate::tool::Toolbox {
+        let kubernetes = self.checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
+        self.context.toolbox(kubernetes)
+    }
+
+    fn runner<'a>(&'a self, tools: &'a crate::tool::Tools) -> Runner<'a> {
+        Runner {
+            root: &self.checkout.root,
+            ui: &self.context.ui,
+            tools,
+            interrupt: &self.context.interrupt,
+        }
+    }
+
+    /// What a command of Git prints; none when it fails, which outside a repository it does.
+    fn git(&self, command: &Command) -> Result<Option<Vec<u8>>> {
+        let tools = self.toolbox().ensure(&[Tool::Git])?;
+        self.runner(&tools).answer(command)
+    }
+
+    /// The golden of a pair as a revision has it, in a folder of ours.
+    fn golden_at(&self, revision: &str, pair: &Pair) -> Result<Utf8PathBuf> {
+        if revision.starts_with('-') {
+            return Err(Failure::new(Kind::Usage, format!("`{revision}` is no revision")));
+        }
+        let unknown = || {
+            Failure::config(format!("Git knows no revision `{revision}` here"))
+                .hinted("`git log --oneline -- k8s/golden` lists those that changed goldens")
+        };
+        let golden = pair.golden();
+        let commit = Command::new(Tool::Git).args(["rev-parse", "--verify", "--quiet", "--end-of-options"]);
+        let commit = commit.arg(format!("{revision}^{{commit}}"));
+        let commit = self.git(&commit)?.ok_or_else(unknown)?;
+        let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+        let tree = Command::new(Tool::Git).args(["ls-tree", "-r", "-z", commit.as_str(), "--"]).arg(format!("{golden}/"));
+        let files = revision::listing(&self.git(&tree)?.ok_or_else(unknown)?)?;
+        let names = Utf8PathBuf::from(STATE).join("golden").join(pair.to_string()).join("against.txt");
+        let wanted: String = files.iter().map(|file| format!("{}\n", file.blob)).collect();
+        crate::exec::write(&self.checkout.path(&names), wanted.as_bytes(), 0o644)?;
+        let blobs = self.git(&Command::new(Tool::Git).args(["cat-file", "--batch"]).from_file(names))?.ok_or_else(unknown)?;
+        let folder = self.checkout.path(STATE).join("golden").join(pair.to_string()).join("against");
+        revision::materialise(&files, &blobs, &golden, &folder)?;
+        Ok(folder)
+    }
+
+    /// Paths of a golden whose content neither Git nor a bless of this checkout knows.
+    fn edited(&self, pair: &Pair) -> Result<BTreeSet<Utf8PathBuf>> {
+        let golden = pair.golden();
+        if !self.checkout.path(&golden).exists() {
+            return Ok(BTreeSet::new());
+        }
+        let status = Command::new(Tool::Git)
+            .args(["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignored=no", "--"])
+            .arg(golden.as_str());
+        let Some(status) = self.git(&status)? else {
+            // Without a repository there is nothing that could be lost against.
+            return Ok(BTreeSet::new());
+        };
+        let blessed = self.remembered(pair);
+        let prefix = self.prefix()?;
+        let changed = revision::changed(&status);
+        Ok(changed
+            .iter()
+            .filter_map(|path| path.strip_prefix(&prefix).unwrap_or(path).strip_prefix(&golden).ok())
+            .filter(|path| {
+                let now = digest_on_disk(&self.checkout.path(golden.join(path)));
+                blessed.get(path.as_str()) != Some(&now)
+            })
+            .map(Utf8Path::to_owned)
+            .collect())
+    }
+
+    /// Where the root lies below the repository's own: status names paths from there.
+    fn prefix(&self) -> Result<Utf8PathBuf> {
+        let prefix = self.git(&Command::new(Tool::Git).args(["rev-parse", "--show-prefix"]))?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&prefix).trim().into())
+    }
+
+    fn memory(&self, pair: &Pair) -> Utf8PathBuf {
+        self.checkout.path(STATE).join("golden").join(pair.to_string()).join("blessed.json")
+    }
+
+    /// What the last bless left: digest by path.
+    fn remembered(&self, pair: &Pair) -> BTreeMap<String, String> {
+        let text = fs_err::read_to_string(self.memory(pair)).unwrap_or_default();
+        // A memory that cannot be read remembers nothing: then every edit counts as a person's.
+        serde_json::from_str::<Memory>(&text).map(|memory| memory.files).unwrap_or_default()
+    }
+
+    fn remember(&self, pair: &Pair) -> Result<()> {
+        let golden = self.checkout.path(pair.golden());
+        let mut files = self.remembered(pair);
+        // What is gone was removed by a bless, now or earlier.
+        files.values_mut().for_each(|digest| digest.clear());
+        for file in folder::scan(&golden)? {
+            let digest = digest_on_disk(&golden.join(&file.path));
+            files.insert(file.path.into_string(), digest);
+        }
+        let text = serde_json::to_string(&Memory { files }).expect("paths and digests are JSON");
+        crate::exec::write(&self.memory(pair), text.as_bytes(), 0o644)
+    }
+}
+
+/// What the last bless of a pair left behind.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Memory {
+    files: BTreeMap<String, String>,
+}
+
+/// The digest of a file; empty when there is none.
+fn digest_on_disk(path: &Utf8Path) -> String {
+    fs_err::read(path).map(json::sha256).unwrap_or_default()
+}
+
+fn nix_build(pair: &Pair) -> Command {
+    Command::new(Tool::Nix)
+        .args(["build", "--extra-experimental-features", "nix-command flakes", "--no-write-lock-file"])
+        .arg(format!(".#k8s-manifests-{pair}"))
+        // The first one fetches charts.
+        .within(3600)
+}
+
+/// What a problem changes, line by line.
+fn problem_diff(pair: &Pair, golden: &Utf8Path, problem: &Problem) -> String {
+    use crate::golden::problem::Fix;
+    let read = |path: &Utf8Path| fs_err::read(golden.join(path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let name = |side: &str, path: &Utf8Path| format!("{side}/{}", pair.golden().join(path));
+    match problem.fix() {
+        None => format!("# {}\n", problem.to_string().replace('\n', "\n# ")),
+        Some(Fix::Write { path, content }) => {
+            let old = read(&path);
+            let old_name = if old.is_empty() { "/dev/null".to_owned() } else { name("a", &path) };
+            diff::unified(&old_name, &old, &name("b", &path), &content)
+        }
+        Some(Fix::Remove { path }) => diff::unified(&name("a", &path), &read(&path), "/dev/null", ""),
+        Some(Fix::Move { from, to, content }) => diff::unified(&name("a", &from), &read(&from), &name("b", &to), &content),
+    }
+}
+
+/// Two renderings in their full text.
+fn full_diff(pair: &Pair, old: &Utf8Path, new: &Utf8Path) -> Result<String> {
+    let mut text = String::new();
+    let texts = |folder: &Utf8Path| -> Result<BTreeMap<Utf8PathBuf, String>> {
+        crate::golden::folder::scan(folder)?
+            .into_iter()
+            .map(|file| Ok((file.path.clone(), crate::golden::normal::full_text(&file.path, &fs_err::read(folder.join(&file.path))?))))
+            .collect()
+    };
+    let (old, new) = (texts(old)?, texts(new)?);
+    let paths: BTreeSet<&Utf8PathBuf> = old.keys().chain(new.keys()).collect();
+    for path in paths {
+        let side = |texts: &BTreeMap<Utf8PathBuf, String>, letter: &str| match texts.get(path) {
+            Some(text) => (format!("{letter}/{pair}/{path}"), text.clone()),
+            None => ("/dev/null".to_owned(), String::new()),
+        };
+        let (old_name, old) = side(&old, "a");
+        let (new_name, new) = side(&new, "b");
+        text.push_str(&diff::unified(&old_name, &old, &new_name, &new));
+    }
+    Ok(text)
+}
+
+/// What `golden check --json` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    schema: u32,
+    goldens: Vec<GoldenReport>,
+    strays: Vec<Utf8PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GoldenReport {
+    cluster: String,
+    stage: String,
+    objects: usize,
+    unverified: usize,
+    problems: Vec<ProblemReport>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProblemReport {
+    name: &'static str,
+    fails: bool,
+    text: String,
+    fix: Option<String>,
+}
+
+impl Report {
+    fn of(comparisons: &BTreeMap<Pair, Comparison>, strays: &[Utf8PathBuf]) -> Self {
+        let goldens = comparisons
+            .iter()
+            .map(|(pair, comparison)| GoldenReport {
+                cluster: pair.cluster.clone(),
+                stage: pair.stage.to_string(),
+                objects: comparison.objects.len(),
+                unverified: comparison.unverified.len(),
+                problems: comparison
+                    .problems
+                    .iter()
+                    .map(|problem| ProblemReport {
+                        name: problem.name(),
+                        fails: problem.fails(),
+                        text: problem.to_string(),
+                        fix: problem.fix().map(|fix| fix.to_string()),
+                    })
+                    .collect(),
+            })
+            .collect();
+        Self {
+            schema: 1,
+            goldens,
+            strays: strays.to_vec(),
+        }
+    }
+}
