@@ -46,7 +46,15 @@ let
       in
       secret
       // {
-        source.path = if secret.asked && !builtins.pathExists path then null else "${path}";
+        # The file alone: the project must not depend on everything else in the checkout.
+        source.path =
+          if secret.asked && !builtins.pathExists path then
+            null
+          else
+            builtins.path {
+              inherit path;
+              name = baseNameOf secret.file;
+            };
       }
     ) spec.secrets;
   };
