@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
@@ -17,7 +18,9 @@ use crate::golden::resolve::Comparison;
 use crate::golden::{alone, diff, folder, inventory, json, resolve, revision, twice};
 use crate::plan::{Action, Command, Effect, Step, Tool};
 use crate::platform::Stage;
+use crate::recipe::validate;
 use crate::root::STATE;
+use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::ui::{Word, plural};
 
 /// Compare reviewed manifests with what the modules render, or accept it
@@ -31,6 +34,8 @@ pub enum Arguments {
     List(List),
     /// Print line by line what a bless would change
     Diff(Diff),
+    /// Have a real API server and kubeconform judge every object
+    Validate(Validate),
 }
 
 /// Which goldens are meant.
@@ -111,6 +116,15 @@ pub struct Diff {
     pub exit_code: bool,
 }
 
+/// Arguments of `golden validate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Validate {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let verb = Verb {
@@ -122,6 +136,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Arguments::Bless(arguments) => verb.bless(arguments),
         Arguments::List(arguments) => verb.list(arguments),
         Arguments::Diff(arguments) => verb.diff(arguments),
+        Arguments::Validate(arguments) => verb.validate(arguments),
     }
 }
 
@@ -348,6 +363,25 @@ impl Verb<'_> {
         if arguments.exit_code {
             return Err(Failure::new(Kind::Stale, "goldens differ from what is rendered")
                 .hinted("accept it: `cargo xtask golden bless`"));
+        }
+        Ok(())
+    }
+
+    fn validate(&self, arguments: &Validate) -> Result<()> {
+        for pair in self.pairs(&arguments.choice)?.0 {
+            let facts = self.checkout.platform.cluster(&pair.cluster)?;
+            let golden = pair.golden();
+            if !self.checkout.path(&golden).join("stage.json").is_file() {
+                return Err(Failure::new(Kind::Stale, format!("there is no golden of `{pair}`"))
+                    .hinted("make one: `cargo xtask golden bless`"));
+            }
+            let plan = validate::plan(&validate::Validate {
+                access: &Access::rehearsal(&pair.cluster, &nonce()),
+                facts,
+                golden,
+                goal: &format!("golden validate {pair}"),
+            });
+            carry_out(self.context, &self.checkout, "golden-validate", plan, &arguments.plan, &Lock::None)?;
         }
         Ok(())
     }
