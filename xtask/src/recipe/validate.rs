@@ -101,9 +101,11 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
             Effect::Local,
             Action::Run(
                 strictly(access)
-                    .arg("--dry-run=server")
+                    .args(["--dry-run=server", "--output=name"])
                     .arg("--filename")
                     .arg(objects.clone())
+                    // What went well goes elsewhere: the log is left to what did not.
+                    .to_file(work.join("tried.txt"))
                     .within(600),
             ),
         ),
