@@ -18,22 +18,29 @@ pub fn file(group: &str, version: &str, kind: &str) -> Utf8PathBuf {
 /// The schema of every kind in `/openapi/v2`, strict: a field that the server does not know is an error.
 pub fn schemas(description: &Value) -> BTreeMap<Utf8PathBuf, Value> {
     let empty = Map::new();
-    let definitions = description.get("definitions").and_then(Value::as_object).unwrap_or(&empty);
+    let definitions = description
+        .get("definitions")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
     let strict: BTreeMap<&str, Value> = definitions
         .iter()
         .map(|(name, definition)| (name.as_str(), special(name).unwrap_or_else(|| strict(definition))))
         .collect();
     let mut found = BTreeMap::new();
     for (name, definition) in definitions {
-        let kinds = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
+        let kinds = definition
+            .get("x-kubernetes-group-version-kind")
+            .and_then(Value::as_array);
         for kind in kinds.into_iter().flatten() {
             let text = |key: &str| kind.get(key).and_then(Value::as_str).unwrap_or_default();
             let path = file(text("group"), text("version"), text("kind"));
             let mut schema = strict[name.as_str()].clone();
             let needed = closure(&strict, &schema);
             if let Some(schema) = schema.as_object_mut() {
-                let needed: Map<String, Value> =
-                    needed.into_iter().map(|name| (name.to_owned(), strict[name].clone())).collect();
+                let needed: Map<String, Value> = needed
+                    .into_iter()
+                    .map(|name| (name.to_owned(), strict[name].clone()))
+                    .collect();
                 if !needed.is_empty() {
                     schema.insert("definitions".into(), needed.into());
                 }
@@ -70,7 +77,11 @@ fn strict(schema: &Value) -> Value {
             "properties" => value
                 .as_object()
                 .map(|properties| {
-                    properties.iter().map(|(name, inner)| (name.clone(), strict(inner))).collect::<Map<_, _>>().into()
+                    properties
+                        .iter()
+                        .map(|(name, inner)| (name.clone(), strict(inner)))
+                        .collect::<Map<_, _>>()
+                        .into()
                 })
                 .unwrap_or_default(),
             "items" | "additionalProperties" => strict(value),
@@ -163,9 +174,19 @@ mod tests {
         assert_eq!(definitions.len(), 2, "what is needed and nothing else");
         let spec = &definitions["io.k8s.api.core.v1.ThingSpec"];
         assert_eq!(spec["additionalProperties"], false);
-        assert_eq!(spec["properties"]["labels"], json!({"type": "object", "additionalProperties": {"type": "string"}}));
-        assert_eq!(spec["properties"]["description"], json!({"type": "string"}), "a field called description stays");
-        assert_eq!(definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"], json!({"type": ["integer", "string"]}));
+        assert_eq!(
+            spec["properties"]["labels"],
+            json!({"type": "object", "additionalProperties": {"type": "string"}})
+        );
+        assert_eq!(
+            spec["properties"]["description"],
+            json!({"type": "string"}),
+            "a field called description stays"
+        );
+        assert_eq!(
+            definitions["io.k8s.apimachinery.pkg.util.intstr.IntOrString"],
+            json!({"type": ["integer", "string"]})
+        );
     }
 
     #[test]

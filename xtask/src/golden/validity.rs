@@ -15,7 +15,10 @@ pub fn definitions(project: &Project) -> Value {
         .objects()
         .filter(|(_, object)| {
             let reference = object.reference();
-            matches!((reference.group(), reference.kind.as_str()), ("apiextensions.k8s.io", "CustomResourceDefinition") | ("", "Namespace"))
+            matches!(
+                (reference.group(), reference.kind.as_str()),
+                ("apiextensions.k8s.io", "CustomResourceDefinition") | ("", "Namespace")
+            )
         })
         .map(|(_, object)| {
             let mut value = object.value.clone();

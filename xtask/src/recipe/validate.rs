@@ -25,7 +25,10 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
     let access = validate.access;
     let work = access.work();
     let mut plan = Plan::new(validate.goal);
-    plan.choices = vec![format!("golden `{}`, on an ephemeral embedded cluster", validate.golden)];
+    plan.choices = vec![format!(
+        "golden `{}`, on an ephemeral embedded cluster",
+        validate.golden
+    )];
     plan.target = Some(Target {
         cluster: access.cluster.clone(),
         production: false,
