@@ -7,6 +7,7 @@ pub mod embedded;
 pub mod local_down;
 pub mod local_up;
 pub mod rehearse;
+pub mod validate;
 
 use camino::Utf8PathBuf;
 

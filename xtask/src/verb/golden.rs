@@ -6,18 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::bless::bless;
+use crate::golden::memory::Memory;
 use crate::golden::pairs::{self, Named, Pair};
 use crate::golden::problem::Problem;
 use crate::golden::record::Record;
-use crate::golden::resolve::Comparison;
+use crate::golden::resolve::{Comparison, Names};
 use crate::golden::{alone, diff, folder, inventory, json, resolve, revision, twice};
 use crate::plan::{Action, Command, Effect, Step, Tool};
 use crate::platform::Stage;
+use crate::recipe::validate;
 use crate::root::STATE;
+use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::ui::{Word, plural};
 
 /// Compare reviewed manifests with what the modules render, or accept it
@@ -31,6 +35,8 @@ pub enum Arguments {
     List(List),
     /// Print line by line what a bless would change
     Diff(Diff),
+    /// Have a real API server and kubeconform judge every object
+    Validate(Validate),
 }
 
 /// Which goldens are meant.
@@ -111,6 +117,15 @@ pub struct Diff {
     pub exit_code: bool,
 }
 
+/// Arguments of `golden validate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Validate {
+    #[command(flatten)]
+    pub choice: Choice,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let verb = Verb {
@@ -122,6 +137,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Arguments::Bless(arguments) => verb.bless(arguments),
         Arguments::List(arguments) => verb.list(arguments),
         Arguments::Diff(arguments) => verb.diff(arguments),
+        Arguments::Validate(arguments) => verb.validate(arguments),
     }
 }
 
@@ -168,8 +184,15 @@ impl Verb<'_> {
                     None => Ok(self.checkout.path(pair.golden())),
                 }
             };
-            for (pair, (rendered, again)) in self.renderings(&arguments.rendering, &pairs, named, Times::Once)? {
-                let mut comparison = resolve::compare(&rendered, &golden(&pair)?, &record)?;
+            let renderings = self.renderings(&arguments.rendering, &pairs, named, Times::Once)?;
+            let clusters: Vec<String> = renderings.keys().map(|pair| pair.cluster.clone()).collect();
+            // Only stages of one cluster are compared with each other, object by object.
+            let alone_on = |pair: &Pair| match clusters.iter().filter(|cluster| **cluster == pair.cluster).count() {
+                1 => Names::Counted,
+                _ => Names::Wanted,
+            };
+            for (pair, (rendered, again)) in renderings {
+                let mut comparison = self.compare(&pair, &rendered, &golden(&pair)?, &record, alone_on(&pair))?;
                 if let Some(again) = again {
                     comparison.problems.extend(twice::compare(&rendered, &again)?);
                 }
@@ -183,6 +206,29 @@ impl Verb<'_> {
             Vec::new()
         };
         self.report(&comparisons, &strays, arguments)
+    }
+
+    /// Compares, reading only what changed since the last check. CI has no earlier check to trust.
+    fn compare(
+        &self,
+        pair: &Pair,
+        rendered: &Utf8Path,
+        golden: &Utf8Path,
+        record: &Record,
+        names: Names,
+    ) -> Result<Comparison> {
+        if in_ci() {
+            return resolve::compare(rendered, golden, record);
+        }
+        let folder = self
+            .checkout
+            .path(STATE)
+            .join("golden")
+            .join(pair.to_string())
+            .join("memory");
+        let rendered = rendered.canonicalize_utf8()?;
+        let memory = Memory::new(&folder, &rendered, golden, std::time::SystemTime::now());
+        resolve::compare_remembering(&rendered, golden, record, &memory, names)
     }
 
     fn report(
@@ -222,7 +268,7 @@ impl Verb<'_> {
                 };
                 ui.status(
                     Word::Checked,
-                    format!("{pair}: {}, {how}", plural(comparison.objects.len(), "object")),
+                    format!("{pair}: {}, {how}", plural(comparison.count, "object")),
                 );
             }
         }
@@ -258,7 +304,7 @@ impl Verb<'_> {
     }
 
     fn bless(&self, arguments: &Bless) -> Result<()> {
-        if std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false") {
+        if in_ci() {
             return Err(Failure::refused("goldens are not blessed in CI: a person reviews them")
                 .hinted("bless on your own machine, review, commit"));
         }
@@ -391,6 +437,32 @@ impl Verb<'_> {
         if arguments.exit_code {
             return Err(Failure::new(Kind::Stale, "goldens differ from what is rendered")
                 .hinted("accept it: `cargo xtask golden bless`"));
+        }
+        Ok(())
+    }
+
+    fn validate(&self, arguments: &Validate) -> Result<()> {
+        for pair in self.pairs(&arguments.choice)?.0 {
+            let facts = self.checkout.platform.cluster(&pair.cluster)?;
+            let golden = pair.golden();
+            if !self.checkout.path(&golden).join("stage.json").is_file() {
+                return Err(Failure::new(Kind::Stale, format!("there is no golden of `{pair}`"))
+                    .hinted("make one: `cargo xtask golden bless`"));
+            }
+            let plan = validate::plan(&validate::Validate {
+                access: &Access::rehearsal(&pair.cluster, &nonce()),
+                facts,
+                golden,
+                goal: &format!("golden validate {pair}"),
+            });
+            carry_out(
+                self.context,
+                &self.checkout,
+                "golden-validate",
+                plan,
+                &arguments.plan,
+                &Lock::None,
+            )?;
         }
         Ok(())
     }
@@ -583,8 +655,8 @@ impl Verb<'_> {
     fn remembered(&self, pair: &Pair) -> BTreeMap<String, String> {
         let text = fs_err::read_to_string(self.memory(pair)).unwrap_or_default();
         // A memory that cannot be read remembers nothing: then every edit counts as a person's.
-        serde_json::from_str::<Memory>(&text)
-            .map(|memory| memory.files)
+        serde_json::from_str::<Written>(&text)
+            .map(|written| written.files)
             .unwrap_or_default()
     }
 
@@ -597,7 +669,7 @@ impl Verb<'_> {
             let digest = digest_on_disk(&golden.join(&file.path));
             files.insert(file.path.into_string(), digest);
         }
-        let text = serde_json::to_string(&Memory { files }).expect("paths and digests are JSON");
+        let text = serde_json::to_string(&Written { files }).expect("paths and digests are JSON");
         crate::exec::write(&self.memory(pair), text.as_bytes(), 0o644)
     }
 }
@@ -605,13 +677,18 @@ impl Verb<'_> {
 /// What the last bless of a pair left behind.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Memory {
+struct Written {
     files: BTreeMap<String, String>,
 }
 
 /// The digest of a file; empty when there is none.
 fn digest_on_disk(path: &Utf8Path) -> String {
     fs_err::read(path).map(json::sha256).unwrap_or_default()
+}
+
+/// Whether a person is far away.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
 }
 
 fn nix_build(pair: &Pair) -> Command {
@@ -717,7 +794,7 @@ impl Report {
             .map(|(pair, comparison)| GoldenReport {
                 cluster: pair.cluster.clone(),
                 stage: pair.stage.to_string(),
-                objects: comparison.objects.len(),
+                objects: comparison.count,
                 unverified: comparison.unverified.len(),
                 problems: comparison
                     .problems
