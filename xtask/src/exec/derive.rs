@@ -118,6 +118,18 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Derivation::NixpkgsLib { metadata, to } => {
+                crate::nix::place_library(&read(root, metadata)?, &root.join(to))
+            }
+            Derivation::NixTests { result } => {
+                let (passed, not_run) = crate::nix::judge_tests(&read_json(root, result)?)?;
+                self.ui.status(Word::Checked, format!("{passed} Nix tests"));
+                for name in not_run {
+                    self.ui
+                        .status(Word::Skipped, format!("{name}: needs a source that is not here"));
+                }
+                Ok(())
+            }
             Derivation::Simulated { gates } => {
                 for gate in gates {
                     self.ui.status(

@@ -113,6 +113,18 @@ pub enum Derivation {
         /// Folder of the schemas.
         to: Utf8PathBuf,
     },
+    /// nixpkgs' `lib` out of the crate that carries it, with the version file that it reads.
+    NixpkgsLib {
+        /// Output of `cargo metadata` of the package that names the crate.
+        metadata: Utf8PathBuf,
+        /// Folder that will hold `lib`; replaced whole.
+        to: Utf8PathBuf,
+    },
+    /// Whether every Nix test passed.
+    NixTests {
+        /// Evaluation of `modules/tests`.
+        result: Utf8PathBuf,
+    },
     /// Says by name which gates are only simulated.
     Simulated {
         /// The gates.

@@ -6,6 +6,7 @@ pub mod deploy;
 pub mod embedded;
 pub mod local_down;
 pub mod local_up;
+pub mod nix;
 pub mod rehearse;
 pub mod validate;
 
