@@ -33,6 +33,7 @@ let
 in
 {
   inherit (evaluated) json platform;
+  evaluated = evaluated.stages;
   stages = lib.mapAttrs (_: stage: stage.spec.stage) evaluated.stages;
   specs = lib.mapAttrs (
     _: stage:
@@ -43,6 +44,10 @@ in
       secrets = map (secret: secret // { source.path = "${root}/${secret.file}"; }) stage.spec.secrets;
     }
   ) evaluated.stages;
+  parity = import ./k8s/parity.nix {
+    inherit lib;
+    inherit (evaluated) platform stages;
+  };
   # Stages of facts that contradict themselves are not worth looking at.
   problems =
     if evaluated.problems != [ ] then
