@@ -8,8 +8,6 @@
   root,
 }:
 let
-  inherit (pkgs) lib;
-
   # A source as data to a path in the store.
   fetch =
     source:
