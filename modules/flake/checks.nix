@@ -11,11 +11,17 @@ let
 
   # One committed file; the check must not depend on the rest.
   committed =
-    file:
-    builtins.path {
+    file: package:
+    let
       path = platformRoot + "/${file}";
-      name = baseNameOf file;
-    };
+    in
+    if builtins.pathExists path then
+      builtins.path {
+        inherit path;
+        name = baseNameOf file;
+      }
+    else
+      throw "`${file}` is not committed; make it with: nix build .#${package} && install -D -m 644 result ${file}";
 in
 {
   config.perSystem =
@@ -23,7 +29,7 @@ in
     {
       checks = {
         platform-json = pkgs.runCommand "check-platform-json" { nativeBuildInputs = [ pkgs.diffutils ]; } ''
-          diff -u ${committed "platform.json"} ${config.packages.platform}
+          diff -u ${committed "platform.json" "platform"} ${config.packages.platform}
           touch "$out"
         '';
       }
