@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use process::Interrupt;
+pub use process::{Interrupt, command_line};
 
 use crate::failure::{Failure, Kind, Result};
 use crate::journal::{Journal, State};
@@ -374,6 +374,11 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let (kind, what) = match outcome.ended {
         Ended::Code(0) => return Ok(()),
         Ended::Code(_) if command.on_failure == OnFailure::LookNext => return Ok(()),
+        // Our own verbs say what kind of failure it was.
+        Ended::Code(code) if command.tool == Tool::Xtask => (
+            Kind::of_exit_code(code).unwrap_or(Kind::Step),
+            format!("`{program}` ended with exit status {code}"),
+        ),
         Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
         Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
         Ended::Deadline => (

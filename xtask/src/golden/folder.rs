@@ -32,7 +32,7 @@ pub enum Form {
 }
 
 /// What changes whenever a file's bytes do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Stat {
     /// Device and inode.
     pub identity: (u64, u64),
