@@ -125,8 +125,7 @@ impl Runner<'_> {
                 let (passed, not_run) = crate::nix::judge_tests(&read_json(root, result)?)?;
                 self.ui.status(Word::Checked, format!("{passed} Nix tests"));
                 for name in not_run {
-                    self.ui
-                        .status(Word::Skipped, name);
+                    self.ui.status(Word::Skipped, name);
                 }
                 Ok(())
             }
