@@ -32,13 +32,20 @@ const FILES: [&str; 1] = ["flake.nix"];
 /// The lock file.
 const LOCK: &str = "flake.lock";
 
+/// Whether a file is a test or serves tests: those decide nothing of what is rendered.
+fn is_test(path: &Utf8Path) -> bool {
+    path.components()
+        .any(|part| matches!(part.as_str(), "tests" | "testing" | "tests.nix" | "testing.nix"))
+}
+
 impl Record {
     /// What the checkout holds now.
     pub fn of(root: &Utf8Path) -> Result<Self> {
         let mut paths: Vec<Utf8PathBuf> = FILES.iter().map(Utf8PathBuf::from).collect();
         for folder in FOLDERS {
             let files = super::folder::scan(&root.join(folder))?;
-            paths.extend(files.into_iter().map(|file| Utf8Path::new(folder).join(file.path)));
+            let sources = files.into_iter().map(|file| Utf8Path::new(folder).join(file.path));
+            paths.extend(sources.filter(|path| !is_test(path)));
         }
         paths.sort_unstable();
         let mut digest = Sha256::new();
