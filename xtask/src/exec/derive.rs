@@ -24,8 +24,16 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
-            Derivation::Resources { served, to } => {
-                let resources = resources::parse(&read(root, served)?)?;
+            Derivation::Resources { served, project, to } => {
+                let mut resources = resources::parse(&read(root, served)?)?;
+                if let Some(project) = project {
+                    let project = Project::read(&root.join(project))?;
+                    resources.retain(|resource| {
+                        project
+                            .objects()
+                            .any(|(_, object)| resource.serves(&object.reference()))
+                    });
+                }
                 write_json(
                     root,
                     to,
