@@ -361,6 +361,11 @@ pub fn sanitise(text: &str) -> String {
                             }
                         }
                     }
+                    // A character set is chosen by one more character.
+                    Some('(' | ')') => {
+                        rest.next();
+                        rest.next();
+                    }
                     _ => {}
                 }
             }
@@ -467,7 +472,7 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_move_the_cursor_or_speak_to_the_runner() {
-        assert_eq!(sanitise("a\u{1b}[31mb\u{1b}]0;t\u{07}c\r\u{202e}d"), "abcd");
+        assert_eq!(sanitise("a\u{1b}[31mb\u{1b}]0;t\u{07}c\r\u{202e}d\u{1b}(Be"), "abcde");
         assert_eq!(sanitise("x\n::error::y"), "x\n: :error::y");
     }
 

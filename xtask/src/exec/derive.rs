@@ -24,8 +24,16 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
-            Derivation::Resources { served, to } => {
-                let resources = resources::parse(&read(root, served)?)?;
+            Derivation::Resources { served, project, to } => {
+                let mut resources = resources::parse(&read(root, served)?)?;
+                if let Some(project) = project {
+                    let project = Project::read(&root.join(project))?;
+                    resources.retain(|resource| {
+                        project
+                            .objects()
+                            .any(|(_, object)| resource.serves(&object.reference()))
+                    });
+                }
                 write_json(
                     root,
                     to,
@@ -125,8 +133,7 @@ impl Runner<'_> {
                 let (passed, not_run) = crate::nix::judge_tests(&read_json(root, result)?)?;
                 self.ui.status(Word::Checked, format!("{passed} Nix tests"));
                 for name in not_run {
-                    self.ui
-                        .status(Word::Skipped, name);
+                    self.ui.status(Word::Skipped, name);
                 }
                 Ok(())
             }

@@ -23,6 +23,9 @@ pub enum Derivation {
     Resources {
         /// Output of `kubectl api-resources --no-headers -o wide`.
         served: Utf8PathBuf,
+        /// Only kinds that this project has objects of. A server takes a third of a second for the first listing
+        /// of each new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
+        project: Option<Utf8PathBuf>,
         /// JSON file `{ "resources": "a,b" }`.
         to: Utf8PathBuf,
     },
