@@ -122,6 +122,12 @@ pub struct Diff {
 pub struct Validate {
     #[command(flatten)]
     pub choice: Choice,
+    /// Judge complete renderings from here instead of the goldens
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<Utf8PathBuf>,
+    /// Manifests of definitions that no stage brings (what clusterctl installs); a file or a folder
+    #[arg(long, value_name = "PATH")]
+    pub definitions: Vec<Utf8PathBuf>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -243,7 +249,22 @@ impl Verb<'_> {
         }
         let mut failing = 0;
         for (pair, comparison) in comparisons {
-            for problem in &comparison.problems {
+            let absent = !arguments.alone && !self.checkout.path(pair.golden()).exists();
+            if absent {
+                ui.status(
+                    Word::Stale,
+                    format!(
+                        "{pair}: there is no golden; a bless would write {}",
+                        plural(comparison.count, "object")
+                    ),
+                );
+            }
+            // Of a golden that is not there every file is missing; the folder says it once.
+            for problem in comparison
+                .problems
+                .iter()
+                .filter(|problem| !absent || problem.fix().is_none())
+            {
                 let word = if problem.fails() { Word::Stale } else { Word::Warning };
                 ui.status(word, format!("{pair}: {problem}"));
             }
@@ -442,17 +463,21 @@ impl Verb<'_> {
     }
 
     fn validate(&self, arguments: &Validate) -> Result<()> {
-        for pair in self.pairs(&arguments.choice)?.0 {
-            let facts = self.checkout.platform.cluster(&pair.cluster)?;
-            let golden = pair.golden();
-            if !self.checkout.path(&golden).join("stage.json").is_file() {
+        let (pairs, named) = self.pairs(&arguments.choice)?;
+        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.from {
+            Some(folder) => pairs::renderings(folder, &pairs, named)?,
+            None => pairs.into_iter().map(|pair| (pair.clone(), pair.golden())).collect(),
+        };
+        for (pair, project) in projects {
+            if !self.checkout.path(&project).join("stage.json").is_file() {
                 return Err(Failure::new(Kind::Stale, format!("there is no golden of `{pair}`"))
                     .hinted("make one: `cargo xtask golden bless`"));
             }
             let plan = validate::plan(&validate::Validate {
                 access: &Access::rehearsal(&pair.cluster, &nonce()),
-                facts,
-                golden,
+                facts: self.checkout.platform.cluster(&pair.cluster)?,
+                project,
+                definitions: &arguments.definitions,
                 goal: &format!("golden validate {pair}"),
             });
             carry_out(
