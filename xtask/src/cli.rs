@@ -101,3 +101,15 @@ fn toolbox(context: &Context) -> crate::tool::Toolbox {
 fn done((): ()) -> u8 {
     0
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_verb_has_two_flags_of_one_name() {
+        Cli::command().debug_assert();
+    }
+}
