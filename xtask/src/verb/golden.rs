@@ -124,7 +124,7 @@ pub struct Validate {
     pub choice: Choice,
     /// Judge complete renderings from here instead of the goldens
     #[arg(long, value_name = "DIR")]
-    pub from: Option<Utf8PathBuf>,
+    pub rendering: Option<Utf8PathBuf>,
     /// Manifests of definitions that no stage brings (what clusterctl installs); a file or a folder
     #[arg(long, value_name = "PATH")]
     pub definitions: Vec<Utf8PathBuf>,
@@ -466,7 +466,7 @@ impl Verb<'_> {
 
     fn validate(&self, arguments: &Validate) -> Result<()> {
         let (pairs, named) = self.pairs(&arguments.choice)?;
-        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.from {
+        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.rendering {
             Some(folder) => pairs::renderings(folder, &pairs, named)?,
             None => pairs.into_iter().map(|pair| (pair.clone(), pair.golden())).collect(),
         };
