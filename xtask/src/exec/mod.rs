@@ -3,6 +3,7 @@
 
 mod derive;
 mod environment;
+pub(crate) mod leftover;
 mod probe;
 mod process;
 
@@ -89,7 +90,9 @@ impl Runner<'_> {
         summary: &mut Summary,
     ) -> Result<()> {
         let mut agreed = Agreement::None;
-        for (index, step) in plan.steps.iter().enumerate().skip(from) {
+        // A guard is never left out, wherever a run begins.
+        let chosen = |(index, step): &(usize, &Step)| *index >= from || step.guard;
+        for (index, step) in plan.steps.iter().enumerate().filter(chosen) {
             if self.interrupt.is_set() {
                 return Err(interrupted_failure());
             }
@@ -296,6 +299,7 @@ impl Runner<'_> {
                 Output::File(path) => Stdout::File(self.root.join(path)),
             },
             log: log.map(Utf8Path::to_owned),
+            note: log.map(|log| log.with_file_name(crate::journal::CHILD)),
             deadline: Duration::from_secs(command.deadline),
         })
     }

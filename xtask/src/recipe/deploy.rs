@@ -109,11 +109,15 @@ impl Deploy<'_> {
         let (gates, simulated) = self.gates();
         let groups = self.groups(&gates);
         let delta = self.work("delta.json");
-        let fresh = Probe::Says {
-            file: delta.clone(),
-            pointer: "/fresh".to_owned(),
-            value: json!(true),
-        };
+        // A run that was killed after it deployed still has a ledger to write and a Lease to give back.
+        let fresh = Probe::All(vec![
+            Probe::Says {
+                file: delta.clone(),
+                pointer: "/fresh".to_owned(),
+                value: json!(true),
+            },
+            Probe::Not(Box::new(self.lease_ours())),
+        ]);
 
         let mut steps = vec![self.fence_read(), self.fence_check()];
         steps.extend(self.source_steps());
@@ -191,6 +195,7 @@ impl Deploy<'_> {
                     .within(30),
             ),
         )
+        .guarding()
     }
 
     fn fence_check(&self) -> Step {
@@ -205,6 +210,7 @@ impl Deploy<'_> {
                 cluster: self.access.cluster.clone(),
             }),
         )
+        .guarding()
     }
 
     fn source_steps(&self) -> Vec<Step> {
@@ -332,9 +338,25 @@ impl Deploy<'_> {
             .within(30)
     }
 
+    /// Whether the Lease that was last read is this run's.
+    fn lease_ours(&self) -> Probe {
+        Probe::Says {
+            file: self.work("lease-held.json"),
+            pointer: lease::NONCE_POINTER.to_owned(),
+            value: json!(self.nonce),
+        }
+    }
+
     fn lease_steps(&self, fresh: &Probe) -> Vec<Step> {
         let wanted = self.work("lease.json");
         let held = self.work("lease-held.json");
+        let look = Step::new(
+            "lease.look",
+            "Look who holds the cluster's Lease",
+            "A run that was cut off may hold it, and is not over before it gives it back.",
+            Effect::Read,
+            Action::Run(self.lease_get().to_file(&held)),
+        );
         let steps = [
             Step::new(
                 "lease.write",
@@ -382,7 +404,8 @@ impl Deploy<'_> {
                 }),
             ),
         ];
-        steps.into_iter().map(|step| step.unless(fresh.clone())).collect()
+        let steps = steps.into_iter().map(|step| step.unless(fresh.clone()));
+        std::iter::once(look).chain(steps).map(Step::guarding).collect()
     }
 
     fn group_steps(&self, index: usize, phases: &[String], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
@@ -523,13 +546,18 @@ impl Deploy<'_> {
     fn release_steps(&self) -> Vec<Step> {
         let held = self.work("lease-held.json");
         let options = self.work("lease-release.json");
-        let never_read = Probe::Not(Box::new(Probe::Exists(held.clone())));
-        let not_ours = Probe::Not(Box::new(Probe::Prints {
-            command: self.lease_get(),
-            pointer: lease::NONCE_POINTER.to_owned(),
-            value: json!(self.nonce),
-        }));
+        // Taking it may have been cut off before it was read back.
+        let never_wanted = Probe::Not(Box::new(Probe::Exists(self.work("lease.json"))));
+        let not_ours = Probe::Not(Box::new(self.lease_ours()));
         vec![
+            Step::new(
+                "lease.find",
+                "Look whether the Lease is ours",
+                "Only what the cluster says counts.",
+                Effect::Read,
+                Action::Run(self.lease_get().to_file(&held)),
+            )
+            .unless(never_wanted.clone()),
             Step::new(
                 "lease.aim",
                 "Aim at this very Lease",
@@ -540,7 +568,7 @@ impl Deploy<'_> {
                     to: options.clone(),
                 }),
             )
-            .unless(never_read.clone()),
+            .unless(Probe::Any(vec![never_wanted.clone(), not_ours.clone()])),
             Step::new(
                 "lease.release",
                 "Give the Lease back",
@@ -560,7 +588,7 @@ impl Deploy<'_> {
                         .within(30),
                 ),
             )
-            .unless(Probe::Any(vec![never_read, not_ours])),
+            .unless(Probe::Any(vec![never_wanted, not_ours])),
         ]
     }
 }
