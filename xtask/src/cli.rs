@@ -36,6 +36,7 @@ pub enum Verb {
     LocalStatus(verb::local_status::Arguments),
     Rehearse(verb::rehearse::Arguments),
     Build(verb::build::Arguments),
+    Render(verb::render::Arguments),
     Kubectl(verb::kubectl::Arguments),
     Env(verb::env::Arguments),
     /// Compare reviewed manifests with what the modules render, or accept it
@@ -72,6 +73,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::LocalUp(arguments) => verb::local_up::run(&context, arguments).map(done),
         Verb::LocalDown(arguments) => verb::local_down::run(&context, arguments).map(done),
         Verb::LocalStatus(arguments) => verb::local_status::run(&context, arguments).map(done),
+        Verb::Render(arguments) => verb::render::run(&context, arguments).map(done),
         Verb::Build(arguments) => verb::build::run(&context, arguments).map(done),
         Verb::Clean(arguments) => verb::clean::run(&context, arguments).map(done),
         Verb::Generate(arguments) => verb::generate::run(&context, arguments).map(done),

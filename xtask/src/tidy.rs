@@ -87,7 +87,7 @@ fn check_file(name: &Utf8Path, text: &str, breaches: &mut Vec<Breach>) {
         breaches.push(Breach {
             file: name.to_owned(),
             problem,
-        })
+        });
     };
     if !text.starts_with("//!") {
         breach("begins without `//!`: one sentence on what the module is for, then what it must not do".to_owned());

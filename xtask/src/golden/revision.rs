@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn a_tree_and_its_blobs_become_files() {
         let files =
-            listing(b"100644 blob aaaa\tk8s/golden/c/s/x y.yaml\0100644 blob bbbb\tk8s/golden/c/s/10-a/z.yaml\0")
+            listing(b"100644 blob aaaa\tk8s/golden/c/s/x y.yaml\x00100644 blob bbbb\tk8s/golden/c/s/10-a/z.yaml\0")
                 .unwrap();
         assert_eq!(files[0].path, "k8s/golden/c/s/x y.yaml");
         let folder = tempfile::Builder::new().tempdir().unwrap();

@@ -6,7 +6,9 @@ pub mod deploy;
 pub mod embedded;
 pub mod local_down;
 pub mod local_up;
+pub mod nix;
 pub mod rehearse;
+pub mod validate;
 
 use camino::Utf8PathBuf;
 

@@ -6,18 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::bless::bless;
+use crate::golden::memory::Memory;
 use crate::golden::pairs::{self, Named, Pair};
 use crate::golden::problem::Problem;
 use crate::golden::record::Record;
-use crate::golden::resolve::Comparison;
+use crate::golden::resolve::{Comparison, Names};
 use crate::golden::{alone, diff, folder, inventory, json, resolve, revision, twice};
 use crate::plan::{Action, Command, Effect, Step, Tool};
 use crate::platform::Stage;
+use crate::recipe::validate;
 use crate::root::STATE;
+use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::ui::{Word, plural};
 
 /// Compare reviewed manifests with what the modules render, or accept it
@@ -31,6 +35,8 @@ pub enum Arguments {
     List(List),
     /// Print line by line what a bless would change
     Diff(Diff),
+    /// Have a real API server and kubeconform judge every object
+    Validate(Validate),
 }
 
 /// Which goldens are meant.
@@ -111,6 +117,21 @@ pub struct Diff {
     pub exit_code: bool,
 }
 
+/// Arguments of `golden validate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Validate {
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Judge complete renderings from here instead of the goldens
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<Utf8PathBuf>,
+    /// Manifests of definitions that no stage brings (what clusterctl installs); a file or a folder
+    #[arg(long, value_name = "PATH")]
+    pub definitions: Vec<Utf8PathBuf>,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let verb = Verb {
@@ -122,6 +143,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Arguments::Bless(arguments) => verb.bless(arguments),
         Arguments::List(arguments) => verb.list(arguments),
         Arguments::Diff(arguments) => verb.diff(arguments),
+        Arguments::Validate(arguments) => verb.validate(arguments),
     }
 }
 
@@ -168,8 +190,15 @@ impl Verb<'_> {
                     None => Ok(self.checkout.path(pair.golden())),
                 }
             };
-            for (pair, (rendered, again)) in self.renderings(&arguments.rendering, &pairs, named, Times::Once)? {
-                let mut comparison = resolve::compare(&rendered, &golden(&pair)?, &record)?;
+            let renderings = self.renderings(&arguments.rendering, &pairs, named, Times::Once)?;
+            let clusters: Vec<String> = renderings.keys().map(|pair| pair.cluster.clone()).collect();
+            // Only stages of one cluster are compared with each other, object by object.
+            let alone_on = |pair: &Pair| match clusters.iter().filter(|cluster| **cluster == pair.cluster).count() {
+                1 => Names::Counted,
+                _ => Names::Wanted,
+            };
+            for (pair, (rendered, again)) in renderings {
+                let mut comparison = self.compare(&pair, &rendered, &golden(&pair)?, &record, alone_on(&pair))?;
                 if let Some(again) = again {
                     comparison.problems.extend(twice::compare(&rendered, &again)?);
                 }
@@ -185,6 +214,29 @@ impl Verb<'_> {
         self.report(&comparisons, &strays, arguments)
     }
 
+    /// Compares, reading only what changed since the last check. CI has no earlier check to trust.
+    fn compare(
+        &self,
+        pair: &Pair,
+        rendered: &Utf8Path,
+        golden: &Utf8Path,
+        record: &Record,
+        names: Names,
+    ) -> Result<Comparison> {
+        if in_ci() {
+            return resolve::compare(rendered, golden, record);
+        }
+        let folder = self
+            .checkout
+            .path(STATE)
+            .join("golden")
+            .join(pair.to_string())
+            .join("memory");
+        let rendered = rendered.canonicalize_utf8()?;
+        let memory = Memory::new(&folder, &rendered, golden, std::time::SystemTime::now());
+        resolve::compare_remembering(&rendered, golden, record, &memory, names)
+    }
+
     fn report(
         &self,
         comparisons: &BTreeMap<Pair, Comparison>,
@@ -197,7 +249,22 @@ impl Verb<'_> {
         }
         let mut failing = 0;
         for (pair, comparison) in comparisons {
-            for problem in &comparison.problems {
+            let absent = !arguments.alone && !self.checkout.path(pair.golden()).exists();
+            if absent {
+                ui.status(
+                    Word::Stale,
+                    format!(
+                        "{pair}: there is no golden; a bless would write {}",
+                        plural(comparison.count, "object")
+                    ),
+                );
+            }
+            // Of a golden that is not there every file is missing; the folder says it once.
+            for problem in comparison
+                .problems
+                .iter()
+                .filter(|problem| !absent || problem.fix().is_none())
+            {
                 let word = if problem.fails() { Word::Stale } else { Word::Warning };
                 ui.status(word, format!("{pair}: {problem}"));
             }
@@ -222,7 +289,7 @@ impl Verb<'_> {
                 };
                 ui.status(
                     Word::Checked,
-                    format!("{pair}: {}, {how}", plural(comparison.objects.len(), "object")),
+                    format!("{pair}: {}, {how}", plural(comparison.count, "object")),
                 );
             }
         }
@@ -258,7 +325,7 @@ impl Verb<'_> {
     }
 
     fn bless(&self, arguments: &Bless) -> Result<()> {
-        if std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false") {
+        if in_ci() {
             return Err(Failure::refused("goldens are not blessed in CI: a person reviews them")
                 .hinted("bless on your own machine, review, commit"));
         }
@@ -391,6 +458,36 @@ impl Verb<'_> {
         if arguments.exit_code {
             return Err(Failure::new(Kind::Stale, "goldens differ from what is rendered")
                 .hinted("accept it: `cargo xtask golden bless`"));
+        }
+        Ok(())
+    }
+
+    fn validate(&self, arguments: &Validate) -> Result<()> {
+        let (pairs, named) = self.pairs(&arguments.choice)?;
+        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.from {
+            Some(folder) => pairs::renderings(folder, &pairs, named)?,
+            None => pairs.into_iter().map(|pair| (pair.clone(), pair.golden())).collect(),
+        };
+        for (pair, project) in projects {
+            if !self.checkout.path(&project).join("stage.json").is_file() {
+                return Err(Failure::new(Kind::Stale, format!("there is no golden of `{pair}`"))
+                    .hinted("make one: `cargo xtask golden bless`"));
+            }
+            let plan = validate::plan(&validate::Validate {
+                access: &Access::rehearsal(&pair.cluster, &nonce()),
+                facts: self.checkout.platform.cluster(&pair.cluster)?,
+                project,
+                definitions: &arguments.definitions,
+                goal: &format!("golden validate {pair}"),
+            });
+            carry_out(
+                self.context,
+                &self.checkout,
+                "golden-validate",
+                plan,
+                &arguments.plan,
+                &Lock::None,
+            )?;
         }
         Ok(())
     }
@@ -583,8 +680,8 @@ impl Verb<'_> {
     fn remembered(&self, pair: &Pair) -> BTreeMap<String, String> {
         let text = fs_err::read_to_string(self.memory(pair)).unwrap_or_default();
         // A memory that cannot be read remembers nothing: then every edit counts as a person's.
-        serde_json::from_str::<Memory>(&text)
-            .map(|memory| memory.files)
+        serde_json::from_str::<Written>(&text)
+            .map(|written| written.files)
             .unwrap_or_default()
     }
 
@@ -597,7 +694,7 @@ impl Verb<'_> {
             let digest = digest_on_disk(&golden.join(&file.path));
             files.insert(file.path.into_string(), digest);
         }
-        let text = serde_json::to_string(&Memory { files }).expect("paths and digests are JSON");
+        let text = serde_json::to_string(&Written { files }).expect("paths and digests are JSON");
         crate::exec::write(&self.memory(pair), text.as_bytes(), 0o644)
     }
 }
@@ -605,13 +702,18 @@ impl Verb<'_> {
 /// What the last bless of a pair left behind.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Memory {
+struct Written {
     files: BTreeMap<String, String>,
 }
 
 /// The digest of a file; empty when there is none.
 fn digest_on_disk(path: &Utf8Path) -> String {
     fs_err::read(path).map(json::sha256).unwrap_or_default()
+}
+
+/// Whether a person is far away.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
 }
 
 fn nix_build(pair: &Pair) -> Command {
@@ -717,7 +819,7 @@ impl Report {
             .map(|(pair, comparison)| GoldenReport {
                 cluster: pair.cluster.clone(),
                 stage: pair.stage.to_string(),
-                objects: comparison.objects.len(),
+                objects: comparison.count,
                 unverified: comparison.unverified.len(),
                 problems: comparison
                     .problems
