@@ -94,7 +94,8 @@ impl Runner<'_> {
                 return Err(interrupted_failure());
             }
             let asks = step.effect.asks(plan.target.as_ref());
-            if asks != Agreement::None && asks != agreed && !self.is_fresh(step)? {
+            // Who typed the cluster's name has agreed to everything less, too.
+            if asks > agreed && !self.is_fresh(step)? {
                 self.agree(plan, step, asks, consent)?;
                 agreed = asks;
             }
@@ -289,6 +290,7 @@ impl Runner<'_> {
             stdin: match &command.stdin {
                 Stdin::Null => Input::Null,
                 Stdin::File(path) => Input::File(self.root.join(path)),
+                Stdin::Text(text) => Input::Bytes(text.clone().into_bytes()),
                 Stdin::Secret(name) => Input::Bytes(secret(name)?.into_bytes()),
             },
             stdout: match &command.output {
@@ -374,6 +376,10 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let (kind, what) = match outcome.ended {
         Ended::Code(0) => return Ok(()),
         Ended::Code(_) if command.on_failure == OnFailure::LookNext => return Ok(()),
+        Ended::Code(_) if command.on_failure == OnFailure::NotReached => {
+            return Err(crate::live::reach::explain(&outcome.tail)
+                .hinted(format!("the command: {}", command.shell())));
+        }
         Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
         Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
         Ended::Deadline => (

@@ -3,8 +3,10 @@
 
 pub mod deploy;
 pub mod embedded;
+pub mod guard;
 pub mod local_down;
 pub mod local_up;
+pub mod prune;
 pub mod rehearse;
 
 use camino::Utf8PathBuf;
