@@ -32,6 +32,8 @@ pub enum Consent {
     Ask,
     /// `--yes`: answers a prompt, never a guard.
     Given,
+    /// `--plan`: what is done was saved, shown and approved before, and its stamp still holds.
+    Reviewed,
 }
 
 /// Runs plans and asks probes, in one checkout.
@@ -117,6 +119,7 @@ impl Runner<'_> {
         };
         match asks {
             Agreement::None => Ok(()),
+            _ if consent == Consent::Reviewed => Ok(()),
             Agreement::Prompt if consent == Consent::Given => Ok(()),
             Agreement::Prompt | Agreement::TypedName if !self.ui.can_ask() => {
                 Err(refused("there is no terminal to ask on").hinted(match asks {
@@ -127,7 +130,7 @@ impl Runner<'_> {
                 }))
             }
             Agreement::Prompt => loop {
-                match self.ui.ask(&format!("{}. Proceed?", step.title)) {
+                match self.ui.ask(&format!("`{}` changes `{cluster}` from here on ({}). Proceed?", plan.goal, step.id)) {
                     Answer::Yes => return Ok(()),
                     Answer::No => return Err(refused("the answer was no")),
                     Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),

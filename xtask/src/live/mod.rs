@@ -13,5 +13,6 @@ pub mod prune;
 pub mod reach;
 pub mod review;
 pub mod resources;
+pub mod secrets;
 
 pub use compare::{Delta, Difference, Why};

@@ -384,6 +384,8 @@ pub fn quote(word: &str) -> String {
 fn shell_arg(arg: &Arg) -> String {
     match arg {
         Arg::Lit(text) => quote(text),
+        Arg::Path(path) if path.is_absolute() => quote(path.as_str()),
+        Arg::FlagPath(flag, path) if path.is_absolute() => format!("{}={}", quote(flag), quote(path.as_str())),
         Arg::Path(path) => format!("\"$PWD\"/{}", quote(path.as_str())),
         Arg::FlagPath(flag, path) => format!("{}=\"$PWD\"/{}", quote(flag), quote(path.as_str())),
         Arg::Tool(tool) => format!("\"$(command -v {})\"", tool.program()),

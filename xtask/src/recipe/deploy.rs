@@ -80,7 +80,7 @@ impl Deploy<'_> {
     }
 
     /// The project as this cluster gets it.
-    fn project(&self) -> Utf8PathBuf {
+    pub fn project(&self) -> Utf8PathBuf {
         if self.embedded() {
             self.work("project")
         } else {

@@ -11,6 +11,9 @@ pub mod rehearse;
 
 use camino::Utf8PathBuf;
 
+use crate::failure::{Failure, Result};
+use crate::platform::{Backend, Environment};
+
 /// Where the project of a stage comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -28,6 +31,17 @@ pub enum Source {
 }
 
 impl Source {
+    /// A golden holds facts of upstream objects, not the objects, so it never reaches a real cluster.
+    pub fn golden(path: Utf8PathBuf, backend: Backend, environment: Environment) -> Result<Self> {
+        if backend == Backend::Embedded && environment == Environment::Local {
+            return Ok(Self::Golden(path));
+        }
+        Err(Failure::refused(format!(
+            "`{path}` is a golden, and a golden goes to an embedded local cluster only; nothing was changed"
+        ))
+        .hinted("deploy what Nix builds (leave the folder out), or a rendered project"))
+    }
+
     /// The folder of the project once it is there.
     pub fn folder(&self) -> Utf8PathBuf {
         match self {
