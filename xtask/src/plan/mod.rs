@@ -10,7 +10,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent};
+pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent, Only, Stale};
 pub use print::{Form, Reasons};
 pub use probe::Probe;
 
@@ -83,8 +83,8 @@ pub enum Effect {
     Destroy,
 }
 
-/// How a step has to be agreed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a step has to be agreed to; ordered, the stronger covers the weaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Agreement {
     /// Not at all.
     None,
