@@ -225,6 +225,13 @@ impl StageDescription {
     }
 }
 
+impl StageDescription {
+    /// SHA-256 of the description: what a plan was made from.
+    pub fn digest(&self) -> String {
+        crate::golden::json::sha256(serde_json::to_string(self).expect("plain data"))
+    }
+}
+
 impl Object {
     /// What the object is called.
     pub fn reference(&self) -> ObjectRef {

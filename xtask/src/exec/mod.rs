@@ -3,6 +3,7 @@
 
 mod derive;
 mod environment;
+pub(crate) mod leftover;
 mod probe;
 mod process;
 
@@ -39,6 +40,8 @@ pub enum Consent {
     Ask,
     /// `--yes`: answers a prompt, never a guard.
     Given,
+    /// `--plan`: what is done was saved, shown and approved before, and its stamp still holds.
+    Reviewed,
 }
 
 /// Runs plans and asks probes, in one checkout.
@@ -96,12 +99,15 @@ impl Runner<'_> {
         summary: &mut Summary,
     ) -> Result<()> {
         let mut agreed = Agreement::None;
-        for (index, step) in plan.steps.iter().enumerate().skip(from) {
+        // A guard is never left out, wherever a run begins.
+        let chosen = |(index, step): &(usize, &Step)| *index >= from || step.guard;
+        for (index, step) in plan.steps.iter().enumerate().filter(chosen) {
             if self.interrupt.is_set() {
                 return Err(interrupted_failure());
             }
             let asks = step.effect.asks(plan.target.as_ref());
-            if asks != Agreement::None && asks != agreed && !self.is_fresh(step)? {
+            // Who typed the cluster's name has agreed to everything less, too.
+            if asks > agreed && !self.is_fresh(step)? {
                 self.agree(plan, step, asks, consent)?;
                 agreed = asks;
             }
@@ -123,6 +129,7 @@ impl Runner<'_> {
         };
         match asks {
             Agreement::None => Ok(()),
+            _ if consent == Consent::Reviewed => Ok(()),
             Agreement::Prompt if consent == Consent::Given => Ok(()),
             Agreement::Prompt | Agreement::TypedName if !self.ui.can_ask() => {
                 Err(refused("there is no terminal to ask on").hinted(match asks {
@@ -133,7 +140,10 @@ impl Runner<'_> {
                 }))
             }
             Agreement::Prompt => loop {
-                match self.ui.ask(&format!("{}. Proceed?", step.title)) {
+                match self.ui.ask(&format!(
+                    "`{}` changes `{cluster}` from here on ({}). Proceed?",
+                    plan.goal, step.id
+                )) {
                     Answer::Yes => return Ok(()),
                     Answer::No => return Err(refused("the answer was no")),
                     Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),
@@ -299,6 +309,7 @@ impl Runner<'_> {
             stdin: match &command.stdin {
                 Stdin::Null => Input::Null,
                 Stdin::File(path) => Input::File(self.root.join(path)),
+                Stdin::Text(text) => Input::Bytes(text.clone().into_bytes()),
                 Stdin::Secret(name) => Input::Bytes(secret(name)?.into_bytes()),
             },
             stdout: match &command.output {
@@ -306,6 +317,7 @@ impl Runner<'_> {
                 Output::File(path) => Stdout::File(self.root.join(path)),
             },
             log: log.map(Utf8Path::to_owned),
+            note: log.map(|log| log.with_file_name(crate::journal::CHILD)),
             deadline: Duration::from_secs(command.deadline),
         })
     }
@@ -398,6 +410,9 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
             Kind::of_exit_code(code).unwrap_or(Kind::Step),
             format!("`{program}` ended with exit status {code}"),
         ),
+        Ended::Code(_) if command.on_failure == OnFailure::NotReached => {
+            return Err(crate::live::reach::explain(&outcome.tail).hinted(format!("the command: {}", command.shell())));
+        }
         Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
         Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
         Ended::Deadline => (

@@ -154,6 +154,8 @@ pub enum OnFailure {
     Fail,
     /// Nothing: the next step looks for itself what came of it.
     LookNext,
+    /// The cluster cannot be reached or read, and nothing was changed; the cause is told from its words.
+    NotReached,
 }
 
 /// What a command reads on standard input.
@@ -164,6 +166,8 @@ pub enum Stdin {
     Null,
     /// A file, relative to the root.
     File(Utf8PathBuf),
+    /// This text.
+    Text(String),
     /// The value of this variable of xtask's own environment; never printed.
     Secret(String),
 }
@@ -316,6 +320,20 @@ impl Command {
         self
     }
 
+    /// Says that a failure means the cluster was not reached.
+    #[must_use]
+    pub fn or_not_reached(mut self) -> Self {
+        self.on_failure = OnFailure::NotReached;
+        self
+    }
+
+    /// Reads this text on standard input.
+    #[must_use]
+    pub fn from_text(mut self, text: impl Into<String>) -> Self {
+        self.stdin = Stdin::Text(text.into());
+        self
+    }
+
     /// Every tool the command needs.
     pub fn tools(&self) -> impl Iterator<Item = Tool> {
         let named = self.args.iter().chain(self.env.values()).flat_map(|arg| match arg {
@@ -340,6 +358,9 @@ impl Command {
         match &self.stdin {
             Stdin::Null => line.push_str(" </dev/null"),
             Stdin::File(path) => write!(line, " <{}", quote(path.as_str())).expect("a string takes everything"),
+            Stdin::Text(text) => {
+                line = format!("printf %s {} | {line}", quote(text));
+            }
             Stdin::Secret(name) => {
                 line = format!("printf %s \"${name}\" | {line}");
             }
@@ -366,6 +387,8 @@ pub fn quote(word: &str) -> String {
 fn shell_arg(arg: &Arg) -> String {
     match arg {
         Arg::Lit(text) => quote(text),
+        Arg::Path(path) if path.is_absolute() => quote(path.as_str()),
+        Arg::FlagPath(flag, path) if path.is_absolute() => format!("{}={}", quote(flag), quote(path.as_str())),
         Arg::Path(path) => format!("\"$PWD\"/{}", quote(path.as_str())),
         Arg::FlagPath(flag, path) => format!("{}=\"$PWD\"/{}", quote(flag), quote(path.as_str())),
         Arg::Tool(tool) => format!("\"$(command -v {})\"", tool.program()),

@@ -33,6 +33,16 @@ pub enum Probe {
         /// Expected value.
         value: serde_json::Value,
     },
+    /// A command that only reads ends 0 and prints nothing that has this value at a pointer: the object is gone,
+    /// and not only out of reach.
+    Gone {
+        /// `kubectl get … --ignore-not-found -o json`.
+        command: Command,
+        /// RFC 6901, to what tells the object from a later one of the same name.
+        pointer: String,
+        /// What must not be found there.
+        value: String,
+    },
     /// Every gate holds of the objects that the command lists as JSON.
     Gates {
         /// `kubectl get … -o json`.
@@ -55,7 +65,10 @@ impl Probe {
     pub fn commands(&self) -> Vec<&Command> {
         match self {
             Self::Exists(_) | Self::Says { .. } | Self::Alive(_) => Vec::new(),
-            Self::Succeeds(command) | Self::Prints { command, .. } | Self::Gates { command, .. } => vec![command],
+            Self::Succeeds(command)
+            | Self::Prints { command, .. }
+            | Self::Gone { command, .. }
+            | Self::Gates { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),
         }

@@ -5,4 +5,5 @@
 #[expect(dead_code, reason = "other test targets share it")]
 mod support;
 
+mod crash;
 mod up;
