@@ -21,15 +21,27 @@ let
     "manifests"
     "platform-json"
   ];
+  hosts = [
+    "facts"
+    "image"
+    "machines"
+    "nixos-modules"
+    "terraform"
+  ];
 in
 {
   default = bundle (
     manifests
+    ++ hosts
     ++ [
+      "applications"
       "xtask"
       "shell"
       "checks"
     ]
   );
+  # Facts to manifests, without hosts.
   k8s = bundle manifests;
+  # Images, machines and servers, without manifests.
+  hosts = bundle hosts;
 }

@@ -14,7 +14,7 @@ _:
     };
     platformRoot = lib.mkOption {
       type = lib.types.path;
-      default = self;
+      default = self.outPath;
       defaultText = lib.literalMD "the flake itself";
       description = "Folder with `k8s/secrets`, `k8s/golden` and `platform.json`.";
     };

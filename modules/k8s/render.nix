@@ -8,8 +8,6 @@
   root,
 }:
 let
-  inherit (pkgs) lib;
-
   # A source as data to a path in the store.
   fetch =
     source:
@@ -46,7 +44,15 @@ let
       in
       secret
       // {
-        source.path = if secret.asked && !builtins.pathExists path then null else "${path}";
+        # The file alone: the project must not depend on everything else in the checkout.
+        source.path =
+          if secret.asked && !builtins.pathExists path then
+            null
+          else
+            builtins.path {
+              inherit path;
+              name = baseNameOf secret.file;
+            };
       }
     ) spec.secrets;
   };

@@ -195,7 +195,8 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
     elif type == "array" then map(clean) else . end;
   def without_empty_bundle: if (.caBundle? // null) == "" then del(.caBundle) else . end;
   def normal:
-    clean
+    # Most objects have no null, and looking is much quicker than building them anew.
+    (if any(..; . == null) then clean else . end)
     | del(.metadata.creationTimestamp, .status)
     | if .kind == "Secret" and (group == "") and has("stringData")
       then .data = ((.data // {}) + (.stringData | map_values(@base64))) | del(.stringData) else . end
@@ -239,7 +240,11 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
           group: ($o | group),
           rank: $row.rank,
           class: $row.class,
-          namespaced: (if $scopes | has($kind) then $scopes[$kind] else $row.namespaced end),
+          # Without all CRDs nobody knows the scope of a kind that the table does not have.
+          namespaced: (
+            if $scopes | has($kind) then $scopes[$kind]
+            elif $partial and ($table | has($kind) | not) then null
+            else $row.namespaced end),
           what: "component `\(.component)` (\(.origin)): \($o.kind) \($o.metadata.namespace // "_")/\($o.metadata.name // "?")"
         }
     ] as $entries
@@ -248,8 +253,8 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
         | .what as $what | .object as $o
         | (if ($o.apiVersion | type) != "string" or ($o.kind | type) != "string" or ($o.metadata.name | type) != "string"
            then "\($what) lacks apiVersion, kind or metadata.name" else empty end),
-          (if .namespaced and ($o.metadata.namespace // "") == "" then "\($what) needs a namespace" else empty end),
-          (if (.namespaced | not) and ($o.metadata.namespace // "") != "" then "\($what) is cluster-scoped but has a namespace" else empty end),
+          (if .namespaced == true and ($o.metadata.namespace // "") == "" then "\($what) needs a namespace" else empty end),
+          (if .namespaced == false and ($o.metadata.namespace // "") != "" then "\($what) is cluster-scoped but has a namespace" else empty end),
           (if $o.kind == "Secret" and .group == "" and (($o.data // {}) | length) > 0
            then "\($what) has data in plain text; state a SopsSecret, or turn off what makes it" else empty end),
           (if $o.kind == "Ingress" then "\($what) has no controller here; use an HTTPRoute to the main gateway" else empty end),

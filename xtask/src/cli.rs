@@ -33,6 +33,7 @@ pub struct Cli {
 pub enum Verb {
     LocalUp(verb::local_up::Arguments),
     LocalDown(verb::local_down::Arguments),
+    LocalStatus(verb::local_status::Arguments),
     Rehearse(verb::rehearse::Arguments),
     Deploy(verb::deploy::Arguments),
     Diff(verb::diff::Arguments),
@@ -43,6 +44,8 @@ pub enum Verb {
     History(verb::history::Arguments),
     Adopt(verb::adopt::Arguments),
     Unlock(verb::unlock::Arguments),
+    Build(verb::build::Arguments),
+    Render(verb::render::Arguments),
     Kubectl(verb::kubectl::Arguments),
     Env(verb::env::Arguments),
     /// Compare reviewed manifests with what the modules render, or accept it
@@ -52,6 +55,9 @@ pub enum Verb {
     #[command(subcommand)]
     Tools(crate::tool::verb::ToolsVerb),
     Doctor(crate::tool::verb::DoctorArgs),
+    Clean(verb::clean::Arguments),
+    Generate(verb::generate::Arguments),
+    Ci(verb::ci::Arguments),
     /// Ask what plans ask; for printed scripts
     #[command(subcommand, hide = true)]
     Probe(verb::probe::Arguments),
@@ -75,6 +81,12 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
     match &cli.verb {
         Verb::LocalUp(arguments) => verb::local_up::run(&context, arguments).map(done),
         Verb::LocalDown(arguments) => verb::local_down::run(&context, arguments).map(done),
+        Verb::LocalStatus(arguments) => verb::local_status::run(&context, arguments).map(done),
+        Verb::Render(arguments) => verb::render::run(&context, arguments).map(done),
+        Verb::Build(arguments) => verb::build::run(&context, arguments).map(done),
+        Verb::Clean(arguments) => verb::clean::run(&context, arguments).map(done),
+        Verb::Generate(arguments) => verb::generate::run(&context, arguments).map(done),
+        Verb::Ci(arguments) => verb::ci::run(&context, arguments).map(done),
         Verb::Rehearse(arguments) => verb::rehearse::run(&context, arguments).map(done),
         Verb::Deploy(arguments) => verb::deploy::run(&context, arguments).map(done),
         Verb::Diff(arguments) => verb::diff::run(&context, arguments, verb::diff::View::Everything),

@@ -63,6 +63,11 @@ impl Kind {
         }
     }
 
+    /// The kind that ends with this code; none for 0 and for codes that are not ours.
+    pub fn of_exit_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| i32::from(kind.exit_code()) == code)
+    }
+
     /// The word at the head of a message, and the kind's name in JSON.
     pub fn heading(self) -> &'static str {
         match self {

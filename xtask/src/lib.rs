@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod context;
+pub mod reference;
 pub mod verb;
 
 pub mod platform;
@@ -16,10 +17,12 @@ pub mod stamp;
 pub mod cluster;
 pub mod golden;
 pub mod live;
+pub mod nix;
 
 pub mod exec;
 pub mod journal;
 pub mod tool;
 
 pub mod failure;
+pub mod tidy;
 pub mod ui;

@@ -208,7 +208,7 @@ impl Ui {
         let first = lines.next().unwrap_or_default();
         let mut whole = format!("{style}{:>WORD_WIDTH$}{style:#} {first}\n", word.text());
         for line in lines {
-            write!(whole, "{:>WORD_WIDTH$} {line}\n", "").expect("a string takes everything");
+            writeln!(whole, "{:>WORD_WIDTH$} {line}", "").expect("a string takes everything");
         }
         self.write_stderr(&whole);
         if word == Word::Warning {
@@ -226,7 +226,6 @@ impl Ui {
     }
 
     /// Prints data to stdout. A reader that has gone away (`| head`) is not an error.
-    #[expect(clippy::unused_self, reason = "data goes through the same door as everything else")]
     pub fn data(&self, text: impl AsRef<str>) -> Result<()> {
         let mut out = std::io::stdout().lock();
         let text = text.as_ref();
@@ -289,15 +288,15 @@ impl Ui {
             sanitise(&head)
         );
         for cause in chain {
-            write!(
+            writeln!(
                 whole,
-                "  caused by: {}\n",
+                "  caused by: {}",
                 sanitise(&cause.to_string()).replace('\n', "\n    ")
             )
             .expect("a string takes everything");
         }
         for hint in &failure.hints {
-            write!(whole, "{}hint{:#}: {}\n", styles.hint, styles.hint, sanitise(hint))
+            writeln!(whole, "{}hint{:#}: {}", styles.hint, styles.hint, sanitise(hint))
                 .expect("a string takes everything");
         }
         self.write_stderr(&whole);
@@ -377,6 +376,11 @@ pub fn sanitise(text: &str) -> String {
                                 break;
                             }
                         }
+                    }
+                    // A character set is chosen by one more character.
+                    Some('(' | ')') => {
+                        rest.next();
+                        rest.next();
                     }
                     _ => {}
                 }
@@ -484,7 +488,7 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_move_the_cursor_or_speak_to_the_runner() {
-        assert_eq!(sanitise("a\u{1b}[31mb\u{1b}]0;t\u{07}c\r\u{202e}d"), "abcd");
+        assert_eq!(sanitise("a\u{1b}[31mb\u{1b}]0;t\u{07}c\r\u{202e}d\u{1b}(Be"), "abcde");
         assert_eq!(sanitise("x\n::error::y"), "x\n: :error::y");
     }
 

@@ -18,6 +18,14 @@ let
       value = "1";
     }
   ];
+  applicationHealth = ''
+    local health = { status = "Progressing", message = "no health yet" }
+    if obj.status ~= nil and obj.status.health ~= nil then
+      health.status = obj.status.health.status
+      health.message = obj.status.health.message or ""
+    end
+    return health
+  '';
   deployments = [
     "argocd-redis"
     "argocd-repo-server"
@@ -91,6 +99,8 @@ in
           revisionHistoryLimit = 3;
         };
         configs = {
+          # Without it sync waves order only the creation of Applications, not one after the other's health.
+          cm."resource.customizations.health.argoproj.io_Application" = applicationHealth;
           # TLS ends at the gateway.
           params."server.insecure" = true;
           rbac."policy.default" = cfg.defaultRole;

@@ -47,4 +47,8 @@ in
       problems = [ ];
     };
   };
+  "sync waves wait for the health of Applications" = {
+    expr = (valuesOf local).configs.cm ? "resource.customizations.health.argoproj.io_Application";
+    expected = true;
+  };
 }

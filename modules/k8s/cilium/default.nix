@@ -19,6 +19,9 @@ let
     "1.35"
   ];
   full = cfg.datapath == "full";
+  # Hubble's relay needs the cluster's DNS, its pods need a node that the cloud's manager has initialised, and a second operator a second node.
+  # All of that comes in later phases, which would never begin if kluctl waited here.
+  notAwaited."kluctl.io/is-ready" = "true";
   platforms = lib.mkDefault [
     "linux/amd64"
     "linux/arm64"
@@ -124,6 +127,7 @@ in
           operator = {
             replicas = cfg.operatorReplicas;
             rollOutPods = true;
+            annotations = notAwaited;
           };
           envoy.rollOutPods = true;
           gatewayAPI = {
@@ -139,16 +143,19 @@ in
                 relay = {
                   enabled = true;
                   rollOutPods = true;
+                  annotations = notAwaited;
                 };
                 ui = {
                   enabled = true;
                   rollOutPods = true;
+                  annotations = notAwaited;
                 };
                 # Made in the cluster: Helm would make new ones at each rendering, cert-manager comes after the CNI.
                 tls.auto.method = "cronJob";
               }
             else
               { enabled = false; };
+          certgen.annotations.job = notAwaited;
         }
         // lib.optionalAttrs (!full) {
           enableIPv4Masquerade = true;
@@ -233,7 +240,12 @@ in
           namespace = "kube-system";
           name = "cilium-operator";
         };
-        condition.type = "podsReady";
+        # One of two is enough, and all there can be while ClusterAPI has made one node: the second machine comes when the first is Ready.
+        condition = {
+          type = "condition";
+          condition = "Available";
+          status = "True";
+        };
       };
       nodes = {
         needs = "kubelet";

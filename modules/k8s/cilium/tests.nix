@@ -79,6 +79,32 @@ in
       production = "cronJob";
     };
   };
+  "one operator of two is enough to go on" = {
+    expr = {
+      annotation = (valuesOf production).operator.annotations."kluctl.io/is-ready";
+      inherit (production.gates."cilium.operator") condition;
+    };
+    expected = {
+      annotation = "true";
+      condition = {
+        type = "condition";
+        condition = "Available";
+        status = "True";
+      };
+    };
+  };
+  "Hubble is not awaited before the DNS and the initialised nodes that it needs" = {
+    expr = map (annotations: annotations."kluctl.io/is-ready") [
+      (valuesOf production).certgen.annotations.job
+      (valuesOf production).hubble.relay.annotations
+      (valuesOf production).hubble.ui.annotations
+    ];
+    expected = [
+      "true"
+      "true"
+      "true"
+    ];
+  };
   "the operator has one replica on one node and two on more" = {
     expr = map (s: (valuesOf s).operator.replicas) [
       local

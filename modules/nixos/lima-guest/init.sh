@@ -2,6 +2,10 @@
 # Values in the .env files are plain text up to the end of the line and may hold spaces: they are read, never sourced.
 set -euo pipefail
 
+# A test gives another root.
+keys=${GUEST_ROOT:-}/etc/ssh/authorized_keys.d
+run=${GUEST_ROOT:-}/run
+
 load() {
   local line
   while IFS= read -r line; do
@@ -33,10 +37,10 @@ fi
 usermod --append --groups wheel "$user"
 
 # sshd reads these as the user.
-install -d -m 0755 /etc/ssh/authorized_keys.d
-ask '.users[0]["ssh-authorized-keys"] // [] | .[]' >"/etc/ssh/authorized_keys.d/$user.new"
-chmod 0644 "/etc/ssh/authorized_keys.d/$user.new"
-mv "/etc/ssh/authorized_keys.d/$user.new" "/etc/ssh/authorized_keys.d/$user"
+install -d -m 0755 "$keys"
+ask '.users[0]["ssh-authorized-keys"] // [] | .[]' >"$keys/$user.new"
+chmod 0644 "$keys/$user.new"
+mv "$keys/$user.new" "$keys/$user"
 
 # Lima 2.1 compares these files with the instance ID of this boot, older ones with the whole meta-data.
 signal() {
@@ -46,7 +50,7 @@ signal() {
     cp "$CIDATA/meta-data" "$1"
   fi
 }
-signal /run/lima-ssh-ready
+signal "$run/lima-ssh-ready"
 
 ask '.mounts // [] | .[] | .[:4] | @tsv' | while IFS=$'\t' read -r tag point type options; do
   mkdir -p "$point"
@@ -68,4 +72,4 @@ if [[ -d $CIDATA/provision.user ]]; then
   done
 fi
 
-signal /run/lima-boot-done
+signal "$run/lima-boot-done"

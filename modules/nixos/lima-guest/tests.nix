@@ -81,9 +81,9 @@ in
     expr =
       let
         keys = position "ssh-authorized-keys" init;
-        ssh = position "signal /run/lima-ssh-ready" init;
+        ssh = position ''signal "$run/lima-ssh-ready"'' init;
         mounts = position ".mounts //" init;
-        done = position "signal /run/lima-boot-done" init;
+        done = position ''signal "$run/lima-boot-done"'' init;
       in
       [
         (keys < ssh)

@@ -27,8 +27,16 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
-            Derivation::Resources { served, to } => {
-                let resources = resources::parse(&read(root, served)?)?;
+            Derivation::Resources { served, project, to } => {
+                let mut resources = resources::parse(&read(root, served)?)?;
+                if let Some(project) = project {
+                    let project = Project::read(&root.join(project))?;
+                    resources.retain(|resource| {
+                        project
+                            .objects()
+                            .any(|(_, object)| resource.serves(&object.reference()))
+                    });
+                }
                 write_json(
                     root,
                     to,
@@ -197,6 +205,40 @@ impl Runner<'_> {
                     observed,
                 )?;
                 write_json(root, to, &object)
+            }
+            Derivation::ValidityDefinitions { project, to } => {
+                let project = Project::read(&root.join(project))?;
+                write_json(root, to, &crate::golden::validity::definitions(&project))
+            }
+            Derivation::ValidityObjects { project, served, to } => {
+                let project = Project::read(&root.join(project))?;
+                let served = resources::parse(&read(root, served)?)?;
+                let left_out = crate::golden::validity::objects(&project, &served, &root.join(to))?;
+                for object in left_out {
+                    self.ui.status(
+                        Word::Skipped,
+                        format!("{object}: no definition of its kind is in the golden or the server"),
+                    );
+                }
+                Ok(())
+            }
+            Derivation::Schemas { openapi, to } => {
+                let schemas = crate::golden::openapi::schemas(&read_json(root, openapi)?);
+                for (path, schema) in schemas {
+                    write_json(root, &to.join(path), &schema)?;
+                }
+                Ok(())
+            }
+            Derivation::NixpkgsLib { metadata, to } => {
+                crate::nix::place_library(&read(root, metadata)?, &root.join(to))
+            }
+            Derivation::NixTests { result } => {
+                let (passed, not_run) = crate::nix::judge_tests(&read_json(root, result)?)?;
+                self.ui.status(Word::Checked, format!("{passed} Nix tests"));
+                for name in not_run {
+                    self.ui.status(Word::Skipped, name);
+                }
+                Ok(())
             }
             Derivation::Simulated { gates } => {
                 for gate in gates {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use process::Interrupt;
+pub use process::{Interrupt, command_line};
 
 use crate::failure::{Failure, Kind, Result};
 use crate::journal::{Journal, State};
@@ -21,6 +21,10 @@ use process::{Ended, Input, Outcome, Process, Stdout};
 
 fn own_binary() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()?;
+    if !path.exists() && cfg!(target_os = "linux") {
+        // Built anew while it runs, as by the tests of `ci`; the kernel still has the one that runs.
+        return Ok(Utf8PathBuf::from(format!("/proc/{}/exe", std::process::id())));
+    }
     Utf8PathBuf::from_path_buf(path)
         .map_err(|path| Failure::config(format!("the path of xtask itself, `{}`, is not UTF-8", path.display())))
 }
@@ -383,6 +387,11 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
             return Err(crate::live::reach::explain(&outcome.tail)
                 .hinted(format!("the command: {}", command.shell())));
         }
+        // Our own verbs say what kind of failure it was.
+        Ended::Code(code) if command.tool == Tool::Xtask => (
+            Kind::of_exit_code(code).unwrap_or(Kind::Step),
+            format!("`{program}` ended with exit status {code}"),
+        ),
         Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
         Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
         Ended::Deadline => (

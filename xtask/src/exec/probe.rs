@@ -60,7 +60,7 @@ impl Runner<'_> {
                 command,
                 pointer,
                 value,
-            } => match self.ask_json(command)? {
+            } => match self.read_json(command)? {
                 Ok(printed) => Seen::from(printed.pointer(pointer) == Some(value), || {
                     format!("`{}` does not print `{value}` at `{pointer}`", command.tool.program())
                 }),
@@ -78,7 +78,7 @@ impl Runner<'_> {
                 }
                 Err(reason) => Seen::no(reason),
             },
-            Probe::Gates { command, gates } => match self.ask_json(command)? {
+            Probe::Gates { command, gates } => match self.read_json(command)? {
                 Ok(list) => {
                     let reasons = crate::live::gate::open_gates(gates, &list);
                     Seen {
@@ -143,7 +143,8 @@ impl Runner<'_> {
         })
     }
 
-    fn ask_json(&self, command: &Command) -> Result<Result<serde_json::Value, String>> {
+    /// Runs a command that only reads: the JSON it printed, or why it failed.
+    pub fn read_json(&self, command: &Command) -> Result<Result<serde_json::Value, String>> {
         Ok(self.ask(command)?.and_then(|bytes| {
             serde_json::from_slice(&bytes)
                 .map_err(|error| format!("`{}` printed no JSON: {error}", command.tool.program()))

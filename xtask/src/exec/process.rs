@@ -240,6 +240,29 @@ impl Process {
     }
 }
 
+/// The command line of any process, its words joined by spaces; none when it is gone.
+#[cfg(target_os = "linux")]
+pub fn command_line(pid: rustix::process::Pid) -> Option<String> {
+    let bytes = fs_err::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
+    Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
+}
+
+/// The command line of any process; none when it is gone. Without /proc, `ps` knows it, and `-ww` keeps it from
+/// cutting the line.
+#[cfg(not(target_os = "linux"))]
+pub fn command_line(pid: rustix::process::Pid) -> Option<String> {
+    duct::cmd!(
+        "/bin/ps",
+        "-ww",
+        "-o",
+        "command=",
+        "-p",
+        pid.as_raw_nonzero().to_string()
+    )
+    .read()
+    .ok()
+}
+
 /// Signals the child's process group. A group that is gone already is fine.
 fn signal_group(handle: &duct::Handle, signal: rustix::process::Signal) {
     for pid in handle.pids() {

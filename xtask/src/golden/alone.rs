@@ -40,6 +40,7 @@ pub fn judge(golden: &Utf8Path, record: &Record) -> Result<Comparison> {
             comparison.problems.push(Problem::Duplicate { object, paths });
         }
     }
+    comparison.count = comparison.objects.len();
     comparison.problems.extend(older(golden, &files, record));
     Ok(comparison)
 }
@@ -76,7 +77,10 @@ fn judge_file(golden: &Utf8Path, file: &File, problems: &mut Vec<Problem>) -> Op
         }
     };
     if let Some(line) = merge_marker(&text) {
-        problems.push(Problem::MergeMarker { path: path.clone(), line });
+        problems.push(Problem::MergeMarker {
+            path: path.clone(),
+            line,
+        });
         return None;
     }
     if let Some(disguise) = disguise_of(&text) {

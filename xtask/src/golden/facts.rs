@@ -147,7 +147,9 @@ pub(crate) fn images_in(string: &str) -> Vec<String> {
             if before.is_some_and(|before| !matches!(before, ' ' | '\n' | '\t' | '"' | '\'' | '{' | ',')) {
                 return None;
             }
-            let rest = string[place + word.len()..].trim_start_matches(['"', '\'']).strip_prefix(':')?;
+            let rest = string[place + word.len()..]
+                .trim_start_matches(['"', '\''])
+                .strip_prefix(':')?;
             let image = rest.lines().next()?.trim_start().trim_start_matches(['"', '\'']);
             let image = image.split([' ', '"', '\'', ',', '}']).next()?;
             (image.contains([':', '/']) && !image.contains(['{', '$'])).then(|| image.to_owned())

@@ -72,7 +72,10 @@ pub fn by_image(entries: &[Entry]) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for entry in entries {
         for image in &entry.images {
-            let user = format!("{}-{} {} {}/{}", entry.cluster, entry.stage, entry.kind, entry.namespace, entry.name);
+            let user = format!(
+                "{}-{} {} {}/{}",
+                entry.cluster, entry.stage, entry.kind, entry.namespace, entry.name
+            );
             found.entry(image.clone()).or_default().insert(user);
         }
     }
@@ -134,6 +137,13 @@ mod tests {
         }))
         .unwrap();
         let found: Vec<String> = images(&object).into_iter().collect();
-        assert_eq!(found, ["busybox:1.37", "registry.example/helper:2", "registry.example/x@sha256:00"]);
+        assert_eq!(
+            found,
+            [
+                "busybox:1.37",
+                "registry.example/helper:2",
+                "registry.example/x@sha256:00"
+            ]
+        );
     }
 }

@@ -11,16 +11,20 @@ pub mod schema;
 pub mod secret;
 
 pub mod alone;
+pub mod bench;
 pub mod bless;
-pub mod inventory;
-pub mod pairs;
-pub mod revision;
-pub mod twice;
 pub mod diff;
 pub mod folder;
+pub mod inventory;
+pub mod memory;
+pub mod openapi;
+pub mod pairs;
 pub mod problem;
 pub mod record;
 pub mod resolve;
+pub mod revision;
+pub mod twice;
+pub mod validity;
 
 #[cfg(test)]
 mod fixture;

@@ -87,7 +87,9 @@ pub fn renderings(folder: &Utf8Path, pairs: &[Pair], named: Named) -> Result<BTr
             stage: description.stage,
         };
         if !pairs.contains(&pair) {
-            return Err(Failure::config(format!("`{folder}` holds `{pair}`, which is not asked for")));
+            return Err(Failure::config(format!(
+                "`{folder}` holds `{pair}`, which is not asked for"
+            )));
         }
         return Ok(BTreeMap::from([(pair, folder.to_owned())]));
     }
@@ -129,13 +131,22 @@ pub fn find_shared(comparisons: &mut BTreeMap<Pair, Comparison>) {
     let mut owners: BTreeMap<(String, Identity), Vec<Pair>> = BTreeMap::new();
     for (pair, comparison) in comparisons.iter() {
         for identity in comparison.objects.keys() {
-            owners.entry((pair.cluster.clone(), identity.clone())).or_default().push(pair.clone());
+            owners
+                .entry((pair.cluster.clone(), identity.clone()))
+                .or_default()
+                .push(pair.clone());
         }
     }
     for ((_, identity), pairs) in owners.into_iter().filter(|(_, pairs)| pairs.len() > 1) {
         for pair in &pairs {
-            let others = pairs.iter().filter(|other| *other != pair).map(|other| format!("`{other}`")).collect();
-            let comparison = comparisons.get_mut(pair).expect("owners were found among the comparisons");
+            let others = pairs
+                .iter()
+                .filter(|other| *other != pair)
+                .map(|other| format!("`{other}`"))
+                .collect();
+            let comparison = comparisons
+                .get_mut(pair)
+                .expect("owners were found among the comparisons");
             comparison.problems.push(Problem::Shared {
                 object: identity.clone(),
                 others,

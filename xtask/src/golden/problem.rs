@@ -178,8 +178,16 @@ impl Problem {
             Self::Missing { path, content, .. }
             | Self::Stale { path, content, .. }
             | Self::Untidy { path, content } => write(path, content),
-            Self::Unreadable { path, content: Some(content), .. }
-            | Self::Disguised { path, content: Some(content), .. }
+            Self::Unreadable {
+                path,
+                content: Some(content),
+                ..
+            }
+            | Self::Disguised {
+                path,
+                content: Some(content),
+                ..
+            }
             | Self::Secret {
                 path,
                 content: Some(content),

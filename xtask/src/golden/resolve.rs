@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::diff;
-use super::folder::{self, File, Form};
+use super::folder::{self, File, Form, Stat};
 use super::json;
+use super::memory::{Memory, Seen};
 use super::normal::{self, Frame, Manifest, Role};
 use super::object::{self, Identity, Object, Origin};
 use super::problem::{Disguise, Problem, RECORD, Side, StalePart};
@@ -33,6 +34,8 @@ pub struct Comparison {
     pub unverified: Vec<Identity>,
     /// What the rendering left out, in its own words.
     pub skipped: Vec<String>,
+    /// How many objects were rendered; also where their names were not asked for.
+    pub count: usize,
 }
 
 impl Comparison {
@@ -44,9 +47,77 @@ impl Comparison {
 
 /// Compares a rendered project with the golden folder. `record` is what the checkout holds.
 pub fn compare(rendered: &Utf8Path, golden: &Utf8Path, record: &Record) -> Result<Comparison> {
-    let left = folder::scan(rendered)?;
-    let right = scan_golden(golden)?;
-    compare_files(rendered, &left, golden, &right, record)
+    let (left, right) = scan_both(rendered, golden)?;
+    let sides = Sides {
+        rendered,
+        left: &left,
+        golden,
+        right: &right,
+    };
+    let skipped = read_skipped(rendered, &left)?;
+    let pairs = sides.pairs()?;
+    let outcomes = evaluate_all(&sides, &pairs);
+    Ok(sides.conclude(&pairs, outcomes, skipped, record))
+}
+
+/// Whether the names of the objects are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// They are compared with those of other stages.
+    Wanted,
+    /// Their number will do.
+    Counted,
+}
+
+/// Like [`compare`], but reads only what changed since a comparison that `memory` remembers.
+pub fn compare_remembering(
+    rendered: &Utf8Path,
+    golden: &Utf8Path,
+    record: &Record,
+    memory: &Memory,
+    names: Names,
+) -> Result<Comparison> {
+    let (left, right) = scan_both(rendered, golden)?;
+    let sides = Sides {
+        rendered,
+        left: &left,
+        golden,
+        right: &right,
+    };
+    if left.iter().any(|file| file.path == SKIPPED) {
+        return compare(rendered, golden, record);
+    }
+    if names == Names::Counted
+        && let Some(count) = memory.nothing_changed(&left, &right)
+    {
+        let mut comparison = Comparison {
+            count,
+            ..Comparison::default()
+        };
+        sides.check_record(record, &mut comparison);
+        return Ok(comparison);
+    }
+    let pairs = sides.pairs()?;
+    let outcomes = sides.evaluate_changed(&pairs, memory.seen());
+    let seen = sides.seen(&pairs, &outcomes);
+    let comparison = sides.conclude(&pairs, outcomes, Vec::new(), record);
+    // A golden that is only older is remembered as well: that is told from the checkout alone, every time.
+    let clean = comparison
+        .problems
+        .iter()
+        .all(|problem| matches!(problem, Problem::Older { .. }));
+    memory.remember(&seen, clean.then_some(comparison.count), &left, &right)?;
+    Ok(comparison)
+}
+
+/// Both folders' files. Most of the time goes into asking the system, so both sides ask at once.
+fn scan_both(rendered: &Utf8Path, golden: &Utf8Path) -> Result<(Vec<File>, Vec<File>)> {
+    std::thread::scope(|scope| {
+        let right = scope.spawn(|| scan_golden(golden));
+        let left = folder::scan(rendered)?;
+        let right = right.join().expect("listing a folder never panics")?;
+        Ok((left, right))
+    })
 }
 
 /// The files of a golden folder, which is a real folder or not there.
@@ -70,6 +141,8 @@ struct Outcome {
     upstream: bool,
     definitions: Vec<Object>,
     resources: Vec<Object>,
+    /// Whether definitions or resources stand here that were not read again.
+    judged: bool,
     /// What the golden should hold, when it is missing there.
     content: Option<String>,
     stands: Stands,
@@ -84,26 +157,158 @@ enum Stands {
     GoldenOnly,
 }
 
-pub(crate) fn compare_files(
-    rendered: &Utf8Path,
-    left: &[File],
-    golden: &Utf8Path,
-    right: &[File],
-    record: &Record,
-) -> Result<Comparison> {
-    if left.is_empty() {
-        return Err(Failure::config(format!("no rendered project in `{rendered}`"))
-            .hinted("give a folder that holds `stage.json`, or `<cluster>-<stage>` folders that do"));
+/// The two folders that are compared, with their files.
+struct Sides<'a> {
+    rendered: &'a Utf8Path,
+    left: &'a [File],
+    golden: &'a Utf8Path,
+    right: &'a [File],
+}
+
+impl<'a> Sides<'a> {
+    fn pairs(&self) -> Result<Vec<PathPair<'a>>> {
+        if self.left.is_empty() {
+            let rendered = self.rendered;
+            return Err(Failure::config(format!("no rendered project in `{rendered}`"))
+                .hinted("give a folder that holds `stage.json`, or `<cluster>-<stage>` folders that do"));
+        }
+        Ok(pair_up(self.left, self.right))
     }
-    let skipped = read_skipped(rendered, left)?;
-    let pairs = pair_up(left, right);
-    let outcomes = evaluate_all(rendered, golden, &pairs);
-    let mut comparison = gather(pairs, outcomes, &skipped);
-    check_description(rendered, left, &mut comparison);
-    check_record(golden, right, record, &mut comparison);
-    comparison.skipped = skipped;
-    comparison.problems.sort_by_key(rank);
-    Ok(comparison)
+
+    /// Everything that follows from what was found at each path.
+    fn conclude(
+        &self,
+        pairs: &[PathPair<'_>],
+        outcomes: Vec<Outcome>,
+        skipped: Vec<String>,
+        record: &Record,
+    ) -> Comparison {
+        let mut comparison = gather(pairs, outcomes, &skipped);
+        check_description(self.rendered, self.left, &mut comparison);
+        self.check_record(record, &mut comparison);
+        if !skipped.is_empty() {
+            // Items that have nothing left are not described either.
+            comparison
+                .problems
+                .retain(|problem| !matches!(problem, Problem::Stale { path, .. } if Role::of(path) != Role::Objects));
+        }
+        comparison.skipped = skipped;
+        comparison.count = comparison.objects.len();
+        comparison.problems.sort_by_key(rank);
+        comparison
+    }
+
+    /// What was found at each path, where a path at which neither side changed is not read again.
+    fn evaluate_changed(&self, pairs: &[PathPair<'_>], seen: Vec<Seen>) -> Vec<Outcome> {
+        let mut seen = seen.into_iter().peekable();
+        let mut lost = false;
+        let mut known: Vec<Option<Seen>> = Vec::with_capacity(pairs.len());
+        for (path, left, right) in pairs {
+            while let Some(earlier) = seen.next_if(|seen| seen.path.as_str() < path.as_str()) {
+                lost |= earlier.judged;
+            }
+            let same = seen.next_if(|seen| seen.path.as_str() == path.as_str()).filter(|seen| {
+                let equal = |file: &Option<&File>, stat: Stat| {
+                    file.is_some_and(|file| file.form == Form::Plain && file.stat == stat)
+                };
+                let equal = equal(left, seen.left) && equal(right, seen.right);
+                lost |= seen.judged && !equal;
+                equal
+            });
+            known.push(same);
+        }
+        lost |= seen.any(|seen| seen.judged);
+        let mut outcomes = self.evaluate_unknown(pairs, &known);
+        // Definitions judge resources: when one of either kind changed, all of them are read.
+        let judges = lost
+            || outcomes
+                .iter()
+                .flatten()
+                .any(|outcome| !outcome.definitions.is_empty() || !outcome.resources.is_empty());
+        if judges {
+            for (known, outcome) in known.iter_mut().zip(&outcomes) {
+                if outcome.is_none() && known.as_ref().is_some_and(|seen| seen.judged) {
+                    *known = None;
+                }
+            }
+            let fresh: Vec<Option<Seen>> = known
+                .iter()
+                .zip(&outcomes)
+                .map(|(known, outcome)| {
+                    if outcome.is_some() {
+                        Some(Seen::default())
+                    } else {
+                        known.clone()
+                    }
+                })
+                .collect();
+            for (outcome, again) in outcomes.iter_mut().zip(self.evaluate_unknown(pairs, &fresh)) {
+                if again.is_some() {
+                    *outcome = again;
+                }
+            }
+        }
+        outcomes
+            .into_iter()
+            .zip(known)
+            .map(|(outcome, known)| outcome.unwrap_or_else(|| Outcome::known(known.unwrap_or_default())))
+            .collect()
+    }
+
+    /// Evaluates every pair of which nothing is known.
+    fn evaluate_unknown(&self, pairs: &[PathPair<'_>], known: &[Option<Seen>]) -> Vec<Option<Outcome>> {
+        let places: Vec<usize> = (0..pairs.len()).filter(|place| known[*place].is_none()).collect();
+        let unknown: Vec<PathPair<'_>> = places.iter().map(|place| pairs[*place]).collect();
+        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+        outcomes.resize_with(pairs.len(), || None);
+        for (place, outcome) in places.into_iter().zip(evaluate_all(self, &unknown)) {
+            outcomes[place] = Some(outcome);
+        }
+        outcomes
+    }
+
+    /// What can be remembered: paths at which both sides are plain files without any problem.
+    fn seen(&self, pairs: &[PathPair<'_>], outcomes: &[Outcome]) -> Vec<Seen> {
+        pairs
+            .iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| outcome.problems.is_empty() && outcome.stands == Stands::Both)
+            .filter_map(|((path, left, right), outcome)| {
+                Some(Seen {
+                    path: (*path).to_owned(),
+                    left: left.as_ref()?.stat,
+                    right: right.as_ref()?.stat,
+                    judged: outcome.judged || !outcome.definitions.is_empty() || !outcome.resources.is_empty(),
+                    objects: outcome.rendered.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether the golden says that it comes from what the checkout holds.
+    fn check_record(&self, record: &Record, comparison: &mut Comparison) {
+        if self.right.is_empty() {
+            // Without a golden everything is missing already; the record is written with the rest.
+            comparison.problems.push(Problem::Older {
+                recorded: false,
+                content: record.text(),
+            });
+        } else if let Some(problem) = older(self.golden, self.right, record) {
+            comparison.problems.push(problem);
+        }
+    }
+}
+
+impl Outcome {
+    /// What an earlier check found at a path that has not changed since.
+    fn known(seen: Seen) -> Self {
+        Self {
+            golden: seen.objects.clone(),
+            rendered: seen.objects,
+            judged: seen.judged,
+            ..Self::default()
+        }
+    }
 }
 
 /// What a person must look at first comes last, where a terminal shows it.
@@ -140,7 +345,7 @@ fn pair_up<'a>(left: &'a [File], right: &'a [File]) -> Vec<PathPair<'a>> {
                 left.next();
                 right.next();
             }
-            (Some(one), other) if other.is_none_or(|other| one.path < other.path) => {
+            (Some(one), other) if other.is_none_or(|other| one.path.as_str() < other.path.as_str()) => {
                 pairs.push((one.path.as_path(), Some(*one), None));
                 left.next();
             }
@@ -156,7 +361,7 @@ fn pair_up<'a>(left: &'a [File], right: &'a [File]) -> Vec<PathPair<'a>> {
 /// Paths that a thread takes at a time: enough that the counter is no bottleneck.
 const BATCH: usize = 64;
 
-fn evaluate_all(rendered: &Utf8Path, golden: &Utf8Path, pairs: &[PathPair<'_>]) -> Vec<Outcome> {
+fn evaluate_all(sides: &Sides<'_>, pairs: &[PathPair<'_>]) -> Vec<Outcome> {
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(pairs.len() / BATCH + 1);
@@ -170,7 +375,7 @@ fn evaluate_all(rendered: &Utf8Path, golden: &Utf8Path, pairs: &[PathPair<'_>]) 
         let to = (from + BATCH).min(pairs.len());
         let outcomes = pairs[from..to]
             .iter()
-            .map(|pair| evaluate(rendered, golden, pair))
+            .map(|pair| evaluate(sides.rendered, sides.golden, pair))
             .collect();
         done.lock()
             .expect("no thread panics while it holds the lock")
@@ -497,7 +702,7 @@ fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
 }
 
 /// Looks across files: duplicates, objects that moved, schemas; and collects what was found in each file.
-fn gather(pairs: Vec<PathPair<'_>>, outcomes: Vec<Outcome>, skipped: &[String]) -> Comparison {
+fn gather(pairs: &[PathPair<'_>], outcomes: Vec<Outcome>, skipped: &[String]) -> Comparison {
     let mut comparison = Comparison::default();
     let mut wanted: HashMap<Identity, Vec<Utf8PathBuf>> = HashMap::new();
     let mut schemas = Schemas::default();
@@ -567,7 +772,8 @@ fn gather(pairs: Vec<PathPair<'_>>, outcomes: Vec<Outcome>, skipped: &[String]) 
         };
         comparison.problems.push(problem);
     }
-    for ((path, ..), outcome) in pairs.into_iter().zip(outcomes) {
+    for ((path, ..), outcome) in pairs.iter().zip(outcomes) {
+        let path = *path;
         for object in &outcome.resources {
             for reason in schemas.check(object) {
                 comparison.problems.push(Problem::Invalid {
@@ -623,21 +829,6 @@ fn check_description(rendered: &Utf8Path, left: &[File], comparison: &mut Compar
     }
     for item in items.difference(&folders) {
         invalid(format!("the item `{item}` has no folder"));
-    }
-}
-
-/// Whether the golden says that it comes from what the checkout holds.
-fn check_record(golden: &Utf8Path, right: &[File], record: &Record, comparison: &mut Comparison) {
-    if right.is_empty() {
-        // Without a golden everything is missing already; the record is written with the rest.
-        comparison.problems.push(Problem::Older {
-            recorded: false,
-            content: record.text(),
-        });
-        return;
-    }
-    if let Some(problem) = older(golden, right, record) {
-        comparison.problems.push(problem);
     }
 }
 

@@ -40,9 +40,16 @@ pub fn materialise(files: &[Listed], blobs: &[u8], below: &Utf8Path, folder: &Ut
     fs_err::create_dir_all(folder)?;
     let mut rest = blobs;
     for file in files {
-        let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(|| unexpected(&file.blob))?;
+        let end = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(|| unexpected(&file.blob))?;
         let head = String::from_utf8_lossy(&rest[..end]);
-        let size: usize = head.split(' ').nth(2).and_then(|size| size.parse().ok()).ok_or_else(|| unexpected(&head))?;
+        let size: usize = head
+            .split(' ')
+            .nth(2)
+            .and_then(|size| size.parse().ok())
+            .ok_or_else(|| unexpected(&head))?;
         let content = rest.get(end + 1..end + 1 + size).ok_or_else(|| unexpected(&head))?;
         let relative = file.path.strip_prefix(below).unwrap_or(&file.path);
         if relative.components().any(|part| part.as_str() == "..") {
@@ -73,11 +80,19 @@ mod tests {
 
     #[test]
     fn a_tree_and_its_blobs_become_files() {
-        let files = listing(b"100644 blob aaaa\tk8s/golden/c/s/x y.yaml\0100644 blob bbbb\tk8s/golden/c/s/10-a/z.yaml\0").unwrap();
+        let files =
+            listing(b"100644 blob aaaa\tk8s/golden/c/s/x y.yaml\x00100644 blob bbbb\tk8s/golden/c/s/10-a/z.yaml\0")
+                .unwrap();
         assert_eq!(files[0].path, "k8s/golden/c/s/x y.yaml");
         let folder = tempfile::Builder::new().tempdir().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap().join("against");
-        materialise(&files, b"aaaa blob 4\na\nb\n\nbbbb blob 0\n\n", Utf8Path::new("k8s/golden/c/s"), &folder).unwrap();
+        materialise(
+            &files,
+            b"aaaa blob 4\na\nb\n\nbbbb blob 0\n\n",
+            Utf8Path::new("k8s/golden/c/s"),
+            &folder,
+        )
+        .unwrap();
         assert_eq!(fs_err::read_to_string(folder.join("x y.yaml")).unwrap(), "a\nb\n");
         assert_eq!(fs_err::read_to_string(folder.join("10-a/z.yaml")).unwrap(), "");
         assert!(materialise(&files, b"aaaa blob 400\na", Utf8Path::new("k8s"), &folder).is_err());
@@ -85,6 +100,9 @@ mod tests {
 
     #[test]
     fn changed_paths_are_read_with_spaces_and_all() {
-        assert_eq!(changed(b" M a b.yaml\0?? c\0D  d/e.yaml\0"), ["a b.yaml", "c", "d/e.yaml"]);
+        assert_eq!(
+            changed(b" M a b.yaml\0?? c\0D  d/e.yaml\0"),
+            ["a b.yaml", "c", "d/e.yaml"]
+        );
     }
 }

@@ -62,7 +62,11 @@ fn differing(path: &Utf8Path, one: &[u8], other: &[u8], problems: &mut Vec<Probl
         && let (Ok(one), Ok(other)) = (normal::read(&one), normal::read(&other))
     {
         let find = |objects: &[Object], identity: &Identity| {
-            objects.iter().find(|object| object.identity == *identity).map(|object| object.value.clone()).unwrap_or_default()
+            objects
+                .iter()
+                .find(|object| object.identity == *identity)
+                .map(|object| object.value.clone())
+                .unwrap_or_default()
         };
         let mut found = false;
         let both = one.objects.iter().chain(&other.objects).map(|object| &object.identity);

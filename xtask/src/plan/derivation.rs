@@ -23,6 +23,9 @@ pub enum Derivation {
     Resources {
         /// Output of `kubectl api-resources --no-headers -o wide`.
         served: Utf8PathBuf,
+        /// Only kinds that this project has objects of. A server takes a third of a second for the first listing
+        /// of each new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
+        project: Option<Utf8PathBuf>,
         /// JSON file `{ "resources": "a,b" }`.
         to: Utf8PathBuf,
     },
@@ -150,6 +153,41 @@ pub enum Derivation {
         entry: LedgerContent,
         /// JSON file of the object.
         to: Utf8PathBuf,
+    },
+    /// Picks the definitions and namespaces of a project, as one list.
+    ValidityDefinitions {
+        /// The project.
+        project: Utf8PathBuf,
+        /// JSON file of the list.
+        to: Utf8PathBuf,
+    },
+    /// Writes every object whose kind is served into a file of its own, and names the others.
+    ValidityObjects {
+        /// The project.
+        project: Utf8PathBuf,
+        /// Output of `kubectl api-resources --no-headers -o wide`.
+        served: Utf8PathBuf,
+        /// Folder of the files.
+        to: Utf8PathBuf,
+    },
+    /// Turns a server's description of its types into schemas for kubeconform.
+    Schemas {
+        /// What `/openapi/v2` says.
+        openapi: Utf8PathBuf,
+        /// Folder of the schemas.
+        to: Utf8PathBuf,
+    },
+    /// nixpkgs' `lib` out of the crate that carries it, with the version file that it reads.
+    NixpkgsLib {
+        /// Output of `cargo metadata` of the package that names the crate.
+        metadata: Utf8PathBuf,
+        /// Folder that will hold `lib`; replaced whole.
+        to: Utf8PathBuf,
+    },
+    /// Whether every Nix test passed.
+    NixTests {
+        /// Evaluation of `modules/tests`.
+        result: Utf8PathBuf,
     },
     /// Says by name which gates are only simulated.
     Simulated {

@@ -53,11 +53,11 @@ pub enum Probe {
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),
     /// One of these holds.
-    Any(Vec<Probe>),
+    Any(Vec<Self>),
     /// All of these hold.
-    All(Vec<Probe>),
+    All(Vec<Self>),
     /// This does not hold.
-    Not(Box<Probe>),
+    Not(Box<Self>),
 }
 
 impl Probe {

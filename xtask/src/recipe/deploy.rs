@@ -226,7 +226,7 @@ impl Deploy<'_> {
             ));
         }
         // Kinds that the deploy has defined were not served when the run began.
-        let look_again = [self.api_list("served"), self.api_choose("served")];
+        let look_again = [self.api_list("served"), self.api_choose("served", Some(self.project()))];
         let verify = look_again.into_iter().chain(self.compare_steps("verify", &groups));
         steps.extend(verify.map(|step| step.unless(fresh.clone())));
         steps.push(
@@ -373,7 +373,7 @@ impl Deploy<'_> {
                 }),
             ));
         }
-        steps.push(self.api_choose("api"));
+        steps.push(self.api_choose("api", None));
         steps
     }
 
@@ -393,7 +393,7 @@ impl Deploy<'_> {
         )
     }
 
-    fn api_choose(&self, name: &str) -> Step {
+    fn api_choose(&self, name: &str, project: Option<Utf8PathBuf>) -> Step {
         Step::new(
             &format!("{name}.choose"),
             "Choose the kinds to list",
@@ -401,6 +401,7 @@ impl Deploy<'_> {
             Effect::Read,
             Action::Derive(Derivation::Resources {
                 served: self.work("served.txt"),
+                project,
                 to: self.work("resources.json"),
             }),
         )

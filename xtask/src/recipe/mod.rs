@@ -1,18 +1,22 @@
 //! Recipes: pure functions from facts to plans, one file a goal.
 //! No I/O, no clock, no environment; what is known only while running is a `Later`.
 
+pub mod ci;
 pub mod deploy;
 pub mod embedded;
 pub mod guard;
 pub mod local_down;
 pub mod local_up;
 pub mod prune;
+pub mod nix;
 pub mod rehearse;
+pub mod validate;
 
 use camino::Utf8PathBuf;
 
 use crate::failure::{Failure, Result};
 use crate::platform::{Backend, Environment};
+use crate::plan::{Command, Tool};
 
 /// Where the project of a stage comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,4 +62,20 @@ impl Source {
             Self::Built { .. } => "nix",
         }
     }
+}
+
+/// Builds an attribute of the flake and links the result. The lock is never written: a build that would need
+/// another one has to fail.
+pub fn nix_build(attribute: &str, link: &str) -> Command {
+    Command::new(Tool::Nix)
+        .args([
+            "build",
+            "--extra-experimental-features",
+            "nix-command flakes",
+            "--no-write-lock-file",
+        ])
+        .arg(format!(".#{attribute}"))
+        .arg("--out-link")
+        .arg(camino::Utf8Path::new(link))
+        .within(3600)
 }

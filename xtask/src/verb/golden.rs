@@ -6,18 +6,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::bless::bless;
+use crate::golden::memory::Memory;
 use crate::golden::pairs::{self, Named, Pair};
 use crate::golden::problem::Problem;
 use crate::golden::record::Record;
-use crate::golden::resolve::Comparison;
+use crate::golden::resolve::{Comparison, Names};
 use crate::golden::{alone, diff, folder, inventory, json, resolve, revision, twice};
 use crate::plan::{Action, Command, Effect, Step, Tool};
 use crate::platform::Stage;
+use crate::recipe::validate;
 use crate::root::STATE;
+use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::ui::{Word, plural};
 
 /// Compare reviewed manifests with what the modules render, or accept it
@@ -31,6 +35,8 @@ pub enum Arguments {
     List(List),
     /// Print line by line what a bless would change
     Diff(Diff),
+    /// Have a real API server and kubeconform judge every object
+    Validate(Validate),
 }
 
 /// Which goldens are meant.
@@ -111,6 +117,21 @@ pub struct Diff {
     pub exit_code: bool,
 }
 
+/// Arguments of `golden validate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Validate {
+    #[command(flatten)]
+    pub choice: Choice,
+    /// Judge complete renderings from here instead of the goldens
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<Utf8PathBuf>,
+    /// Manifests of definitions that no stage brings (what clusterctl installs); a file or a folder
+    #[arg(long, value_name = "PATH")]
+    pub definitions: Vec<Utf8PathBuf>,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let verb = Verb {
@@ -122,6 +143,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Arguments::Bless(arguments) => verb.bless(arguments),
         Arguments::List(arguments) => verb.list(arguments),
         Arguments::Diff(arguments) => verb.diff(arguments),
+        Arguments::Validate(arguments) => verb.validate(arguments),
     }
 }
 
@@ -168,8 +190,15 @@ impl Verb<'_> {
                     None => Ok(self.checkout.path(pair.golden())),
                 }
             };
-            for (pair, (rendered, again)) in self.renderings(&arguments.rendering, &pairs, named, Times::Once)? {
-                let mut comparison = resolve::compare(&rendered, &golden(&pair)?, &record)?;
+            let renderings = self.renderings(&arguments.rendering, &pairs, named, Times::Once)?;
+            let clusters: Vec<String> = renderings.keys().map(|pair| pair.cluster.clone()).collect();
+            // Only stages of one cluster are compared with each other, object by object.
+            let alone_on = |pair: &Pair| match clusters.iter().filter(|cluster| **cluster == pair.cluster).count() {
+                1 => Names::Counted,
+                _ => Names::Wanted,
+            };
+            for (pair, (rendered, again)) in renderings {
+                let mut comparison = self.compare(&pair, &rendered, &golden(&pair)?, &record, alone_on(&pair))?;
                 if let Some(again) = again {
                     comparison.problems.extend(twice::compare(&rendered, &again)?);
                 }
@@ -185,14 +214,57 @@ impl Verb<'_> {
         self.report(&comparisons, &strays, arguments)
     }
 
-    fn report(&self, comparisons: &BTreeMap<Pair, Comparison>, strays: &[Utf8PathBuf], arguments: &Check) -> Result<()> {
+    /// Compares, reading only what changed since the last check. CI has no earlier check to trust.
+    fn compare(
+        &self,
+        pair: &Pair,
+        rendered: &Utf8Path,
+        golden: &Utf8Path,
+        record: &Record,
+        names: Names,
+    ) -> Result<Comparison> {
+        if in_ci() {
+            return resolve::compare(rendered, golden, record);
+        }
+        let folder = self
+            .checkout
+            .path(STATE)
+            .join("golden")
+            .join(pair.to_string())
+            .join("memory");
+        let rendered = rendered.canonicalize_utf8()?;
+        let memory = Memory::new(&folder, &rendered, golden, std::time::SystemTime::now());
+        resolve::compare_remembering(&rendered, golden, record, &memory, names)
+    }
+
+    fn report(
+        &self,
+        comparisons: &BTreeMap<Pair, Comparison>,
+        strays: &[Utf8PathBuf],
+        arguments: &Check,
+    ) -> Result<()> {
         let ui = &self.context.ui;
         if arguments.json {
             ui.json(&Report::of(comparisons, strays))?;
         }
         let mut failing = 0;
         for (pair, comparison) in comparisons {
-            for problem in &comparison.problems {
+            let absent = !arguments.alone && !self.checkout.path(pair.golden()).exists();
+            if absent {
+                ui.status(
+                    Word::Stale,
+                    format!(
+                        "{pair}: there is no golden; a bless would write {}",
+                        plural(comparison.count, "object")
+                    ),
+                );
+            }
+            // Of a golden that is not there every file is missing; the folder says it once.
+            for problem in comparison
+                .problems
+                .iter()
+                .filter(|problem| !absent || problem.fix().is_none())
+            {
                 let word = if problem.fails() { Word::Stale } else { Word::Warning };
                 ui.status(word, format!("{pair}: {problem}"));
             }
@@ -203,12 +275,22 @@ impl Verb<'_> {
             if !comparison.unverified.is_empty() {
                 ui.status(
                     Word::Skipped,
-                    format!("{pair}: {} not compared, their source was left out", plural(comparison.unverified.len(), "object")),
+                    format!(
+                        "{pair}: {} not compared, their source was left out",
+                        plural(comparison.unverified.len(), "object")
+                    ),
                 );
             }
             if !comparison.fails() {
-                let how = if arguments.alone { "in order, but not compared with a rendering" } else { "as rendered" };
-                ui.status(Word::Checked, format!("{pair}: {}, {how}", plural(comparison.objects.len(), "object")));
+                let how = if arguments.alone {
+                    "in order, but not compared with a rendering"
+                } else {
+                    "as rendered"
+                };
+                ui.status(
+                    Word::Checked,
+                    format!("{pair}: {}, {how}", plural(comparison.count, "object")),
+                );
             }
         }
         for stray in strays {
@@ -220,20 +302,30 @@ impl Verb<'_> {
         }
         let failure = Failure::new(
             Kind::Stale,
-            format!("{} in {}", plural(failing, "problem"), plural(comparisons.len(), "golden")),
+            format!(
+                "{} in {}",
+                plural(failing, "problem"),
+                plural(comparisons.len(), "golden")
+            ),
         );
-        let fixable = comparisons.values().flat_map(|comparison| &comparison.problems).any(|problem| problem.fix().is_some());
+        let fixable = comparisons
+            .values()
+            .flat_map(|comparison| &comparison.problems)
+            .any(|problem| problem.fix().is_some());
         Err(if fixable {
-            failure.hinted("review what changed (`cargo xtask golden diff`), accept it (`cargo xtask golden bless`), commit")
+            failure.hinted(
+                "review what changed (`cargo xtask golden diff`), accept it (`cargo xtask golden bless`), commit",
+            )
         } else if arguments.alone {
-            failure.hinted("restore what was edited (`git checkout -- k8s/golden`), or bless on a machine that can render")
+            failure
+                .hinted("restore what was edited (`git checkout -- k8s/golden`), or bless on a machine that can render")
         } else {
             failure.hinted("blessing cannot mend these: change the modules, or resolve the merge")
         })
     }
 
     fn bless(&self, arguments: &Bless) -> Result<()> {
-        if std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false") {
+        if in_ci() {
             return Err(Failure::refused("goldens are not blessed in CI: a person reviews them")
                 .hinted("bless on your own machine, review, commit"));
         }
@@ -264,7 +356,10 @@ impl Verb<'_> {
             if blessed.fixes.is_empty() {
                 ui.status(Word::Fresh, format!("{pair}: {objects}, nothing to change"));
             } else {
-                ui.status(Word::Done, format!("{pair}: {objects}, {}", plural(blessed.fixes.len(), "file")));
+                ui.status(
+                    Word::Done,
+                    format!("{pair}: {objects}, {}", plural(blessed.fixes.len(), "file")),
+                );
             }
         }
         ui.status(Word::Next, "git diff k8s/golden, then commit");
@@ -283,7 +378,10 @@ impl Verb<'_> {
         }
         Err(Failure::many(
             Kind::Refused,
-            format!("{} that blessing cannot mend; nothing was written", plural(unfixable.len(), "problem")),
+            format!(
+                "{} that blessing cannot mend; nothing was written",
+                plural(unfixable.len(), "problem")
+            ),
             &unfixable,
         )
         .hinted("mend the modules (or resolve the merge), then bless again"))
@@ -312,8 +410,20 @@ impl Verb<'_> {
             }
             (false, false) => {
                 for entry in &entries {
-                    let namespace = if entry.namespace.is_empty() { "_" } else { &entry.namespace };
-                    let line = [&entry.cluster, &entry.stage, &entry.kind, namespace, &entry.name, &entry.file].join("\t");
+                    let namespace = if entry.namespace.is_empty() {
+                        "_"
+                    } else {
+                        &entry.namespace
+                    };
+                    let line = [
+                        &entry.cluster,
+                        &entry.stage,
+                        &entry.kind,
+                        namespace,
+                        &entry.name,
+                        &entry.file,
+                    ]
+                    .join("\t");
                     text.push_str(&line);
                     text.push('\n');
                 }
@@ -352,6 +462,36 @@ impl Verb<'_> {
         Ok(())
     }
 
+    fn validate(&self, arguments: &Validate) -> Result<()> {
+        let (pairs, named) = self.pairs(&arguments.choice)?;
+        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.from {
+            Some(folder) => pairs::renderings(folder, &pairs, named)?,
+            None => pairs.into_iter().map(|pair| (pair.clone(), pair.golden())).collect(),
+        };
+        for (pair, project) in projects {
+            if !self.checkout.path(&project).join("stage.json").is_file() {
+                return Err(Failure::new(Kind::Stale, format!("there is no golden of `{pair}`"))
+                    .hinted("make one: `cargo xtask golden bless`"));
+            }
+            let plan = validate::plan(&validate::Validate {
+                access: &Access::rehearsal(&pair.cluster, &nonce()),
+                facts: self.checkout.platform.cluster(&pair.cluster)?,
+                project,
+                definitions: &arguments.definitions,
+                goal: &format!("golden validate {pair}"),
+            });
+            carry_out(
+                self.context,
+                &self.checkout,
+                "golden-validate",
+                plan,
+                &arguments.plan,
+                &Lock::None,
+            )?;
+        }
+        Ok(())
+    }
+
     /// The renderings of the pairs: folders that were given, or what Nix builds.
     fn renderings(&self, rendering: &Rendering, pairs: &[Pair], named: Named, times: Times) -> Result<Renderings> {
         match rendering.from.as_slice() {
@@ -365,7 +505,10 @@ impl Verb<'_> {
                     Some(second) => pairs::renderings(second, pairs, named)?,
                     None => BTreeMap::new(),
                 };
-                Ok(found.into_iter().map(|(pair, path)| (pair.clone(), (path, again.get(&pair).cloned()))).collect())
+                Ok(found
+                    .into_iter()
+                    .map(|(pair, path)| (pair.clone(), (path, again.get(&pair).cloned())))
+                    .collect())
             }
         }
     }
@@ -380,7 +523,9 @@ impl Verb<'_> {
         let runner = self.runner(&tools);
         let mut found = BTreeMap::new();
         for pair in pairs {
-            self.context.ui.status(Word::Building, format!("{pair}: `.#k8s-manifests-{pair}`"));
+            self.context
+                .ui
+                .status(Word::Building, format!("{pair}: `.#k8s-manifests-{pair}`"));
             let folder = Utf8PathBuf::from(STATE).join("golden").join(pair.to_string());
             fs_err::create_dir_all(self.checkout.path(&folder))?;
             let link = folder.join("rendered");
@@ -401,7 +546,10 @@ impl Verb<'_> {
                 Times::Twice => {
                     let store = rendered.canonicalize_utf8()?;
                     let check = Utf8PathBuf::from(format!("{store}.check"));
-                    let rebuilt = build("golden.render-again", nix_build(pair).args(["--no-link", "--rebuild", "--keep-failed"]));
+                    let rebuilt = build(
+                        "golden.render-again",
+                        nix_build(pair).args(["--no-link", "--rebuild", "--keep-failed"]),
+                    );
                     match rebuilt {
                         Ok(()) => None,
                         // Nix keeps what differs beside the first result.
@@ -416,7 +564,12 @@ impl Verb<'_> {
     }
 
     fn toolbox(&self) -> crate::tool::Toolbox {
-        let kubernetes = self.checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
+        let kubernetes = self
+            .checkout
+            .platform
+            .versions
+            .get("kubernetes")
+            .map_or("", String::as_str);
         self.context.toolbox(kubernetes)
     }
 
@@ -449,13 +602,25 @@ impl Verb<'_> {
         let commit = commit.arg(format!("{revision}^{{commit}}"));
         let commit = self.git(&commit)?.ok_or_else(unknown)?;
         let commit = String::from_utf8_lossy(&commit).trim().to_owned();
-        let tree = Command::new(Tool::Git).args(["ls-tree", "-r", "-z", commit.as_str(), "--"]).arg(format!("{golden}/"));
+        let tree = Command::new(Tool::Git)
+            .args(["ls-tree", "-r", "-z", commit.as_str(), "--"])
+            .arg(format!("{golden}/"));
         let files = revision::listing(&self.git(&tree)?.ok_or_else(unknown)?)?;
-        let names = Utf8PathBuf::from(STATE).join("golden").join(pair.to_string()).join("against.txt");
+        let names = Utf8PathBuf::from(STATE)
+            .join("golden")
+            .join(pair.to_string())
+            .join("against.txt");
         let wanted: String = files.iter().map(|file| format!("{}\n", file.blob)).collect();
         crate::exec::write(&self.checkout.path(&names), wanted.as_bytes(), 0o644)?;
-        let blobs = self.git(&Command::new(Tool::Git).args(["cat-file", "--batch"]).from_file(names))?.ok_or_else(unknown)?;
-        let folder = self.checkout.path(STATE).join("golden").join(pair.to_string()).join("against");
+        let blobs = self
+            .git(&Command::new(Tool::Git).args(["cat-file", "--batch"]).from_file(names))?
+            .ok_or_else(unknown)?;
+        let folder = self
+            .checkout
+            .path(STATE)
+            .join("golden")
+            .join(pair.to_string())
+            .join("against");
         revision::materialise(&files, &blobs, &golden, &folder)?;
         Ok(folder)
     }
@@ -467,7 +632,15 @@ impl Verb<'_> {
             return Ok(BTreeSet::new());
         }
         let status = Command::new(Tool::Git)
-            .args(["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignored=no", "--"])
+            .args([
+                "status",
+                "--porcelain=v1",
+                "-z",
+                "--no-renames",
+                "--untracked-files=all",
+                "--ignored=no",
+                "--",
+            ])
             .arg(golden.as_str());
         let Some(status) = self.git(&status)? else {
             // Without a repository there is nothing that could be lost against.
@@ -489,19 +662,27 @@ impl Verb<'_> {
 
     /// Where the root lies below the repository's own: status names paths from there.
     fn prefix(&self) -> Result<Utf8PathBuf> {
-        let prefix = self.git(&Command::new(Tool::Git).args(["rev-parse", "--show-prefix"]))?.unwrap_or_default();
+        let prefix = self
+            .git(&Command::new(Tool::Git).args(["rev-parse", "--show-prefix"]))?
+            .unwrap_or_default();
         Ok(String::from_utf8_lossy(&prefix).trim().into())
     }
 
     fn memory(&self, pair: &Pair) -> Utf8PathBuf {
-        self.checkout.path(STATE).join("golden").join(pair.to_string()).join("blessed.json")
+        self.checkout
+            .path(STATE)
+            .join("golden")
+            .join(pair.to_string())
+            .join("blessed.json")
     }
 
     /// What the last bless left: digest by path.
     fn remembered(&self, pair: &Pair) -> BTreeMap<String, String> {
         let text = fs_err::read_to_string(self.memory(pair)).unwrap_or_default();
         // A memory that cannot be read remembers nothing: then every edit counts as a person's.
-        serde_json::from_str::<Memory>(&text).map(|memory| memory.files).unwrap_or_default()
+        serde_json::from_str::<Written>(&text)
+            .map(|written| written.files)
+            .unwrap_or_default()
     }
 
     fn remember(&self, pair: &Pair) -> Result<()> {
@@ -513,7 +694,7 @@ impl Verb<'_> {
             let digest = digest_on_disk(&golden.join(&file.path));
             files.insert(file.path.into_string(), digest);
         }
-        let text = serde_json::to_string(&Memory { files }).expect("paths and digests are JSON");
+        let text = serde_json::to_string(&Written { files }).expect("paths and digests are JSON");
         crate::exec::write(&self.memory(pair), text.as_bytes(), 0o644)
     }
 }
@@ -521,7 +702,7 @@ impl Verb<'_> {
 /// What the last bless of a pair left behind.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Memory {
+struct Written {
     files: BTreeMap<String, String>,
 }
 
@@ -530,9 +711,19 @@ fn digest_on_disk(path: &Utf8Path) -> String {
     fs_err::read(path).map(json::sha256).unwrap_or_default()
 }
 
+/// Whether a person is far away.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
+}
+
 fn nix_build(pair: &Pair) -> Command {
     Command::new(Tool::Nix)
-        .args(["build", "--extra-experimental-features", "nix-command flakes", "--no-write-lock-file"])
+        .args([
+            "build",
+            "--extra-experimental-features",
+            "nix-command flakes",
+            "--no-write-lock-file",
+        ])
         .arg(format!(".#k8s-manifests-{pair}"))
         // The first one fetches charts.
         .within(3600)
@@ -541,17 +732,27 @@ fn nix_build(pair: &Pair) -> Command {
 /// What a problem changes, line by line.
 fn problem_diff(pair: &Pair, golden: &Utf8Path, problem: &Problem) -> String {
     use crate::golden::problem::Fix;
-    let read = |path: &Utf8Path| fs_err::read(golden.join(path)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let read = |path: &Utf8Path| {
+        fs_err::read(golden.join(path))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    };
     let name = |side: &str, path: &Utf8Path| format!("{side}/{}", pair.golden().join(path));
     match problem.fix() {
         None => format!("# {}\n", problem.to_string().replace('\n', "\n# ")),
         Some(Fix::Write { path, content }) => {
             let old = read(&path);
-            let old_name = if old.is_empty() { "/dev/null".to_owned() } else { name("a", &path) };
+            let old_name = if old.is_empty() {
+                "/dev/null".to_owned()
+            } else {
+                name("a", &path)
+            };
             diff::unified(&old_name, &old, &name("b", &path), &content)
         }
         Some(Fix::Remove { path }) => diff::unified(&name("a", &path), &read(&path), "/dev/null", ""),
-        Some(Fix::Move { from, to, content }) => diff::unified(&name("a", &from), &read(&from), &name("b", &to), &content),
+        Some(Fix::Move { from, to, content }) => {
+            diff::unified(&name("a", &from), &read(&from), &name("b", &to), &content)
+        }
     }
 }
 
@@ -561,7 +762,12 @@ fn full_diff(pair: &Pair, old: &Utf8Path, new: &Utf8Path) -> Result<String> {
     let texts = |folder: &Utf8Path| -> Result<BTreeMap<Utf8PathBuf, String>> {
         crate::golden::folder::scan(folder)?
             .into_iter()
-            .map(|file| Ok((file.path.clone(), crate::golden::normal::full_text(&file.path, &fs_err::read(folder.join(&file.path))?))))
+            .map(|file| {
+                Ok((
+                    file.path.clone(),
+                    crate::golden::normal::full_text(&file.path, &fs_err::read(folder.join(&file.path))?),
+                ))
+            })
             .collect()
     };
     let (old, new) = (texts(old)?, texts(new)?);
@@ -613,7 +819,7 @@ impl Report {
             .map(|(pair, comparison)| GoldenReport {
                 cluster: pair.cluster.clone(),
                 stage: pair.stage.to_string(),
-                objects: comparison.objects.len(),
+                objects: comparison.count,
                 unverified: comparison.unverified.len(),
                 problems: comparison
                     .problems

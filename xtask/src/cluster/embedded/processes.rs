@@ -123,26 +123,5 @@ fn components(folder: &Utf8Path) -> Result<Vec<Component>> {
 
 /// Whether a process is alive and its command line names the cluster's folder.
 fn is_ours(pid: Pid, folder: &Utf8Path) -> bool {
-    test_kill_process(pid).is_ok() && command_line(pid).is_some_and(|line| line.contains(folder.as_str()))
-}
-
-#[cfg(target_os = "linux")]
-fn command_line(pid: Pid) -> Option<String> {
-    let bytes = fs_err::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).ok()?;
-    Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn command_line(pid: Pid) -> Option<String> {
-    // No /proc: `ps` is part of every other Unix. `-ww` keeps it from cutting the line.
-    duct::cmd!(
-        "/bin/ps",
-        "-ww",
-        "-o",
-        "command=",
-        "-p",
-        pid.as_raw_nonzero().to_string()
-    )
-    .read()
-    .ok()
+    test_kill_process(pid).is_ok() && crate::exec::command_line(pid).is_some_and(|line| line.contains(folder.as_str()))
 }

@@ -1,0 +1,7 @@
+# Output `nixosModules`: what the local guest and the hosts share. NixOS modules, so not among the flake modules.
+_: {
+  config.flake.nixosModules = {
+    k3s-server = ../nixos/k3s-server;
+    lima-guest = ../nixos/lima-guest;
+  };
+}

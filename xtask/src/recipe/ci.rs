@@ -1,0 +1,111 @@
+//! Everything that `ci` runs, group by group: what is cheap first, what needs a cluster last.
+
+use super::nix;
+use crate::plan::{Action, Command, Effect, Plan, Step, Tool};
+use crate::platform::Platform;
+
+/// The goal of the plan.
+pub const GOAL: &str = "ci";
+
+/// Every group of checks, a step each.
+pub fn plan(platform: &Platform) -> Plan {
+    let mut plan = Plan::new(GOAL);
+    plan.steps = vec![
+        group(
+            "format",
+            "Check the format of the crate",
+            "One format, and no diff about it.",
+            120,
+            cargo(["fmt", "--check"]),
+        ),
+        group(
+            "lint",
+            "Lint with warnings denied",
+            "A warning that nobody must mend is noise.",
+            1800,
+            cargo([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--locked",
+                "--",
+                "--deny",
+                "warnings",
+            ]),
+        ),
+        group(
+            "unit",
+            "Run unit, law and fake-tool tests",
+            "They need no wrapped tool.",
+            1800,
+            cargo(["test", "--workspace", "--locked"]),
+        ),
+        group(
+            "nix-files",
+            "Check the format and the dead code of every Nix file",
+            "The same as `nixfmt --check` and `deadnix --fail`, from their libraries.",
+            900,
+            cargo(["test", "--locked", "--package", "xtask", "--test", "nix_files"]),
+        ),
+        group(
+            "generated",
+            "Check that generated files are current",
+            "A page that is made from code must say what the code says.",
+            300,
+            xtask(["generate", "--check"]),
+        ),
+        group(
+            "installed",
+            "Run the installed binary outside cargo, with an empty PATH",
+            "`nix run` starts it without cargo and without our environment.",
+            60,
+            xtask(["local-up", "--dry-run=json"]).env("PATH", "").env("CARGO", ""),
+        ),
+    ];
+    plan.steps.extend(nix::tests("nix-tests"));
+    plan.steps
+        .extend(nix::render("nix-render", platform, &nix::pairs(platform)));
+    plan.steps.push(Step::new(
+        "nix-render.compare",
+        "Compare what was rendered with the goldens",
+        "A module that was edited and not blessed is found; charts without a source here are named.",
+        Effect::Read,
+        Action::Run(
+            xtask(["golden", "check"])
+                .flag_path("--from", nix::renderings_path())
+                .within(300),
+        ),
+    ));
+    for (name, cluster) in &platform.clusters {
+        for stage in cluster.stages.keys() {
+            plan.steps.push(group(
+                &format!("rehearse-{name}-{stage}"),
+                &format!("Rehearse stage {stage} of {name}"),
+                "The golden deploys to a real API server, and a second deploy writes nothing.",
+                900,
+                xtask(["rehearse"])
+                    .arg(format!("--stage={stage}"))
+                    .arg(format!("--cluster={name}")),
+            ));
+        }
+    }
+    plan
+}
+
+fn group(id: &str, title: &str, why: &str, seconds: u64, command: Command) -> Step {
+    Step::new(
+        &format!("{id}.check"),
+        title,
+        why,
+        Effect::Local,
+        Action::Run(command.within(seconds)),
+    )
+}
+
+fn cargo<const N: usize>(args: [&str; N]) -> Command {
+    Command::new(Tool::Cargo).args(args)
+}
+
+fn xtask<const N: usize>(args: [&str; N]) -> Command {
+    Command::new(Tool::Xtask).args(args)
+}

@@ -1,0 +1,156 @@
+//! House rules that no compiler holds: module docs, the direction of knowledge, who starts processes, who prints.
+//! Runs as a test and in `ci`; it only reads.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::failure::{Failure, Kind, Result};
+
+/// A rule that some file breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    /// File, relative to the root.
+    pub file: Utf8PathBuf,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+/// Modules and what they may not know: (folder or file below `xtask/src`, words that may not stand in it, why).
+const DIRECTIONS: [(&str, &[&str], &str); 4] = [
+    (
+        "plan/",
+        &[
+            "crate::exec",
+            "crate::platform",
+            "crate::tool",
+            "crate::verb",
+            "crate::recipe",
+            "crate::run",
+        ],
+        "a plan is data: it knows nothing of what runs it or makes it",
+    ),
+    (
+        "recipe/",
+        &[
+            "crate::exec",
+            "crate::tool",
+            "crate::verb",
+            "crate::run",
+            "crate::ui",
+            "fs_err",
+            "std::env",
+            "SystemTime",
+        ],
+        "a recipe is a pure function: no I/O, no clock, no environment",
+    ),
+    ("exec/", &["crate::recipe", "crate::verb"], "exec knows no recipe"),
+    (
+        "live/",
+        &["crate::recipe", "crate::verb", "crate::tool"],
+        "live only reads what a run listed",
+    ),
+];
+
+/// Checks every source file of the crate.
+pub fn breaches(root: &Utf8Path) -> Result<Vec<Breach>> {
+    let source = root.join("xtask/src");
+    let mut breaches = Vec::new();
+    for entry in walkdir::WalkDir::new(&source).sort_by_file_name() {
+        let entry = entry.map_err(|error| Failure::unexpected(format!("cannot look into `{source}`: {error}")))?;
+        let Ok(path) = Utf8PathBuf::from_path_buf(entry.path().to_owned()) else {
+            continue;
+        };
+        if path.extension() != Some("rs") {
+            continue;
+        }
+        let name = path.strip_prefix(&source).unwrap_or(&path).to_owned();
+        let text = fs_err::read_to_string(&path)?;
+        check_file(&name, &text, &mut breaches);
+    }
+    Ok(breaches)
+}
+
+/// All breaches as one failure.
+pub fn check(root: &Utf8Path) -> Result<()> {
+    let problems: Vec<String> = breaches(root)?
+        .iter()
+        .map(|breach| format!("xtask/src/{}: {}", breach.file, breach.problem))
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    // Each line says what would be right.
+    Err(Failure::many(Kind::Stale, "house rules are broken", &problems))
+}
+
+fn check_file(name: &Utf8Path, text: &str, breaches: &mut Vec<Breach>) {
+    let mut breach = |problem: String| {
+        breaches.push(Breach {
+            file: name.to_owned(),
+            problem,
+        });
+    };
+    if !text.starts_with("//!") {
+        breach("begins without `//!`: one sentence on what the module is for, then what it must not do".to_owned());
+    }
+    // Tests may look further than what they test.
+    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+    for (folder, words, why) in DIRECTIONS {
+        if !name.as_str().starts_with(folder) || name.as_str().ends_with("tests.rs") {
+            continue;
+        }
+        for word in words {
+            for (index, _) in code.lines().enumerate().filter(|(_, line)| knows(line, word)) {
+                breach(format!("line {}: names `{word}`; {why}", index + 1));
+            }
+        }
+    }
+    let starts = code
+        .lines()
+        .any(|line| line.contains("duct::cmd") && !line.trim_start().starts_with("//"));
+    let may_start = ["exec/", "tool/"]
+        .iter()
+        .any(|folder| name.as_str().starts_with(folder));
+    if starts && !may_start {
+        breach("starts a process; describe it as `plan::Command`, run it through `exec`".to_owned());
+    }
+    let yaml = code.contains("granit_parser");
+    if yaml && name != "golden/yaml.rs" {
+        breach("knows YAML; `golden/yaml.rs` reads and writes it".to_owned());
+    }
+}
+
+fn knows(line: &str, word: &str) -> bool {
+    !line.trim_start().starts_with("//") && line.contains(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_crate_keeps_its_house_rules() {
+        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("the crate has a parent folder");
+        assert_eq!(breaches(root).unwrap(), []);
+    }
+
+    #[test]
+    fn a_recipe_that_looks_at_the_clock_is_found() {
+        let mut found = Vec::new();
+        check_file(
+            Utf8Path::new("recipe/x.rs"),
+            "//! x\nlet now = SystemTime::now();\n",
+            &mut found,
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].problem.starts_with("line 2: names `SystemTime`"));
+    }
+
+    #[test]
+    fn a_module_without_its_sentence_is_found() {
+        let mut found = Vec::new();
+        check_file(Utf8Path::new("x.rs"), "fn x() {}\n", &mut found);
+        assert_eq!(found.len(), 1);
+    }
+}

@@ -1,0 +1,258 @@
+//! `ci`: the one test command, on a person's machine and in the hosted workflow alike.
+//! A group that cannot run is named; with `CI=true` it is a failure, never a skip.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+
+use crate::context::Context;
+use crate::exec::Runner;
+use crate::failure::{Failure, Kind, Result};
+use crate::journal::{End, Journal, State};
+use crate::plan::{Action, Plan, Step, Tool};
+use crate::recipe::ci;
+use crate::tool::Outcome;
+use crate::ui::{Word, plural, seconds, unknown};
+
+/// Run every check
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Print the groups with their commands, and run nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Only these groups
+    #[arg(value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// Write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<Utf8PathBuf>,
+}
+
+/// What became of a group.
+struct Verdict {
+    group: String,
+    elapsed: Duration,
+    failure: Option<String>,
+}
+
+/// Runs the verb; the first failing group's exit code is ours.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let checkout = context.checkout()?;
+    let ui = &context.ui;
+    let plan = chosen(ci::plan(&checkout.platform), &arguments.groups)?;
+    if arguments.list {
+        let mut text = String::new();
+        for step in &plan.steps {
+            let what = match &step.action {
+                Action::Run(command) => command.shell(),
+                _ => step.title.clone(),
+            };
+            writeln!(text, "{:<32} {what}", name(step)).expect("a string takes everything");
+        }
+        return ui.data(text);
+    }
+    let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
+    let toolbox = context.toolbox(kubernetes);
+    let (plan, left_out) = runnable(plan, &toolbox);
+    let in_ci = std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false");
+    if in_ci && !left_out.is_empty() {
+        return Err(Failure::many(
+            Kind::Preflight,
+            "groups cannot run, and in CI none is skipped",
+            &left_out,
+        )
+        .hinted("`cargo xtask doctor` shows the remedy for each tool"));
+    }
+    let tools = toolbox.ensure(&plan.tools())?;
+    let mut journal = Journal::begin(&checkout.root, "ci", &plan)?;
+    let runner = Runner {
+        root: &checkout.root,
+        ui,
+        tools: &tools,
+        interrupt: &context.interrupt,
+    };
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    let mut failure = None;
+    for (index, step) in plan.steps.iter().enumerate() {
+        if context.interrupt.is_set() {
+            failure = Some(Failure::new(Kind::Interrupted, "interrupted"));
+            break;
+        }
+        let group = name(step);
+        if verdicts.last().is_none_or(|verdict| verdict.group != group) {
+            verdicts.push(Verdict {
+                group: group.to_owned(),
+                elapsed: Duration::ZERO,
+                failure: None,
+            });
+        }
+        let verdict = verdicts.last_mut().expect("one was just pushed");
+        ui.status(Word::Running, format!("{group}: {}", step.title));
+        ui.spin(format!("{group}: {}", step.title));
+        journal.record(&step.id, State::Started)?;
+        let started = Instant::now();
+        let log = journal.log_path(index, &step.id);
+        let failed = runner.act(step, &log).err();
+        ui.still();
+        verdict.elapsed += started.elapsed();
+        let state = failed
+            .as_ref()
+            .map_or(State::Done, |failure| State::Failed(failure.chain()));
+        journal.record(&step.id, state)?;
+        match failed {
+            None => ui.status(
+                Word::Done,
+                format!("{group}: {} ({})", step.title, seconds(started.elapsed())),
+            ),
+            Some(failed) => {
+                verdict.failure = Some(failed.chain());
+                let failed = if log.exists() {
+                    failed.hinted(format!("the whole log: {log}"))
+                } else {
+                    failed
+                };
+                failure = Some(
+                    failed
+                        .context(format!("group `{group}` failed"))
+                        .hinted(format!("alone: `cargo xtask ci {group}`")),
+                );
+                break;
+            }
+        }
+    }
+    let end = if failure.is_none() { End::Success } else { End::Failure };
+    journal.record("run", State::Ended(end))?;
+    if let Some(path) = &arguments.junit {
+        crate::exec::write(&checkout.path(path), junit(&verdicts).as_bytes(), 0o644)?;
+    }
+    for reason in &left_out {
+        ui.status(Word::Skipped, reason);
+    }
+    let passed = verdicts.iter().filter(|verdict| verdict.failure.is_none()).count();
+    ui.status(
+        if failure.is_none() { Word::Done } else { Word::Failed },
+        format!(
+            "{passed} of {} passed, {} not run for lack of a tool",
+            plural(groups(&plan), "group"),
+            left_out.len()
+        ),
+    );
+    failure.map_or(Ok(()), Err)
+}
+
+/// How many groups a plan has.
+fn groups(plan: &Plan) -> usize {
+    let mut names: Vec<&str> = plan.steps.iter().map(name).collect();
+    names.dedup();
+    names.len()
+}
+
+fn name(step: &Step) -> &str {
+    step.id.split('.').next().unwrap_or(&step.id)
+}
+
+/// The plan with the named groups only.
+fn chosen(mut plan: Plan, groups: &[String]) -> Result<Plan> {
+    if groups.is_empty() {
+        return Ok(plan);
+    }
+    for group in groups {
+        if !plan.steps.iter().any(|step| name(step) == group) {
+            return Err(unknown(Kind::Usage, "group", group, plan.steps.iter().map(name)));
+        }
+    }
+    plan.steps.retain(|step| groups.iter().any(|group| name(step) == group));
+    Ok(plan)
+}
+
+/// Leaves out the groups whose tools nothing on this host provides, with the reason of each.
+fn runnable(mut plan: Plan, toolbox: &crate::tool::Toolbox) -> (Plan, Vec<String>) {
+    let mut missing: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for step in &plan.steps {
+        let tools: Vec<Tool> = step
+            .commands()
+            .into_iter()
+            .flat_map(|command| command.tools().collect::<Vec<_>>())
+            .filter(|tool| *tool != Tool::Xtask)
+            .collect();
+        for lookup in toolbox.look(&tools) {
+            if matches!(lookup.outcome, Outcome::Missing | Outcome::Refused(_)) {
+                missing
+                    .entry(name(step).to_owned())
+                    .or_default()
+                    .insert(lookup.tool.program());
+            }
+        }
+    }
+    plan.steps.retain(|step| !missing.contains_key(name(step)));
+    let left_out = missing
+        .into_iter()
+        .map(|(group, tools)| {
+            let tools: Vec<String> = tools.into_iter().map(|tool| format!("`{tool}`")).collect();
+            format!(
+                "group `{group}` needs {}, which nothing here provides (`cargo xtask doctor` says how to get it)",
+                tools.join(", ")
+            )
+        })
+        .collect();
+    (plan, left_out)
+}
+
+fn junit(verdicts: &[Verdict]) -> String {
+    let failures = verdicts.iter().filter(|verdict| verdict.failure.is_some()).count();
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"ci\" tests=\"{}\" failures=\"{failures}\">\n",
+        verdicts.len()
+    );
+    for verdict in verdicts {
+        write!(
+            text,
+            "  <testcase name=\"{}\" time=\"{:.3}\"",
+            escape(&verdict.group),
+            verdict.elapsed.as_secs_f64()
+        )
+        .expect("a string takes everything");
+        match &verdict.failure {
+            None => text.push_str("/>\n"),
+            Some(failure) => {
+                write!(text, ">\n    <failure>{}</failure>\n  </testcase>\n", escape(failure))
+                    .expect("a string takes everything");
+            }
+        }
+    }
+    text.push_str("</testsuite>\n");
+    text
+}
+
+/// XML text; characters that XML 1.0 cannot hold become U+FFFD.
+fn escape(text: &str) -> String {
+    text.chars()
+        .map(|character| match character {
+            '&' => "&amp;".to_owned(),
+            '<' => "&lt;".to_owned(),
+            '>' => "&gt;".to_owned(),
+            '"' => "&quot;".to_owned(),
+            '\n' | '\t' => character.to_string(),
+            character if character.is_control() => '\u{fffd}'.to_string(),
+            character => character.to_string(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_with_markup_stays_one_test_case() {
+        let text = junit(&[Verdict {
+            group: "unit".into(),
+            elapsed: Duration::from_millis(1500),
+            failure: Some("a < b & \u{1b}[31m".into()),
+        }]);
+        assert!(text.contains("tests=\"1\" failures=\"1\""));
+        assert!(text.contains("<failure>a &lt; b &amp; \u{fffd}[31m</failure>"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Nothing: the package only names where nixpkgs' `lib` comes from.
