@@ -78,6 +78,10 @@ pub enum Tool {
     Cargo,
     /// Runs the renderer outside Nix.
     Bash,
+    /// A runner of recipes, to be compared with.
+    Just,
+    /// Compares files, to be compared with.
+    Diff,
 }
 
 impl Tool {
@@ -117,6 +121,8 @@ impl Tool {
             Self::Ssh => "ssh",
             Self::Cargo => "cargo",
             Self::Bash => "bash",
+            Self::Just => "just",
+            Self::Diff => "diff",
         }
     }
 

@@ -473,11 +473,28 @@ pub fn row(tool: Tool) -> Row {
                 "nix: `nix profile install nixpkgs#cargo`",
             ],
         ),
+        Tool::Just => of(
+            "be compared with in `bench`",
+            version(),
+            Any,
+            All,
+            &["`cargo install just`", "nix: `nix profile install nixpkgs#just`"],
+        ),
+        Tool::Diff => of(
+            "be compared with in `bench`",
+            version(),
+            Any,
+            All,
+            &[
+                "Debian: `sudo apt-get install diffutils`",
+                "nix: `nix profile install nixpkgs#diffutils`",
+            ],
+        ),
         Tool::Bash => of(
             "run the renderer outside Nix",
             version(),
-            // The renderer also has to run with the bash of macOS.
-            Range(">=3.2"),
+            // The renderer asks for `inherit_errexit`; the bash of macOS is too old.
+            Range(">=4.4"),
             All,
             &[
                 "Debian: `sudo apt-get install bash`",
