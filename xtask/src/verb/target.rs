@@ -8,6 +8,7 @@ use crate::cluster::embedded;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
+use crate::golden::record::Record;
 use crate::plan::{Command, Plan, Tool};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::StageDescription;
@@ -171,7 +172,8 @@ fn check_description(found: &StageDescription, checkout: &Checkout, cluster: &st
     .hinted("name the cluster and stage that it was rendered for, or render it anew"))
 }
 
-/// The description of a stage that Nix will build: evaluated when Nix can, else as the golden has it.
+/// The description of a stage that Nix will build: the golden's when it was blessed from today's modules, else
+/// evaluated when Nix can, else the golden's all the same.
 fn described(
     context: &Context,
     checkout: &Checkout,
@@ -179,6 +181,14 @@ fn described(
     stage: Stage,
     golden: &Utf8Path,
 ) -> Result<(StageDescription, String)> {
+    let folder = checkout.path(golden);
+    if is_current(&checkout.root, &folder)? {
+        // What Nix would say, without the second that asking costs.
+        return Ok((
+            StageDescription::read(&folder)?,
+            "by its golden, which is of today's modules".to_owned(),
+        ));
+    }
     let toolbox = context.toolbox("");
     let has_nix = toolbox
         .look(&[Tool::Nix])
@@ -212,7 +222,6 @@ fn described(
             return Ok((description, "as the flake evaluates".to_owned()));
         }
     }
-    let folder = checkout.path(golden);
     if folder.join("stage.json").is_file() {
         let why = if has_nix {
             "Nix cannot evaluate it here"
@@ -227,6 +236,15 @@ fn described(
     .hinted("with Nix on PATH the flake is evaluated")
     .hinted("a project that was rendered elsewhere is taken with `--from-folder DIR`")
     .hinted(format!("a reviewed golden belongs in `{golden}`")))
+}
+
+/// Whether a golden was blessed from the modules as they are now.
+fn is_current(root: &Utf8Path, golden: &Utf8Path) -> Result<bool> {
+    let record = golden.join("source.json");
+    if !record.is_file() || !golden.join("stage.json").is_file() {
+        return Ok(false);
+    }
+    Ok(Record::read(&fs_err::read_to_string(record)?)? == Record::of(root)?)
 }
 
 /// A path relative to the root where it can be, for plans are the same on every host.
