@@ -86,7 +86,11 @@ pub fn look(context: &Context, checkout: &Checkout, steps: &[Step], folder: &Utf
     let folder = checkout.path(folder);
     fs_err::create_dir_all(&folder)?;
     for step in &plan.steps {
-        debug_assert!(step.effect <= Effect::Local, "`{}` changes more than files of this host", step.id);
+        debug_assert!(
+            step.effect <= Effect::Local,
+            "`{}` changes more than files of this host",
+            step.id
+        );
         let fresh = step.unless.as_ref().map_or(Ok(false), |probe| runner.holds(probe))?;
         if !fresh {
             context.ui.spin(&step.title);

@@ -89,7 +89,11 @@ impl Stamp {
         };
         let folder = |path: &Utf8Path| -> Result<String> {
             let path = inputs.root.join(path);
-            if path.is_dir() { ledger::digest(&path) } else { Ok(String::new()) }
+            if path.is_dir() {
+                ledger::digest(&path)
+            } else {
+                Ok(String::new())
+            }
         };
         let json = |path: &Utf8Path| -> Result<Value> {
             let text = fs_err::read_to_string(inputs.root.join(path))?;
@@ -171,14 +175,25 @@ fn live(listing: &Value) -> BTreeMap<String, String> {
                 .map(canonical)
                 .unwrap_or_default();
             let parts = [
-                object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default(),
+                object
+                    .pointer("/metadata/uid")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default(),
                 digest_of(object).unwrap_or_default(),
-                if object.pointer("/metadata/deletionTimestamp").is_some() { "terminating" } else { "" },
+                if object.pointer("/metadata/deletionTimestamp").is_some() {
+                    "terminating"
+                } else {
+                    ""
+                },
                 &own,
             ];
             let reference = ObjectRef::of(object);
             let group = reference.group().to_owned();
-            let name = if group.is_empty() { reference.to_string() } else { format!("{reference} ({group})") };
+            let name = if group.is_empty() {
+                reference.to_string()
+            } else {
+                format!("{reference} ({group})")
+            };
             (name, sha256(parts.join("\n")))
         })
         .collect()
@@ -186,7 +201,15 @@ fn live(listing: &Value) -> BTreeMap<String, String> {
 
 impl Saved {
     /// A plan of a verb with its stamp; refused when a path in it means something on this host alone.
-    pub fn new(verb: &str, cluster: &str, stage: &str, look: Vec<Step>, plan: Plan, project: &Utf8Path, stamp: Stamp) -> Result<Self> {
+    pub fn new(
+        verb: &str,
+        cluster: &str,
+        stage: &str,
+        look: Vec<Step>,
+        plan: Plan,
+        project: &Utf8Path,
+        stamp: Stamp,
+    ) -> Result<Self> {
         let absolute = plan
             .all_steps()
             .chain(&look)
@@ -197,10 +220,10 @@ impl Saved {
                 _ => None,
             });
         if let Some(path) = absolute.or_else(|| project.is_absolute().then(|| project.to_owned())) {
-            return Err(
-                Failure::config(format!("a saved plan is applied elsewhere, and `{path}` is a path of this host"))
-                    .hinted("put the folder into the checkout, and name it from there"),
-            );
+            return Err(Failure::config(format!(
+                "a saved plan is applied elsewhere, and `{path}` is a path of this host"
+            ))
+            .hinted("put the folder into the checkout, and name it from there"));
         }
         Ok(Self {
             schema: SCHEMA,
@@ -247,10 +270,12 @@ impl Saved {
         if moved.is_empty() {
             return Ok(());
         }
-        Err(
-            Failure::many(Kind::Refused, "the saved plan is stale; nothing was changed. What moved", &moved)
-                .hinted("plan and review again: `--save-plan`"),
+        Err(Failure::many(
+            Kind::Refused,
+            "the saved plan is stale; nothing was changed. What moved",
+            &moved,
         )
+        .hinted("plan and review again: `--save-plan`"))
     }
 }
 
@@ -274,7 +299,8 @@ mod tests {
 
     #[test]
     fn each_input_that_moves_is_named() {
-        let changes: [(&str, fn(&mut Stamp)); 7] = [
+        type Change = (&'static str, fn(&mut Stamp));
+        let changes: [Change; 7] = [
             ("flake.lock", |stamp| stamp.lock.clear()),
             ("golden", |stamp| stamp.golden.clear()),
             ("facts", |stamp| stamp.facts.clear()),

@@ -86,10 +86,10 @@ impl Runner<'_> {
                 if shown == now {
                     return Ok(());
                 }
-                Err(Failure::refused(
-                    "the cluster changed between what was shown and the Lease; nothing was changed",
+                Err(
+                    Failure::refused("the cluster changed between what was shown and the Lease; nothing was changed")
+                        .hinted("run the same command again: it shows what differs now"),
                 )
-                .hinted("run the same command again: it shows what differs now"))
             }
             Derivation::Reviewed {
                 project,
@@ -194,7 +194,9 @@ impl Runner<'_> {
                     tools: self
                         .tools
                         .iter()
-                        .filter_map(|(tool, found)| Some((tool.program().to_owned(), found.version.as_ref()?.to_string())))
+                        .filter_map(|(tool, found)| {
+                            Some((tool.program().to_owned(), found.version.as_ref()?.to_string()))
+                        })
                         .collect(),
                 };
                 let object = ledger::append(

@@ -134,7 +134,10 @@ impl Runner<'_> {
                 }))
             }
             Agreement::Prompt => loop {
-                match self.ui.ask(&format!("`{}` changes `{cluster}` from here on ({}). Proceed?", plan.goal, step.id)) {
+                match self.ui.ask(&format!(
+                    "`{}` changes `{cluster}` from here on ({}). Proceed?",
+                    plan.goal, step.id
+                )) {
                     Answer::Yes => return Ok(()),
                     Answer::No => return Err(refused("the answer was no")),
                     Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),
@@ -384,8 +387,7 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
         Ended::Code(0) => return Ok(()),
         Ended::Code(_) if command.on_failure == OnFailure::LookNext => return Ok(()),
         Ended::Code(_) if command.on_failure == OnFailure::NotReached => {
-            return Err(crate::live::reach::explain(&outcome.tail)
-                .hinted(format!("the command: {}", command.shell())));
+            return Err(crate::live::reach::explain(&outcome.tail).hinted(format!("the command: {}", command.shell())));
         }
         // Our own verbs say what kind of failure it was.
         Ended::Code(code) if command.tool == Tool::Xtask => (

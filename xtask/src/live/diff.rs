@@ -169,7 +169,12 @@ impl Walk {
             Some(Value::Object(map)) if !map.is_empty() && !sets.is_leaf() => {
                 for (key, value) in map {
                     let below = sets.field(key);
-                    self.value(Some(value), live.and_then(|live| live.get(key)), &below, &join(path, key));
+                    self.value(
+                        Some(value),
+                        live.and_then(|live| live.get(key)),
+                        &below,
+                        &join(path, key),
+                    );
                 }
                 for key in sets.own_fields().into_iter().filter(|key| !map.contains_key(key)) {
                     let found = live.and_then(|live| live.get(&key));
@@ -177,6 +182,12 @@ impl Walk {
                 }
             }
             Some(Value::Array(list)) if !list.is_empty() && sets.has_elements() => self.list(list, live, sets, path),
+            None if !sets.own_fields().is_empty() => {
+                for key in sets.own_fields() {
+                    let found = live.and_then(|live| live.get(&key));
+                    self.value(None, found, &sets.field(&key), &join(path, &key));
+                }
+            }
             _ => self.leaf(wanted, live, sets, path),
         }
     }
@@ -212,7 +223,8 @@ impl Walk {
             (Some(wanted), Some(live)) => same(wanted, live),
             (Some(wanted), None) => ownership::is_empty(wanted),
             (None, None) => true,
-            (None, Some(_)) => false,
+            // What is left below are kluctl's own labels.
+            (None, Some(_)) => !sets.is_leaf(),
         };
         if same && (owners.is_empty() || sets.own.is_some()) {
             return;
@@ -342,9 +354,13 @@ impl<'a> Sets<'a> {
             .collect()
     }
 
+    /// Names of the fields that kluctl owns here, without the labels and annotations that it adds by itself.
     fn own_fields(&self) -> Vec<String> {
         let keys = self.keys(&["f:"]);
-        keys.into_iter().map(|key| key[2..].to_owned()).collect()
+        keys.into_iter()
+            .map(|key| key[2..].to_owned())
+            .filter(|key| !key.starts_with("kluctl.io/"))
+            .collect()
     }
 
     fn own_elements(&self) -> Vec<String> {
@@ -472,6 +488,18 @@ mod tests {
                 r#"data.d: "y" -> "x" [taken by `kubectl-edit` at T]"#,
                 r#"data.c: "3" -> (removed)"#,
             ]
+        );
+    }
+
+    #[test]
+    fn labels_that_kluctl_adds_by_itself_are_no_removed_fields() {
+        let live = json!({"kind": "ConfigMap", "metadata": {"labels": {"kluctl.io/discriminator": "x"}, "managedFields": [
+            {"manager": "kluctl", "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": {"f:kluctl.io/discriminator": {}}}}},
+        ]}});
+        assert_eq!(lines(json!({"kind": "ConfigMap"}), live.clone()), Vec::<String>::new());
+        assert_eq!(
+            lines(json!({"kind": "ConfigMap", "metadata": {"labels": {}}}), live),
+            Vec::<String>::new()
         );
     }
 

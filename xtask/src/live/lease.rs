@@ -87,7 +87,11 @@ fn fate(lease: &Value) -> Fate {
     }
     // The same pid with another beginning is another process.
     let began = annotation(lease, STARTED);
-    let same = is_alive(pid) && u32::try_from(pid).ok().and_then(started).is_none_or(|now| began.is_empty() || now == began);
+    let same = is_alive(pid)
+        && u32::try_from(pid)
+            .ok()
+            .and_then(started)
+            .is_none_or(|now| began.is_empty() || now == began);
     if same { Fate::Alive } else { Fate::Dead }
 }
 
@@ -114,9 +118,9 @@ pub fn check_held(lease: &str, nonce: &str) -> Result<()> {
              lock away"
         )),
         Fate::Alive => failure.hinted("wait for it"),
-        Fate::Unknown => failure
-            .hinted("wait for it")
-            .hinted(format!("only if that run is surely gone: `cargo xtask unlock --id {id}`")),
+        Fate::Unknown => failure.hinted("wait for it").hinted(format!(
+            "only if that run is surely gone: `cargo xtask unlock --id {id}`"
+        )),
     })
 }
 

@@ -11,8 +11,8 @@ pub mod ledger;
 pub mod ownership;
 pub mod prune;
 pub mod reach;
-pub mod review;
 pub mod resources;
+pub mod review;
 pub mod secrets;
 
 pub use compare::{Delta, Difference, Why};

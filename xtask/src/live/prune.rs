@@ -115,10 +115,16 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
         .map(|name| format!("`{name}`"))
         .collect();
     if !unknown.is_empty() {
-        return Err(Failure::many(Kind::Config, "`--allow-delete` names what prune would not touch", &unknown)
-            .hinted("it takes exact names, `KIND/namespace/name` or `KIND/name`, as the tree shows them"));
+        return Err(Failure::many(
+            Kind::Config,
+            "`--allow-delete` names what prune would not touch",
+            &unknown,
+        )
+        .hinted("it takes exact names, `KIND/namespace/name` or `KIND/name`, as the tree shows them"));
     }
-    choice.doomed.sort_by_key(|doomed| (order(&doomed.object), doomed.object.clone()));
+    choice
+        .doomed
+        .sort_by_key(|doomed| (order(&doomed.object), doomed.object.clone()));
     Ok(choice)
 }
 
@@ -148,7 +154,9 @@ fn stays(orphan: &Orphan, named: bool) -> Option<String> {
         return None;
     }
     if BY_NAME.contains(&kind) {
-        return Some(format!("takes data or objects along; only by name: `--allow-delete {object}`"));
+        return Some(format!(
+            "takes data or objects along; only by name: `--allow-delete {object}`"
+        ));
     }
     orphan
         .skip_delete
@@ -192,9 +200,12 @@ fn order(object: &ObjectRef) -> u8 {
 impl Choice {
     /// Whether an object takes others along, so that everything has to be listed to show them.
     pub fn has_cascades(&self) -> bool {
-        self.doomed
-            .iter()
-            .any(|doomed| matches!(doomed.object.kind.as_str(), "Namespace" | "CustomResourceDefinition" | "PersistentVolumeClaim"))
+        self.doomed.iter().any(|doomed| {
+            matches!(
+                doomed.object.kind.as_str(),
+                "Namespace" | "CustomResourceDefinition" | "PersistentVolumeClaim"
+            )
+        })
     }
 
     /// Adds what goes along, from a listing of everything; refuses a namespace that holds another stage's objects.
@@ -205,7 +216,10 @@ impl Choice {
             let object = &doomed.object;
             match object.kind.as_str() {
                 "Namespace" => {
-                    for item in items.iter().filter(|item| text(item, "/metadata/namespace") == object.name) {
+                    for item in items
+                        .iter()
+                        .filter(|item| text(item, "/metadata/namespace") == object.name)
+                    {
                         let label = item
                             .pointer("/metadata/labels/kluctl.io~1discriminator")
                             .and_then(Value::as_str);
@@ -229,10 +243,14 @@ impl Choice {
                         let found = ObjectRef::of(item);
                         found.kind == kind && found.group() == group
                     };
-                    doomed.along.extend(items.iter().filter(of_kind).map(|item| describe(item, &items)));
+                    doomed
+                        .along
+                        .extend(items.iter().filter(of_kind).map(|item| describe(item, &items)));
                 }
                 "PersistentVolumeClaim" => {
-                    let claim = items.iter().find(|item| ObjectRef::of(item).identity() == object.identity());
+                    let claim = items
+                        .iter()
+                        .find(|item| ObjectRef::of(item).identity() == object.identity());
                     doomed.along.extend(claim.and_then(|claim| volume(claim, &items)));
                 }
                 _ => {}
@@ -241,8 +259,10 @@ impl Choice {
         if refused.is_empty() {
             return Ok(());
         }
-        Err(Failure::many(Kind::Refused, "a namespace is in use by another stage", &refused)
-            .hinted("move those objects first; a namespace takes everything in it along"))
+        Err(
+            Failure::many(Kind::Refused, "a namespace is in use by another stage", &refused)
+                .hinted("move those objects first; a namespace takes everything in it along"),
+        )
     }
 
     /// Why a person has to type the cluster's name; none when the choice is small.
@@ -250,7 +270,9 @@ impl Choice {
         let count = self.doomed.len();
         let whole = objects + count;
         if count * 100 > PERCENT_LIMIT * whole {
-            return Some(format!("{count} of {whole} objects would go, more than {PERCENT_LIMIT} %"));
+            return Some(format!(
+                "{count} of {whole} objects would go, more than {PERCENT_LIMIT} %"
+            ));
         }
         let stateful = self
             .doomed

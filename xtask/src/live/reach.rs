@@ -12,7 +12,7 @@ struct Cause {
 }
 
 /// The first whose words are found is the cause.
-const CAUSES: [Cause; 9] = [
+const CAUSES: [Cause; 10] = [
     Cause {
         words: &["(Forbidden)"],
         kind: Kind::Refused,
@@ -20,7 +20,10 @@ const CAUSES: [Cause; 9] = [
         remedy: "use credentials that may `get` the namespace `kube-system`",
     },
     Cause {
-        words: &["(Unauthorized)", "the server has asked for the client to provide credentials"],
+        words: &[
+            "(Unauthorized)",
+            "the server has asked for the client to provide credentials",
+        ],
         kind: Kind::Preflight,
         says: "the cluster does not take these credentials",
         remedy: "they have expired or belong to another cluster: fetch the kubeconfig anew",
@@ -32,7 +35,11 @@ const CAUSES: [Cause; 9] = [
         remedy: "look at the clock (`date`), then renew the certificate or fetch the kubeconfig anew",
     },
     Cause {
-        words: &["x509:", "tls: failed to verify certificate", "certificate signed by unknown authority"],
+        words: &[
+            "x509:",
+            "tls: failed to verify certificate",
+            "certificate signed by unknown authority",
+        ],
         kind: Kind::Preflight,
         says: "the API server's certificate is not signed by the CA of the kubeconfig",
         remedy: "another cluster may answer at this address; fetch the kubeconfig of this cluster anew, and never \
@@ -45,13 +52,25 @@ const CAUSES: [Cause; 9] = [
         remedy: "install it, or write a kubeconfig with credentials of its own",
     },
     Cause {
+        // Without credentials kubectl asks for a name on a terminal, and finds none.
+        words: &["Please enter Username", "error: EOF"],
+        kind: Kind::Preflight,
+        says: "the kubeconfig has no credentials for this cluster",
+        remedy: "fetch the kubeconfig anew",
+    },
+    Cause {
         words: &["context was not found", "does not exist", "no context"],
         kind: Kind::Preflight,
         says: "the kubeconfig has no such context",
         remedy: "the context must be called as the facts say: `kubectl config rename-context`",
     },
     Cause {
-        words: &["connection refused", "was refused", "no route to host", "network is unreachable"],
+        words: &[
+            "connection refused",
+            "was refused",
+            "no route to host",
+            "network is unreachable",
+        ],
         kind: Kind::Preflight,
         says: "nobody answers at the address of the kubeconfig",
         remedy: "is the cluster up, and is a tunnel or VPN needed?",
@@ -63,7 +82,13 @@ const CAUSES: [Cause; 9] = [
         remedy: "look at the DNS record of the endpoint",
     },
     Cause {
-        words: &["i/o timeout", "deadline exceeded", "Client.Timeout", "TLS handshake timeout", "EOF"],
+        words: &[
+            "i/o timeout",
+            "deadline exceeded",
+            "Client.Timeout",
+            "TLS handshake timeout",
+            "EOF",
+        ],
         kind: Kind::Preflight,
         says: "the cluster does not answer in time",
         remedy: "look at its load and at the network in between, then try again",
@@ -76,9 +101,17 @@ pub fn explain(tail: &[String]) -> Failure {
     let cause = CAUSES
         .iter()
         .find(|cause| cause.words.iter().any(|words| said.contains(words)));
-    let lines: String = tail.iter().rev().take(3).rev().map(|line| format!("\n    {line}")).collect();
+    let lines: String = tail
+        .iter()
+        .rev()
+        .take(3)
+        .rev()
+        .map(|line| format!("\n    {line}"))
+        .collect();
     match cause {
-        Some(cause) => Failure::new(cause.kind, format!("{}; nothing was changed{lines}", cause.says)).hinted(cause.remedy),
+        Some(cause) => {
+            Failure::new(cause.kind, format!("{}; nothing was changed{lines}", cause.says)).hinted(cause.remedy)
+        }
         None => Failure::preflight(format!("the cluster was not reached; nothing was changed{lines}"))
             .hinted("look where the kubeconfig leads, and whether the cluster is up"),
     }
@@ -106,6 +139,7 @@ mod tests {
             "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority",
             "Unable to connect to the server: getting credentials: exec: executable aws not found",
             "error: context \"x\" does not exist",
+            "error: EOF",
             "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?",
             "Unable to connect to the server: dial tcp: lookup x on 1.1.1.1:53: no such host",
             "Unable to connect to the server: net/http: TLS handshake timeout",

@@ -46,10 +46,12 @@ pub fn review(root: &Utf8Path, project: &Utf8Path, golden: &Utf8Path, stale: Sta
     if problems.len() > SHOWN {
         shown.push(format!("and {} more", problems.len() - SHOWN));
     }
-    Err(
-        Failure::many(Kind::Stale, "the project is not what was reviewed; nothing was changed", &shown)
-            .hinted("review it (`cargo xtask golden diff`), accept it (`cargo xtask golden bless`), commit"),
+    Err(Failure::many(
+        Kind::Stale,
+        "the project is not what was reviewed; nothing was changed",
+        &shown,
     )
+    .hinted("review it (`cargo xtask golden diff`), accept it (`cargo xtask golden bless`), commit"))
 }
 
 /// Folders and files that decide what is deployed: nothing there may be changed and not committed.
@@ -67,7 +69,10 @@ pub fn check_clean(status: &[u8]) -> Result<()> {
     let shown: Vec<String> = dirty.iter().take(SHOWN).map(|path| format!("`{path}`")).collect();
     Err(Failure::many(
         Kind::Refused,
-        format!("{} files that decide what is deployed are not committed; nothing was changed", dirty.len()),
+        format!(
+            "{} files that decide what is deployed are not committed; nothing was changed",
+            dirty.len()
+        ),
         &shown,
     )
     .hinted("commit them, or put them away (`git stash --include-untracked`)"))

@@ -39,7 +39,10 @@ pub fn overlay(earlier: &Utf8Path, today: &Utf8Path, to: &Utf8Path) -> Result<Ve
                 .map(|object| match todays.get(&object.reference().identity()) {
                     Some(value) if is_encrypted(object) => (*value).clone(),
                     None if is_encrypted(object) => {
-                        notes.push(format!("{} has no file today, the earlier one is taken", object.reference()));
+                        notes.push(format!(
+                            "{} has no file today, the earlier one is taken",
+                            object.reference()
+                        ));
                         object.value.clone()
                     }
                     _ => object.value.clone(),
@@ -77,8 +80,12 @@ pub fn check_recipient(project: &Project, recipient: &str) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Failure::many(Kind::Refused, "today's key cannot decrypt every secret of that project; nothing was changed", &problems)
-        .hinted("leave `--with-secrets` out: today's secret files are then taken"))
+    Err(Failure::many(
+        Kind::Refused,
+        "today's key cannot decrypt every secret of that project; nothing was changed",
+        &problems,
+    )
+    .hinted("leave `--with-secrets` out: today's secret files are then taken"))
 }
 
 fn recipients(value: &Value) -> impl Iterator<Item = &str> {

@@ -7,9 +7,7 @@ use serde_json::json;
 use super::Source;
 use crate::cluster::access::Access;
 use crate::live::gate;
-use crate::plan::{
-    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, Probe, Stale, Step, Tool,
-};
+use crate::plan::{Action, Arg, Command, Derivation, Effect, LedgerContent, Only, Probe, Stale, Step, Tool};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
 
@@ -274,7 +272,13 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Run(
                     Command::new(Tool::Git)
-                        .args(["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"])
+                        .args([
+                            "status",
+                            "--porcelain=v1",
+                            "-z",
+                            "--no-renames",
+                            "--untracked-files=all",
+                        ])
                         .to_file(&status),
                 ),
             ),
@@ -545,9 +549,7 @@ impl Deploy<'_> {
                 "Read the ledger",
                 "It keeps the last deployments of each stage.",
                 Effect::Read,
-                Action::Run(
-super::guard::ledger_get(self.access).to_file(&current),
-                ),
+                Action::Run(super::guard::ledger_get(self.access).to_file(&current)),
             ),
             Step::new(
                 "ledger.add",

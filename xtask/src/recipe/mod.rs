@@ -7,16 +7,16 @@ pub mod embedded;
 pub mod guard;
 pub mod local_down;
 pub mod local_up;
-pub mod prune;
 pub mod nix;
+pub mod prune;
 pub mod rehearse;
 pub mod validate;
 
 use camino::Utf8PathBuf;
 
 use crate::failure::{Failure, Result};
-use crate::platform::{Backend, Environment};
 use crate::plan::{Command, Tool};
+use crate::platform::{Backend, Environment};
 
 /// Where the project of a stage comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,7 +49,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             .map(|uid| crate::exec::text_of(&uid)),
     };
     if before.as_deref() == Some(found.as_str()) {
-        context.ui.status(Word::Fresh, format!("`{name}` is known by this UID already ({found})"));
+        context
+            .ui
+            .status(Word::Fresh, format!("`{name}` is known by this UID already ({found})"));
         return Ok(());
     }
     context.ui.text(format!(
@@ -75,7 +77,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             context.ui.status(Word::Wrote, FACTS);
             context.ui.status(
                 Word::Next,
-                format!("say the same in `modules/platform.nix`, review and commit both: clusters.{name}.uid = \"{found}\";"),
+                format!(
+                    "say the same in `modules/platform.nix`, review and commit both: clusters.{name}.uid = \"{found}\";"
+                ),
             );
         }
     }
@@ -83,7 +87,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
 }
 
 fn ask(context: &Context, name: &str, environment: Environment, yes: bool) -> Result<()> {
-    let refused = |reason: &str| Failure::refused(format!("the new UID was not accepted: {reason}; nothing was changed"));
+    let refused =
+        |reason: &str| Failure::refused(format!("the new UID was not accepted: {reason}; nothing was changed"));
     if environment == Environment::Production {
         if !context.ui.can_ask() {
             return Err(refused("there is no terminal to type the cluster's name on")

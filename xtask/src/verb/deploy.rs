@@ -36,10 +36,15 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     if let Some(file) = &arguments.saved.plan {
-        return apply(context, &checkout, "deploy", arguments.target.stage, file, &arguments.plan);
+        let asked = (arguments.target.stage, arguments.target.cluster.as_deref());
+        return apply(context, &checkout, "deploy", asked, file, &arguments.plan);
     }
     let mut target = target::choose(context, &checkout, &arguments.target)?;
-    let only = arguments.only.as_deref().map(|only| part(&target.description, only)).transpose()?;
+    let only = arguments
+        .only
+        .as_deref()
+        .map(|only| part(&target.description, only))
+        .transpose()?;
     if let Some(only) = &only {
         target.choices.push(match only {
             Only::Phase(name) => format!("only phase `{name}`"),
@@ -53,7 +58,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         rolled_back_to: None,
     };
     let goal = goal("deploy", &target.name, target.stage, mode.only.as_ref());
-    deploy(context, &checkout, &target, &mode, "deploy", &goal, &arguments.saved, &arguments.plan)
+    deploy(
+        context,
+        &checkout,
+        &target,
+        &mode,
+        "deploy",
+        &goal,
+        &arguments.saved,
+        &arguments.plan,
+    )
 }
 
 fn goal(verb: &str, cluster: &str, stage: Stage, only: Option<&Only>) -> String {
@@ -64,7 +78,10 @@ fn goal(verb: &str, cluster: &str, stage: Stage, only: Option<&Only>) -> String 
 }
 
 /// Plans and carries out a deploy of a target.
-#[expect(clippy::too_many_arguments, reason = "deploy and rollback hand over all that tells them apart")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "deploy and rollback hand over all that tells them apart"
+)]
 pub fn deploy(
     context: &Context,
     checkout: &Checkout,
@@ -97,7 +114,10 @@ pub fn deploy(
     let steps = recipe.steps();
     plan.steps.extend(steps.steps);
     plan.finally = steps.finally;
-    plan.next = Some(format!("cargo xtask history --stage {} --cluster {}", target.stage, target.name));
+    plan.next = Some(format!(
+        "cargo xtask history --stage {} --cluster {}",
+        target.stage, target.name
+    ));
     if args.dry_run.is_none() {
         target::preflight(context, checkout, &target.name, target.facts, &plan, Some(target.stage))?;
     }
@@ -136,7 +156,10 @@ fn part(description: &StageDescription, name: &str) -> Result<Only> {
     if description.items.iter().any(|item| item.component == name) {
         return Ok(Only::Component(name.to_owned()));
     }
-    let failure = Failure::config(format!("stage `{}` has no phase or component `{name}`", description.stage));
+    let failure = Failure::config(format!(
+        "stage `{}` has no phase or component `{name}`",
+        description.stage
+    ));
     let known: Vec<&str> = description
         .phases
         .iter()
@@ -187,7 +210,9 @@ pub fn save(
     )?;
     let path = crate::root::absolute(file)?;
     saved.write(&path)?;
-    context.ui.status(Word::Wrote, format!("{file}: the plan and what it was made from"));
+    context
+        .ui
+        .status(Word::Wrote, format!("{file}: the plan and what it was made from"));
     context.ui.status(
         Word::Next,
         format!("cargo xtask {} --stage {} --plan {file}", subject.verb, subject.stage),
@@ -213,17 +238,23 @@ pub fn apply(
     context: &Context,
     checkout: &Checkout,
     verb: &str,
-    stage: Stage,
+    (stage, cluster): (Stage, Option<&str>),
     file: &Utf8PathBuf,
     args: &PlanArgs,
 ) -> Result<()> {
     let saved = Saved::read(&crate::root::absolute(file)?)?;
-    if saved.verb != verb || saved.stage != stage.name() {
+    if saved.verb != verb || saved.stage != stage.name() || cluster.is_some_and(|cluster| cluster != saved.cluster) {
         return Err(Failure::new(
             Kind::Config,
-            format!("`{file}` is a plan of `{} --stage {}`", saved.verb, saved.stage),
+            format!(
+                "`{file}` is a plan of `{} --stage {} --cluster {}`",
+                saved.verb, saved.stage, saved.cluster
+            ),
         )
-        .hinted(format!("`cargo xtask {} --stage {} --plan {file}`", saved.verb, saved.stage)));
+        .hinted(format!(
+            "`cargo xtask {} --stage {} --plan {file}`",
+            saved.verb, saved.stage
+        )));
     }
     let facts = checkout.platform.cluster(&saved.cluster)?;
     target::preflight(context, checkout, &saved.cluster, facts, &saved.plan, Some(stage))?;
@@ -239,7 +270,9 @@ pub fn apply(
     let now = observe(context, checkout, &subject, &saved.plan)?;
     fs_err::remove_dir_all(checkout.path(access.work()))?;
     saved.check(&now)?;
-    context.ui.status(Word::Checked, "nothing that the plan was made from has moved");
+    context
+        .ui
+        .status(Word::Checked, "nothing that the plan was made from has moved");
     let lock = Lock::Host(saved.cluster.clone());
     carry_out_reviewed(context, checkout, verb, saved.plan, args, &lock, Reviewed::Saved)
 }

@@ -45,7 +45,9 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
     if view == View::Foreign && arguments.target.from_folder.is_none() {
         // The project that was deployed last is what live objects are held against, where it was kept.
         if let Some(kept) = super::rollback::newest_kept(&checkout, &target.access, target.stage)? {
-            target.choices.push(format!("compared with `{kept}`, which was deployed last"));
+            target
+                .choices
+                .push(format!("compared with `{kept}`, which was deployed last"));
             target.description = crate::project::StageDescription::read(&checkout.path(&kept))?;
             target.source = Source::Folder(kept);
         }
@@ -68,7 +70,14 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
         View::Foreign => "drift",
     });
     plan.steps = deploy.look();
-    target::preflight(context, &checkout, &target.name, target.facts, &plan, Some(target.stage))?;
+    target::preflight(
+        context,
+        &checkout,
+        &target.name,
+        target.facts,
+        &plan,
+        Some(target.stage),
+    )?;
     for choice in &target.choices {
         context.ui.status(Word::Taking, choice);
     }
@@ -92,7 +101,9 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
             View::Everything => format!("{} of {} would change", plural(count, "object"), report.objects),
             View::Foreign => format!("{} of {} drifted", plural(count, "object"), report.objects),
         };
-        context.ui.status(if count == 0 { Word::Fresh } else { Word::Stale }, words);
+        context
+            .ui
+            .status(if count == 0 { Word::Fresh } else { Word::Stale }, words);
     }
     let differs = !report.changes.is_empty() || !report.orphans.is_empty();
     Ok(if arguments.exit_code && differs { DIFFERS } else { 0 })

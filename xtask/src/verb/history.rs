@@ -34,9 +34,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         return context.ui.json(&entries);
     }
     if entries.is_empty() {
-        context
-            .ui
-            .status(Word::Fresh, format!("stage `{}` was never deployed to `{name}`", arguments.stage));
+        context.ui.status(
+            Word::Fresh,
+            format!("stage `{}` was never deployed to `{name}`", arguments.stage),
+        );
         return Ok(());
     }
     let mut text = String::new();

@@ -75,7 +75,9 @@ fn agree(context: &Context, name: &str, verb: &str, yes: bool) -> Result<()> {
     if !context.ui.can_ask() {
         return Err(refused("there is no terminal to ask on").hinted("`--yes`, before `--`, answers this prompt"));
     }
-    match context.ui.ask(&format!("`kubectl {verb}` may change production cluster `{name}`. Proceed?")) {
+    match context.ui.ask(&format!(
+        "`kubectl {verb}` may change production cluster `{name}`. Proceed?"
+    )) {
         Answer::Yes => Ok(()),
         Answer::No | Answer::Explain => Err(refused("the answer was no")),
     }

@@ -1,11 +1,11 @@
 //! Verbs, one file each: what the command line asks for, turned into a plan or into data.
 
 pub mod adopt;
-pub mod deploy;
-pub mod diff;
 pub mod build;
 pub mod ci;
 pub mod clean;
+pub mod deploy;
+pub mod diff;
 pub mod env;
 pub mod generate;
 pub mod golden;
@@ -17,7 +17,7 @@ pub mod local_up;
 pub mod probe;
 pub mod prune;
 pub mod rehearse;
+pub mod render;
 pub mod rollback;
 pub mod target;
 pub mod unlock;
-pub mod render;

@@ -33,7 +33,8 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     if let Some(file) = &arguments.saved.plan {
-        return apply(context, &checkout, "prune", arguments.target.stage, file, &arguments.plan);
+        let asked = (arguments.target.stage, arguments.target.cluster.as_deref());
+        return apply(context, &checkout, "prune", asked, file, &arguments.plan);
     }
     let target = target::choose(context, &checkout, &arguments.target)?;
     let nonce = nonce();
@@ -52,7 +53,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     let mut plan = Plan::new(goal.clone());
     plan.steps = deploy.look();
-    target::preflight(context, &checkout, &target.name, target.facts, &plan, Some(target.stage))?;
+    target::preflight(
+        context,
+        &checkout,
+        &target.name,
+        target.facts,
+        &plan,
+        Some(target.stage),
+    )?;
     let looking = plan.steps.clone();
     let outcome = look(context, &checkout, &looking, &access.work())
         .and_then(|_| choose(context, &checkout, &deploy, &arguments.allow_delete));
@@ -72,7 +80,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         ..deploy.clone()
     };
     plan.choices.clone_from(&target.choices);
-    plan.choices.push(format!("{} to delete", plural(choice.doomed.len(), "object")));
+    plan.choices
+        .push(format!("{} to delete", plural(choice.doomed.len(), "object")));
     plan.target = Some(plan::Target {
         cluster: target.name.clone(),
         production: target.facts.environment == Environment::Production,
@@ -95,7 +104,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     {
         confirm(context, &target.name, &why)?;
     }
-    carry_out(context, &checkout, "prune", plan, &arguments.plan, &Lock::Host(target.name.clone()))
+    carry_out(
+        context,
+        &checkout,
+        "prune",
+        plan,
+        &arguments.plan,
+        &Lock::Host(target.name.clone()),
+    )
 }
 
 /// Chooses from the listing; what goes along is looked up when something takes others along.

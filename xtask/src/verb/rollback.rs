@@ -3,8 +3,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::deploy::deploy;
-use super::target::{self, Target};
 use super::history;
+use super::target::{self, Target};
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
@@ -46,7 +46,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let stage = arguments.stage;
     if let Some(file) = &arguments.saved.plan {
-        return super::deploy::apply(context, &checkout, "rollback", stage, file, &arguments.plan);
+        return super::deploy::apply(
+            context,
+            &checkout,
+            "rollback",
+            (stage, arguments.cluster.as_deref()),
+            file,
+            &arguments.plan,
+        );
     }
     let (name, facts, words) = target::cluster(&checkout, stage, arguments.cluster.as_deref())?;
     let access = Access::of(&name, facts);
@@ -102,7 +109,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         ..Mode::USUAL
     };
     let goal = format!("roll {stage} of {} back to run {}", target.name, entry.run);
-    deploy(context, &checkout, &target, &mode, "rollback", &goal, &arguments.saved, &arguments.plan)
+    deploy(
+        context,
+        &checkout,
+        &target,
+        &mode,
+        "rollback",
+        &goal,
+        &arguments.saved,
+        &arguments.plan,
+    )
 }
 
 /// The deployment of that age; one of a part of the stage cannot be gone back to.
@@ -112,8 +128,11 @@ fn chosen(entries: &[Entry], to: usize) -> Result<&Entry> {
         .checked_sub(to + 1)
         .and_then(|index| entries.get(index))
         .ok_or_else(|| {
-            Failure::config(format!("the ledger has {} deployments, none of age {to}", entries.len()))
-                .hinted("`cargo xtask history` lists them with their age")
+            Failure::config(format!(
+                "the ledger has {} deployments, none of age {to}",
+                entries.len()
+            ))
+            .hinted("`cargo xtask history` lists them with their age")
         })?;
     match &entry.only {
         Some(only) => Err(Failure::refused(format!(

@@ -63,10 +63,10 @@ pub fn cluster<'a>(checkout: &'a Checkout, stage: Stage, given: Option<&str>) ->
     };
     let facts = platform.cluster(&name)?;
     if facts.environment == Environment::Production && stage == Stage::Local {
-        return Err(
-            Failure::refused(format!("stage `local` never goes to production, and cluster `{name}` is"))
-                .hinted("stages of this cluster: ".to_owned() + &names(facts)),
-        );
+        return Err(Failure::refused(format!(
+            "stage `local` never goes to production, and cluster `{name}` is"
+        ))
+        .hinted("stages of this cluster: ".to_owned() + &names(facts)));
     }
     platform.stage(&name, stage)?;
     let words = format!("cluster `{name}`{why}, stage `{stage}`");
@@ -74,7 +74,12 @@ pub fn cluster<'a>(checkout: &'a Checkout, stage: Stage, given: Option<&str>) ->
 }
 
 fn names(facts: &Cluster) -> String {
-    facts.stages.keys().map(|stage| stage.name()).collect::<Vec<_>>().join(", ")
+    facts
+        .stages
+        .keys()
+        .map(|stage| stage.name())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What runs a cluster now: embedded when this checkout has made it, else what the facts name.
@@ -158,8 +163,12 @@ fn check_description(found: &StageDescription, checkout: &Checkout, cluster: &st
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Failure::many(Kind::Refused, "the project is not for this cluster and stage; nothing was changed", &problems)
-        .hinted("name the cluster and stage that it was rendered for, or render it anew"))
+    Err(Failure::many(
+        Kind::Refused,
+        "the project is not for this cluster and stage; nothing was changed",
+        &problems,
+    )
+    .hinted("name the cluster and stage that it was rendered for, or render it anew"))
 }
 
 /// The description of a stage that Nix will build: evaluated when Nix can, else as the golden has it.
@@ -184,20 +193,32 @@ fn described(
             interrupt: &context.interrupt,
         };
         let command = Command::new(Tool::Nix)
-            .args(["eval", "--extra-experimental-features", "nix-command flakes", "--no-write-lock-file", "--json"])
+            .args([
+                "eval",
+                "--extra-experimental-features",
+                "nix-command flakes",
+                "--no-write-lock-file",
+                "--json",
+            ])
             .arg(format!(".#stages.{cluster}-{stage}"))
             .within(300);
         if let Some(bytes) = runner.answer(&command)? {
             let description = serde_json::from_slice(&bytes).map_err(|error| {
-                Failure::config(format!("`.#stages.{cluster}-{stage}` is not what this xtask reads: {error}"))
-                    .hinted("use the xtask of the same checkout")
+                Failure::config(format!(
+                    "`.#stages.{cluster}-{stage}` is not what this xtask reads: {error}"
+                ))
+                .hinted("use the xtask of the same checkout")
             })?;
             return Ok((description, "as the flake evaluates".to_owned()));
         }
     }
     let folder = checkout.path(golden);
     if folder.join("stage.json").is_file() {
-        let why = if has_nix { "Nix cannot evaluate it here" } else { "there is no Nix here" };
+        let why = if has_nix {
+            "Nix cannot evaluate it here"
+        } else {
+            "there is no Nix here"
+        };
         return Ok((StageDescription::read(&folder)?, format!("by its golden, for {why}")));
     }
     Err(Failure::preflight(format!(
@@ -215,11 +236,20 @@ fn relative(checkout: &Checkout, path: &Utf8Path) -> Result<Utf8PathBuf> {
         Failure::config(format!("`{path}` cannot be used: {error}")).hinted("it must be a rendered stage project")
     })?;
     let root = checkout.root.canonicalize_utf8()?;
-    Ok(absolute.strip_prefix(&root).map_or_else(|_| absolute.clone(), Utf8Path::to_owned))
+    Ok(absolute
+        .strip_prefix(&root)
+        .map_or_else(|_| absolute.clone(), Utf8Path::to_owned))
 }
 
 /// Everything that keeps a plan from running here, in one report, before anything is changed.
-pub fn preflight(context: &Context, checkout: &Checkout, name: &str, facts: &Cluster, plan: &Plan, stage: Option<Stage>) -> Result<()> {
+pub fn preflight(
+    context: &Context,
+    checkout: &Checkout,
+    name: &str,
+    facts: &Cluster,
+    plan: &Plan,
+    stage: Option<Stage>,
+) -> Result<()> {
     let access = Access::of(name, facts);
     let production = facts.environment == Environment::Production;
     let kubeconfig = checkout.path(&access.kubeconfig);
@@ -255,7 +285,11 @@ pub fn preflight(context: &Context, checkout: &Checkout, name: &str, facts: &Clu
     if lacks.is_empty() && refused.is_empty() {
         return Ok(());
     }
-    let kind = if lacks.is_empty() { Kind::Refused } else { Kind::Preflight };
+    let kind = if lacks.is_empty() {
+        Kind::Refused
+    } else {
+        Kind::Preflight
+    };
     lacks.extend(refused);
     let failure = Failure::many(
         kind,
@@ -274,9 +308,8 @@ fn wrong_mode(kubeconfig: &Utf8Path) -> Result<Option<String>> {
     use std::os::unix::fs::PermissionsExt;
 
     let mode = fs_err::metadata(kubeconfig)?.permissions().mode() & 0o777;
-    Ok((mode & 0o077 != 0).then(|| {
-        format!("`{kubeconfig}` may be read by others (mode {mode:04o}): `chmod 600 {kubeconfig}`")
-    }))
+    Ok((mode & 0o077 != 0)
+        .then(|| format!("`{kubeconfig}` may be read by others (mode {mode:04o}): `chmod 600 {kubeconfig}`")))
 }
 
 fn is_insecure(kubeconfig: &Utf8Path) -> Result<bool> {
@@ -285,6 +318,9 @@ fn is_insecure(kubeconfig: &Utf8Path) -> Result<bool> {
         .map_err(|error| Failure::config(format!("`{kubeconfig}` cannot be read: {error}")))?;
     let clusters = config.get("clusters").and_then(serde_json::Value::as_array);
     Ok(clusters.into_iter().flatten().any(|cluster| {
-        cluster.pointer("/cluster/insecure-skip-tls-verify").and_then(serde_json::Value::as_bool) == Some(true)
+        cluster
+            .pointer("/cluster/insecure-skip-tls-verify")
+            .and_then(serde_json::Value::as_bool)
+            == Some(true)
     }))
 }

@@ -57,7 +57,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         }),
     ));
     let never = Probe::Not(Box::new(Probe::Exists(held.clone())));
-    plan.steps.extend(guard::release(&access, held, Effect::Destroy, &never));
+    plan.steps
+        .extend(guard::release(&access, held, Effect::Destroy, &never));
     if arguments.plan.dry_run.is_none() {
         target::preflight(context, &checkout, &name, facts, &plan, None)?;
     }

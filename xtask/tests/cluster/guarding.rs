@@ -8,7 +8,10 @@ use crate::Test;
 use crate::world::{For, World, child, config, finish, item, namespace, rename_context};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("another_cluster_behind_the_right_name_is_refused_before_any_write", other_cluster),
+    (
+        "another_cluster_behind_the_right_name_is_refused_before_any_write",
+        other_cluster,
+    ),
     ("adopt_is_the_only_way_to_accept_a_new_uid", adopt),
     ("a_project_of_another_cluster_or_stage_is_refused", other_project),
     ("kubectl_passes_the_fence_too", kubectl_fence),
@@ -16,7 +19,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_lease_of_another_host_ends_nine_and_names_its_holder", foreign_lease),
     ("a_dead_holder_is_reported_and_unlocked_only_by_its_id", dead_holder),
     ("two_deploys_at_once_on_one_host_end_nine_for_the_second", two_at_once),
-    ("a_saved_plan_is_applied_as_it_was_reviewed_and_refused_once_something_moved", saved_plan),
+    (
+        "a_saved_plan_is_applied_as_it_was_reviewed_and_refused_once_something_moved",
+        saved_plan,
+    ),
     ("rollback_deploys_the_kept_project_without_nix", rollback),
 ];
 
@@ -24,7 +30,11 @@ fn small(world: &World, name: &'static str, value: &str) -> String {
     world.project(
         name,
         For::Dev,
-        &[item("base", "base", vec![namespace(name), config(name, "x", json!({"a": value}))])],
+        &[item(
+            "base",
+            "base",
+            vec![namespace(name), config(name, "x", json!({"a": value}))],
+        )],
     )
 }
 
@@ -66,7 +76,10 @@ fn adopt(world: &World) {
     let record = world.root.join(".xtask/clusters/dev/uid.json");
     let own = fs_err::read_to_string(&record).unwrap();
     with_kubeconfig(world, &twins_as_dev(world), || {
-        world.run(&["adopt", "--cluster", "dev"]).ends(8).says("`--yes` answers this prompt");
+        world
+            .run(&["adopt", "--cluster", "dev"])
+            .ends(8)
+            .says("`--yes` answers this prompt");
         assert_eq!(own, fs_err::read_to_string(&record).unwrap());
         world.run(&["adopt", "--cluster", "dev", "--yes"]).ends(0);
         world.verb("diff", For::Dev, &project, &[]).ends(0);
@@ -74,20 +87,32 @@ fn adopt(world: &World) {
     // The cluster of before is now the other one.
     world.deploy(For::Dev, &project).ends(8);
     world.run(&["adopt", "--cluster", "dev", "--yes"]).ends(0);
-    world.run(&["adopt", "--cluster", "dev"]).ends(0).says("known by this UID already");
+    world
+        .run(&["adopt", "--cluster", "dev"])
+        .ends(0)
+        .says("known by this UID already");
     world.verb("diff", For::Dev, &project, &[]).ends(0);
 }
 
 fn other_project(world: &World) {
     let twins = world.project("twins", For::Twin, &[item("base", "base", vec![namespace("twins")])]);
-    world.verb("deploy", For::Dev, &twins, &["--yes"]).ends(8).says("of cluster `twin`");
+    world
+        .verb("deploy", For::Dev, &twins, &["--yes"])
+        .ends(8)
+        .says("of cluster `twin`");
     let empty = world.project("empty", For::Dev, &[]);
-    world.verb("deploy", For::Dev, &empty, &["--yes"]).ends(8).says("it has no item");
+    world
+        .verb("deploy", For::Dev, &empty, &["--yes"])
+        .ends(8)
+        .says("it has no item");
 }
 
 fn kubectl_fence(world: &World) {
     with_kubeconfig(world, &twins_as_dev(world), || {
-        world.try_kubectl(For::Dev, &["get", "nodes"]).ends(8).says("this is not cluster `dev`");
+        world
+            .try_kubectl(For::Dev, &["get", "nodes"])
+            .ends(8)
+            .says("this is not cluster `dev`");
         world.try_kubectl(For::Dev, &["config", "get-contexts"]).ends(0);
     });
 }
@@ -95,15 +120,27 @@ fn kubectl_fence(world: &World) {
 fn not_reached(world: &World) {
     let project = small(world, "reach", "1");
     let own = fs_err::read_to_string(world.root.join(".xtask/kubeconfigs/dev.yaml")).unwrap();
-    let server = own.lines().find(|line| line.trim_start().starts_with("server:")).unwrap().to_owned();
+    let server = own
+        .lines()
+        .find(|line| line.trim_start().starts_with("server:"))
+        .unwrap()
+        .to_owned();
     let indent = &server[..server.len() - server.trim_start().len()];
     let cases = [
-        (own.replace(&server, &format!("{indent}server: https://127.0.0.1:1")), 5, "nobody answers"),
+        (
+            own.replace(&server, &format!("{indent}server: https://127.0.0.1:1")),
+            5,
+            "nobody answers",
+        ),
         (own.replace("name: dev\n", "name: other\n"), 5, "no such context"),
     ];
     for (text, code, words) in cases {
         with_kubeconfig(world, &text, || {
-            world.verb("deploy", For::Dev, &project, &["--yes"]).ends(code).says(words).says("nothing was changed");
+            world
+                .verb("deploy", For::Dev, &project, &["--yes"])
+                .ends(code)
+                .says(words)
+                .says("nothing was changed");
         });
     }
     let exec = format!(
@@ -113,21 +150,36 @@ fn not_reached(world: &World) {
         format_args!("    {}", server.trim_start())
     );
     with_kubeconfig(world, &exec, || {
-        world.verb("deploy", For::Dev, &project, &["--yes"]).ends(5).says("credential plugin");
+        world
+            .verb("deploy", For::Dev, &project, &["--yes"])
+            .ends(5)
+            .says("credential plugin");
     });
     let nobody = exec.replace(
         "    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: no-such-plugin\n      interactiveMode: Never\n",
         "    token: nobody\n",
     );
     with_kubeconfig(world, &nobody, || {
-        world.verb("deploy", For::Dev, &project, &["--yes"]).ends(5).says("does not take these credentials");
+        world
+            .verb("deploy", For::Dev, &project, &["--yes"])
+            .ends(5)
+            .says("does not take these credentials");
     });
-    let anonymous = exec.replace(
-        "    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: no-such-plugin\n      interactiveMode: Never\n",
-        "    {}\n",
-    );
-    with_kubeconfig(world, &anonymous, || {
-        world.verb("deploy", For::Dev, &project, &["--yes"]).ends(8).says("`kube-system` may not be read");
+    let without = "    exec:\n      apiVersion: client.authentication.k8s.io/v1\n      command: no-such-plugin\n      interactiveMode: Never\n";
+    with_kubeconfig(world, &exec.replace(without, "    {}\n"), || {
+        world
+            .verb("deploy", For::Dev, &project, &["--yes"])
+            .ends(5)
+            .says("has no credentials");
+    });
+    // An account without any right.
+    let token = world.kubectl(For::Dev, &["create", "token", "default", "--namespace=default"]);
+    let rightless = exec.replace(without, &format!("    token: {}\n", token.trim()));
+    with_kubeconfig(world, &rightless, || {
+        world
+            .verb("deploy", For::Dev, &project, &["--yes"])
+            .ends(8)
+            .says("`kube-system` may not be read");
     });
 }
 
@@ -151,10 +203,18 @@ fn foreign_lease(world: &World) {
         .ends(9)
         .says("host `elsewhere`, pid 1, since 2026-01-01T00:00:00.000000Z, doing `deploy local to dev`")
         .says("unlock --id aabbcc");
-    world.try_kubectl(For::Dev, &["get", "namespace", "foreign-lease"]).ends(1);
+    world
+        .try_kubectl(For::Dev, &["get", "namespace", "foreign-lease"])
+        .ends(1);
     let unlock = ["unlock", "--cluster", "dev", "--id"];
-    world.run(&[&unlock[..], &["ffffff", "--yes"]].concat()).ends(8).says("the lock's id is not `ffffff`");
-    world.run(&[&unlock[..], &["aabbcc"]].concat()).ends(8).says("`--yes` answers this prompt");
+    world
+        .run(&[&unlock[..], &["ffffff", "--yes"]].concat())
+        .ends(8)
+        .says("the lock's id is not `ffffff`");
+    world
+        .run(&[&unlock[..], &["aabbcc"]].concat())
+        .ends(8)
+        .says("`--yes` answers this prompt");
     world.kubectl(For::Dev, &["get", "lease", "xtask-dev", "--namespace=kube-system"]);
     world.run(&[&unlock[..], &["aabbcc", "--yes"]].concat()).ends(0);
     world.deploy(For::Dev, &project).ends(0);
@@ -166,8 +226,13 @@ fn dead_holder(world: &World) {
     // Our own pid is alive, but it did not begin then.
     world.write("projects/lease.json", &lease(&host, std::process::id(), "1"));
     world.kubectl(For::Dev, &["create", "--filename=projects/lease.json"]);
-    world.deploy(For::Dev, &project).ends(9).says("its process is gone from this host");
-    world.run(&["unlock", "--cluster", "dev", "--id", "aabbcc", "--yes"]).ends(0);
+    world
+        .deploy(For::Dev, &project)
+        .ends(9)
+        .says("its process is gone from this host");
+    world
+        .run(&["unlock", "--cluster", "dev", "--id", "aabbcc", "--yes"])
+        .ends(0);
     world.deploy(For::Dev, &project).ends(0);
 }
 
@@ -177,7 +242,11 @@ fn two_at_once(world: &World) {
         "object": {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "twice", "name": "later"},
         "condition": {"type": "exists"},
     }]);
-    let items = [item("base", "base", vec![namespace("twice"), config("twice", "x", json!({"a": "1"}))])];
+    let items = [item(
+        "base",
+        "base",
+        vec![namespace("twice"), config("twice", "x", json!({"a": "1"}))],
+    )];
     let project = world.project_with_gates("twice", For::Dev, &items, &gates);
     let mut first = world.command();
     first
@@ -195,16 +264,25 @@ fn two_at_once(world: &World) {
         .ends(9)
         .says(&format!("pid {}", first.id()))
         .says("doing `deploy local to dev`");
-    while world.try_kubectl(For::Dev, &["create", "configmap", "later", "--namespace=twice"]).code != 0 {}
+    while world
+        .try_kubectl(For::Dev, &["create", "configmap", "later", "--namespace=twice"])
+        .code
+        != 0
+    {}
     let output = first.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn saved_plan(world: &World) {
     let project = small(world, "saved", "1");
-    world.verb("deploy", For::Dev, &project, &["--save-plan", "projects/plan.json"]).ends(0);
+    world
+        .verb("deploy", For::Dev, &project, &["--save-plan", "projects/plan.json"])
+        .ends(0);
     let text = fs_err::read_to_string(world.root.join("projects/plan.json")).unwrap();
-    assert!(!text.contains(world.root.as_str()), "a path of this host stands in the plan");
+    assert!(
+        !text.contains(world.root.as_str()),
+        "a path of this host stands in the plan"
+    );
     world.try_kubectl(For::Dev, &["get", "namespace", "saved"]).ends(1);
     let apply = ["deploy", "--stage", "local", "--plan", "projects/plan.json"];
     // A lock file that appears is a moved input.
@@ -236,7 +314,9 @@ fn rollback(world: &World) {
             std::os::unix::fs::symlink(path, bin.join(tool)).unwrap();
         }
     }
-    command.env("PATH", bin.as_str()).args(["rollback", "--stage", "local", "--reason", "it broke"]);
+    command
+        .env("PATH", bin.as_str())
+        .args(["rollback", "--stage", "local", "--reason", "it broke"]);
     finish(&mut command).ends(0);
     assert_eq!(world.object(For::Dev, "configmap", "back", "x")["data"]["a"], "1");
     let history = world.run(&["history", "--stage", "local", "--json"]).ends(0).json();
@@ -247,10 +327,19 @@ fn rollback(world: &World) {
     // A kept project that somebody changed is not what was deployed.
     let digest = entries[entries.len() - 2]["digest"].as_str().unwrap();
     world.write(&format!(".xtask/clusters/dev/kept/local/{digest}/extra.yaml"), "{}");
-    world.run(&["rollback", "--stage", "local"]).ends(8).says("is not what was deployed");
+    world
+        .run(&["rollback", "--stage", "local"])
+        .ends(8)
+        .says("is not what was deployed");
     fs_err::remove_dir_all(world.root.join(format!(".xtask/clusters/dev/kept/local/{digest}"))).unwrap();
-    world.run(&["rollback", "--stage", "local"]).ends(5).says("was not kept on this host");
-    world.run(&["rollback", "--stage", "local", "--to", "99"]).ends(3).says("none of age 99");
+    world
+        .run(&["rollback", "--stage", "local"])
+        .ends(5)
+        .says("was not kept on this host");
+    world
+        .run(&["rollback", "--stage", "local", "--to", "99"])
+        .ends(3)
+        .says("none of age 99");
 }
 
 /// Where a tool is: on PATH, or built by us.
@@ -259,5 +348,5 @@ fn which(world: &World, tool: &str) -> String {
         let output = child("sh").args(["-c", "command -v git"]).output().unwrap();
         return String::from_utf8(output.stdout).unwrap().trim().to_owned();
     }
-    world.run(&["tools", "which", tool]).ends(0).stdout.trim().to_owned()
+    world.run(&["tools", "path", tool]).ends(0).stdout.trim().to_owned()
 }

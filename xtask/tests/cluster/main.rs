@@ -1,6 +1,8 @@
 //! Deployments on real API servers with the real kluctl: one run of all tests shares two embedded control planes,
 //! which are taken down whatever happens. Arguments are parts of test names, as with libtest.
 
+#![expect(clippy::unwrap_used, reason = "these are tests, though libtest does not run them")]
+
 mod deploying;
 mod guarding;
 mod production;
@@ -17,7 +19,10 @@ use world::{For, World, report};
 pub(crate) type Test = (&'static str, fn(&World));
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
     let all: Vec<Test> = [deploying::TESTS, guarding::TESTS, pruning::TESTS, production::TESTS].concat();
     let tests: Vec<Test> = all
         .into_iter()
@@ -43,14 +48,21 @@ fn main() -> ExitCode {
     };
     drop(world);
     report(&format!("{} tests, {failed} failed", tests.len()));
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn passes(world: &World, (name, test): &Test) -> bool {
     let started = Instant::now();
     let passed = catch_unwind(AssertUnwindSafe(|| test(world))).is_ok();
     let verdict = if passed { "ok" } else { "FAILED" };
-    report(&format!("test {name} ... {verdict} ({:.1} s)", started.elapsed().as_secs_f64()));
+    report(&format!(
+        "test {name} ... {verdict} ({:.1} s)",
+        started.elapsed().as_secs_f64()
+    ));
     passed
 }
 

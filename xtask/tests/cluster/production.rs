@@ -16,20 +16,29 @@ fn project(world: &World, value: &str) -> String {
     world.project(
         "prod",
         For::Production,
-        &[item("base", "base", vec![namespace("prod"), config("prod", "x", json!({"a": value}))])],
+        &[item(
+            "base",
+            "base",
+            vec![namespace("prod"), config("prod", "x", json!({"a": value}))],
+        )],
     )
 }
 
 fn reviewed(world: &World) {
     let folder = project(world, "1");
-    world.deploy(For::Production, &folder).ends(4).says("is not what was reviewed");
+    world
+        .deploy(For::Production, &folder)
+        .ends(4)
+        .says("is not what was reviewed");
     world.bless(For::Production, &folder);
     world
         .verb("deploy", For::Production, &folder, &[])
         .ends(8)
         .says("+ ConfigMap/prod/x")
         .says("`--yes` answers this prompt");
-    world.try_kubectl(For::Production, &["get", "namespace", "prod"]).ends(1);
+    world
+        .try_kubectl(For::Production, &["get", "namespace", "prod"])
+        .ends(1);
     world.write("modules/new.nix", "{ }\n");
     world.deploy(For::Production, &folder).ends(8).says("`modules/new.nix`");
     fs_err::remove_file(world.root.join("modules/new.nix")).unwrap();
@@ -38,10 +47,16 @@ fn reviewed(world: &World) {
     assert_eq!(history[0]["reviewed"], true);
     assert_eq!(history[0]["source"], "folder");
     let before = world.versions(For::Twin);
-    world.verb("deploy", For::Production, &folder, &[]).ends(0).says("2 objects are as they should be");
+    world
+        .verb("deploy", For::Production, &folder, &[])
+        .ends(0)
+        .says("2 objects are as they should be");
     assert_eq!(before, world.versions(For::Twin));
     // A golden is no project for a real cluster.
-    world.verb("deploy", For::Production, "k8s/golden/prod/full", &["--yes"]).ends(8).says("a golden goes to an embedded local cluster only");
+    world
+        .verb("deploy", For::Production, "k8s/golden/prod/full", &["--yes"])
+        .ends(8)
+        .says("a golden goes to an embedded local cluster only");
 }
 
 fn wrong(world: &World) {
@@ -51,19 +66,37 @@ fn wrong(world: &World) {
     let dev = fs_err::read_to_string(world.root.join(".xtask/kubeconfigs/dev.yaml")).unwrap();
     let before = world.versions(For::Dev);
     world.write_private(path, &rename_context(&dev, "dev", "prod"));
-    world.deploy(For::Production, &folder).ends(8).says("this is not cluster `prod`");
-    world.run(&["adopt", "--cluster", "prod", "--yes"]).ends(8).says("a production cluster is adopted by a person");
-    world.write_private(path, &own.replace("    server:", "    insecure-skip-tls-verify: true\n    server:"));
-    world.deploy(For::Production, &folder).ends(8).says("turns the verification");
+    world
+        .deploy(For::Production, &folder)
+        .ends(8)
+        .says("this is not cluster `prod`");
+    world
+        .run(&["adopt", "--cluster", "prod", "--yes"])
+        .ends(8)
+        .says("a production cluster is adopted by a person");
+    world.write_private(
+        path,
+        &own.replace("    server:", "    insecure-skip-tls-verify: true\n    server:"),
+    );
+    world
+        .deploy(For::Production, &folder)
+        .ends(8)
+        .says("turns the verification");
     world.write_private(path, &own);
     assert_eq!(before, world.versions(For::Dev), "the wrong cluster was written to");
-    world.run(&["deploy", "--stage", "local", "--cluster", "prod", "--yes"]).ends(8).says("stage `local` never goes to production");
+    world
+        .run(&["deploy", "--stage", "local", "--cluster", "prod", "--yes"])
+        .ends(8)
+        .says("stage `local` never goes to production");
     // Production without a committed UID.
     let facts = fs_err::read_to_string(world.root.join("platform.json")).unwrap();
     let mut without: serde_json::Value = serde_json::from_str(&facts).unwrap();
     without["clusters"]["prod"]["uid"] = serde_json::Value::Null;
     world.write("platform.json", &without.to_string());
-    world.deploy(For::Production, &folder).ends(8).says("cargo xtask adopt --cluster prod");
+    world
+        .deploy(For::Production, &folder)
+        .ends(8)
+        .says("cargo xtask adopt --cluster prod");
     world.write("platform.json", &facts);
 }
 
@@ -73,7 +106,10 @@ fn bare(world: &World) {
     fs_err::remove_file(&path).unwrap();
     let run = |more: &[&str]| {
         let mut command = world.command();
-        command.env("PATH", "/nonexistent").args(["deploy", "--stage", "full"]).args(more);
+        command
+            .env("PATH", "/nonexistent")
+            .args(["deploy", "--stage", "full"])
+            .args(more);
         finish(&mut command)
     };
     run(&[])
@@ -81,7 +117,10 @@ fn bare(world: &World) {
         .says("no kubeconfig of cluster `prod`")
         .says("`nix`, needed to")
         .says("cargo xtask rehearse --stage full");
-    run(&["--dry-run"]).ends(0).prints("cluster `prod` (the default of stage `full`), stage `full`").prints("lease.take");
+    run(&["--dry-run"])
+        .ends(0)
+        .prints("cluster `prod` (the default of stage `full`), stage `full`")
+        .prints("lease.take");
     world.write_private(".xtask/kubeconfigs/prod.yaml", &own);
 }
 
@@ -90,5 +129,7 @@ fn kubectl(world: &World) {
     world.run(&get).ends(0);
     let create = ["kubectl", "--cluster", "prod", "--", "create", "namespace", "by-hand"];
     world.run(&create).ends(8).says("may change production cluster `prod`");
-    world.try_kubectl(For::Production, &["get", "namespace", "by-hand"]).ends(1);
+    world
+        .try_kubectl(For::Production, &["get", "namespace", "by-hand"])
+        .ends(1);
 }

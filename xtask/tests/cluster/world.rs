@@ -39,13 +39,19 @@ impl Run {
     /// Fails the test unless the run printed this.
     #[track_caller]
     pub(crate) fn prints(self, words: &str) -> Self {
-        assert!(self.stdout.contains(words), "no `{words}` in:\n{}\n{}", self.stdout, self.stderr);
+        assert!(
+            self.stdout.contains(words),
+            "no `{words}` in:\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in:\n{}\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error} in:\n{}\n{}", self.stdout, self.stderr))
     }
 }
 
@@ -129,7 +135,16 @@ impl World {
         world.git(&["init", "--quiet", "--initial-branch=main"]);
         for part in [For::Dev, For::Twin] {
             let golden = world.root.join(format!("k8s/golden/{}/local", part.cluster()));
-            write_project(&golden, part, &[item("base", "base", vec![config("default", "greeting", json!({"a": "1"}))])], &json!([]));
+            write_project(
+                &golden,
+                part,
+                &[item(
+                    "base",
+                    "base",
+                    vec![config("default", "greeting", json!({"a": "1"}))],
+                )],
+                &json!([]),
+            );
         }
         world.commit("facts");
         world
@@ -137,14 +152,21 @@ impl World {
 
     /// Starts a control plane by `local-up`, and deploys its tiny golden to it.
     pub(crate) fn up(&self, part: For) {
-        self.run(&["local-up", "--cluster", part.cluster(), "--backend", "embedded"]).ends(0);
+        self.run(&["local-up", "--cluster", part.cluster(), "--backend", "embedded"])
+            .ends(0);
     }
 
     /// Makes the twin's control plane the production cluster: its kubeconfig, and its UID in the facts.
     pub(crate) fn make_production(&self) {
         let kubeconfig = fs_err::read_to_string(self.root.join(".xtask/kubeconfigs/twin.yaml")).unwrap();
-        self.write_private(".xtask/kubeconfigs/prod.yaml", &rename_context(&kubeconfig, "twin", "prod"));
-        let uid = self.kubectl(For::Twin, &["get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}"]);
+        self.write_private(
+            ".xtask/kubeconfigs/prod.yaml",
+            &rename_context(&kubeconfig, "twin", "prod"),
+        );
+        let uid = self.kubectl(
+            For::Twin,
+            &["get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}"],
+        );
         self.write("platform.json", &facts(Some(&uid)).to_string());
         self.commit("the production cluster's UID");
     }
@@ -152,7 +174,14 @@ impl World {
     pub(crate) fn git(&self, args: &[&str]) {
         let status = child("git")
             .current_dir(&self.root)
-            .args(["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"])
+            .args([
+                "-c",
+                "user.name=Test",
+                "-c",
+                "user.email=test@example.org",
+                "-c",
+                "commit.gpgsign=false",
+            ])
             .args(args)
             .status()
             .unwrap();
@@ -196,7 +225,16 @@ impl World {
     pub(crate) fn bless(&self, part: For, project: &str) {
         let mut command = self.command();
         command.env_remove("CI");
-        command.args(["golden", "bless", "--stage", part.stage(), "--cluster", part.cluster(), "--from", project]);
+        command.args([
+            "golden",
+            "bless",
+            "--stage",
+            part.stage(),
+            "--cluster",
+            part.cluster(),
+            "--from",
+            project,
+        ]);
         finish(&mut command).ends(0);
         self.commit("bless");
     }
@@ -219,7 +257,15 @@ impl World {
 
     /// `deploy`, `diff`, `prune`, … of a project.
     pub(crate) fn verb(&self, verb: &str, part: For, project: &str, more: &[&str]) -> Run {
-        let mut args = vec![verb, "--stage", part.stage(), "--cluster", part.cluster(), "--from-folder", project];
+        let mut args = vec![
+            verb,
+            "--stage",
+            part.stage(),
+            "--cluster",
+            part.cluster(),
+            "--from-folder",
+            project,
+        ];
         args.extend(more);
         self.run(&args)
     }
@@ -245,7 +291,18 @@ impl World {
     /// An object as the API server has it.
     #[track_caller]
     pub(crate) fn object(&self, part: For, kind: &str, namespace: &str, name: &str) -> Value {
-        let text = self.kubectl(part, &["get", kind, name, "--namespace", namespace, "--output=json", "--show-managed-fields"]);
+        let text = self.kubectl(
+            part,
+            &[
+                "get",
+                kind,
+                name,
+                "--namespace",
+                namespace,
+                "--output=json",
+                "--show-managed-fields",
+            ],
+        );
         serde_json::from_str(&text).unwrap()
     }
 
@@ -388,7 +445,15 @@ pub(crate) fn write_project(folder: &Utf8Path, part: For, items: &[Item], gates:
         "discriminator": part.discriminator(), "phases": phases, "items": described, "gates": gates, "charts": [],
     });
     fs_err::write(folder.join("stage.json"), description.to_string()).unwrap();
-    fs_err::write(folder.join(".kluctl.yaml"), json!({"discriminator": part.discriminator()}).to_string()).unwrap();
-    fs_err::write(folder.join("deployment.yaml"), json!({"deployments": deployments}).to_string()).unwrap();
+    fs_err::write(
+        folder.join(".kluctl.yaml"),
+        json!({"discriminator": part.discriminator()}).to_string(),
+    )
+    .unwrap();
+    fs_err::write(
+        folder.join("deployment.yaml"),
+        json!({"deployments": deployments}).to_string(),
+    )
+    .unwrap();
     fs_err::write(folder.join(".templateignore"), "*\n").unwrap();
 }
