@@ -14,6 +14,9 @@ use crate::project::{ObjectRef, Project};
 /// Characters of a value that are shown.
 const SHOWN: usize = 100;
 
+/// New objects that a run names one by one; more are counted by component, and `diff` names them all.
+const ADDED: usize = 20;
+
 /// What stands for a secret value.
 const MASK: &str = "*****";
 
@@ -406,7 +409,23 @@ impl Report {
     /// The report for people, at most so many lines of it.
     pub fn text(&self, limit: usize) -> String {
         let mut lines = Vec::new();
+        let added = self.changes.iter().filter(|change| change.what == What::Add).count();
+        let gathered = limit < usize::MAX && added > ADDED;
+        if gathered {
+            let mut by_component: BTreeMap<&str, usize> = BTreeMap::new();
+            for change in self.changes.iter().filter(|change| change.what == What::Add) {
+                *by_component.entry(&change.component).or_default() += 1;
+            }
+            lines.extend(
+                by_component
+                    .into_iter()
+                    .map(|(component, count)| format!("+ {} ({component})", crate::ui::plural(count, "object"))),
+            );
+        }
         for change in &self.changes {
+            if gathered && change.what == What::Add {
+                continue;
+            }
             let sign = match change.what {
                 What::Add => '+',
                 What::Change | What::Mend => '~',
