@@ -16,6 +16,7 @@ pub mod run;
 pub mod cluster;
 pub mod golden;
 pub mod live;
+pub mod secrets;
 
 pub mod exec;
 pub mod journal;

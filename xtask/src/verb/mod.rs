@@ -12,3 +12,4 @@ pub mod local_status;
 pub mod local_up;
 pub mod probe;
 pub mod rehearse;
+pub mod secrets;

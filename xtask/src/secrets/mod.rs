@@ -1,0 +1,16 @@
+//! Secrets: rules of `.sops.yaml`, encrypted files, identities, the local certificate authority.
+//! No value is ever printed, logged, journalled or put into an argument; sops and age do all cryptography of files.
+
+pub mod check;
+pub mod file;
+pub mod rules;
+pub mod scan;
+
+/// The file whose rules choose the recipients of an encrypted file.
+pub const RULES: &str = ".sops.yaml";
+
+/// Folder of all encrypted files.
+pub const FOLDER: &str = "k8s/secrets";
+
+/// Name of the component, of the namespace and of the Deployment that decrypts SopsSecrets inside a cluster.
+pub const OPERATOR: &str = "sops-secrets-operator";
