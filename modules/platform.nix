@@ -276,7 +276,7 @@ in
       ci = "age16y5lyra95z0gf3s2zj3nwq5rw79238y3an0muqyqq08jlc5tau8qdtw407";
       dev = "age19dsrf0lm89nl7aycj02w9npluyuvxpk2tx97h9k9awf8tgzdg3yqa66j5m";
       # A machine reads the secrets of its own folder, `k8s/secrets/hosts/<machine>`.
-      kube-control = "age1nykwhvle422nh3058hw2dn4dmdgm6k7cjyq7sxy7qfplc0hr5puql4dmu0";
+      kube-control = "age1qjf7mh9ezmcemymf0arlr86ly48du72tgfuymnqc7erpsz68udnqpyc6jk";
     };
     operatorIdentities = {
       k3s-dev = "dev";

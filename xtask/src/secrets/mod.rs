@@ -2,9 +2,19 @@
 //! No value is ever printed, logged, journalled or put into an argument; sops and age do all cryptography of files.
 
 pub mod check;
+pub mod desk;
+pub mod document;
 pub mod file;
+pub mod identity;
+pub mod init;
+pub mod pki;
+pub mod rotate;
 pub mod rules;
 pub mod scan;
+pub mod set;
+pub mod ssh;
+pub mod transaction;
+pub mod value;
 
 /// The file whose rules choose the recipients of an encrypted file.
 pub const RULES: &str = ".sops.yaml";

@@ -55,11 +55,12 @@ pub fn files(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
 /// Every plain secret of a text.
 pub fn find(text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    // Certificates and age's own armour are base64 too, in lines as long as a token.
+    // Certificates and age's own armour are base64 too, in lines as long as a token; so are the lines of a key, which
+    // is told once.
     let mut armour = false;
     let mut offset = 0;
     for (index, line) in text.split_inclusive('\n').enumerate() {
-        if line.contains("-----BEGIN ") && !line.contains("PRIVATE KEY-----") {
+        if line.contains("-----BEGIN ") {
             armour = true;
         }
         let what = private_key(text, offset, line)
