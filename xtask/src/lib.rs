@@ -12,10 +12,12 @@ pub mod root;
 pub mod plan;
 pub mod recipe;
 pub mod run;
+pub mod stamp;
 
 pub mod cluster;
 pub mod golden;
 pub mod live;
+pub mod nix;
 pub mod secrets;
 
 pub mod exec;

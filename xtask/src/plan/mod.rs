@@ -3,6 +3,7 @@
 
 mod command;
 mod derivation;
+mod operator_key;
 mod print;
 mod probe;
 
@@ -10,7 +11,8 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent};
+pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent, Only, Stale};
+pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
 pub use probe::Probe;
 
@@ -59,6 +61,8 @@ pub struct Step {
     pub why: String,
     /// What a mistake costs.
     pub effect: Effect,
+    /// Runs also when a run is told to begin at a later step: fences and locks are never left out.
+    pub guard: bool,
     /// The step is fresh, and skipped, when this holds.
     pub unless: Option<Probe>,
     /// What it does.
@@ -81,8 +85,8 @@ pub enum Effect {
     Destroy,
 }
 
-/// How a step has to be agreed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a step has to be agreed to; ordered, the stronger covers the weaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Agreement {
     /// Not at all.
     None,
@@ -137,6 +141,15 @@ pub enum Action {
     Check(Derivation),
     /// Reads files and writes another.
     Derive(Derivation),
+    /// Puts the identity that the facts name into a cluster, from memory; the private key is in no plan.
+    OperatorKey {
+        /// Whose identity.
+        key: OperatorKey,
+        /// Reads the Secret, prints nothing when there is none.
+        read: Command,
+        /// Writes the Secret that it reads on standard input.
+        put: Command,
+    },
     /// Ends the processes whose pid files stand in a folder, and looks that they are gone.
     End {
         /// Folder of an embedded cluster, relative to the root.
@@ -152,10 +165,18 @@ impl Step {
             title: title.into(),
             why: why.to_owned(),
             effect,
+            guard: false,
             unless: None,
             action,
             undo: None,
         }
+    }
+
+    /// Runs the step also when a run is told to begin later.
+    #[must_use]
+    pub fn guarding(mut self) -> Self {
+        self.guard = true;
+        self
     }
 
     /// Skips the step when the probe holds.
@@ -181,6 +202,7 @@ impl Step {
         match &self.action {
             Action::Run(command) => commands.push(command),
             Action::Wait { until, .. } => commands.extend(until.commands()),
+            Action::OperatorKey { read, put, .. } => commands.extend([read, put]),
             Action::Write { .. }
             | Action::Remove { .. }
             | Action::Check(_)
@@ -218,6 +240,10 @@ impl Plan {
             .flat_map(|step| step.commands().into_iter().flat_map(Command::tools).collect::<Vec<_>>())
             .filter(|tool| *tool != Tool::Xtask)
             .collect();
+        // It tells which recipient an identity has.
+        if self.all_steps().any(|step| matches!(step.action, Action::OperatorKey { .. })) {
+            tools.push(Tool::AgeKeygen);
+        }
         tools.sort_unstable();
         tools.dedup();
         tools

@@ -4,7 +4,7 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::Command;
+use super::{Command, OperatorKey};
 use crate::project::Gate;
 
 /// A question with yes or no for an answer.
@@ -33,6 +33,16 @@ pub enum Probe {
         /// Expected value.
         value: serde_json::Value,
     },
+    /// A command that only reads ends 0 and prints nothing that has this value at a pointer: the object is gone,
+    /// and not only out of reach.
+    Gone {
+        /// `kubectl get … --ignore-not-found -o json`.
+        command: Command,
+        /// RFC 6901, to what tells the object from a later one of the same name.
+        pointer: String,
+        /// What must not be found there.
+        value: String,
+    },
     /// Every gate holds of the objects that the command lists as JSON.
     Gates {
         /// `kubectl get … -o json`.
@@ -42,6 +52,13 @@ pub enum Probe {
     },
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),
+    /// A cluster's Secret has the identity that the facts name; what is read stays in memory.
+    OperatorKey {
+        /// Whose identity.
+        key: OperatorKey,
+        /// Reads the Secret, prints nothing when there is none.
+        read: Command,
+    },
     /// One of these holds.
     Any(Vec<Self>),
     /// All of these hold.
@@ -55,7 +72,11 @@ impl Probe {
     pub fn commands(&self) -> Vec<&Command> {
         match self {
             Self::Exists(_) | Self::Says { .. } | Self::Alive(_) => Vec::new(),
-            Self::Succeeds(command) | Self::Prints { command, .. } | Self::Gates { command, .. } => vec![command],
+            Self::OperatorKey { read, .. } => vec![read],
+            Self::Succeeds(command)
+            | Self::Prints { command, .. }
+            | Self::Gone { command, .. }
+            | Self::Gates { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),
         }

@@ -24,3 +24,12 @@ pub const FOLDER: &str = "k8s/secrets";
 
 /// Name of the component, of the namespace and of the Deployment that decrypts SopsSecrets inside a cluster.
 pub const OPERATOR: &str = "sops-secrets-operator";
+
+/// The Secret, as the operator mounts it.
+pub const SECRET: &str = "sops-age-key-file";
+
+/// The key inside the Secret.
+pub const KEY: &str = "key";
+
+/// Annotation of a Secret whose key was exchanged and whose operator still has the old one.
+pub const PENDING: &str = "xtask/restart-operator";

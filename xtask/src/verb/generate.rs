@@ -2,9 +2,13 @@
 //! All of them go through one function: same is quiet, different under check is a failure that names the command.
 
 use camino::Utf8Path;
+use serde_json::Value;
 
-use crate::context::Context;
-use crate::failure::{Failure, Kind, Result};
+use crate::context::{Checkout, Context};
+use crate::exec::Runner;
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::plan::Tool;
+use crate::recipe::nix;
 use crate::ui::Word;
 
 /// Make the generated files, or check that they are current
@@ -26,10 +30,11 @@ enum Mode {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let mode = if arguments.check { Mode::Check } else { Mode::Write };
-    let files = [("docs/cli.md", crate::reference::page())];
+    let mut files = vec![("docs/cli.md".to_owned(), crate::reference::page())];
+    files.extend(from_modules(context, &checkout)?);
     let mut stale = Vec::new();
     for (path, content) in files {
-        if !settle(context, &checkout.root, path, &content, mode)? {
+        if !settle(context, &checkout.root, &path, &content, mode)? {
             stale.push(format!("`{path}` is not current"));
         }
     }
@@ -42,6 +47,45 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         &stale,
     )
     .hinted("`cargo xtask generate`, review, commit"))
+}
+
+/// The files that the modules make, evaluated on nixpkgs' own lib: the same with every Nix, and without nixpkgs.
+fn from_modules(context: &Context, checkout: &Checkout) -> Result<Vec<(String, String)>> {
+    let plan = nix::generated();
+    let tools = context.toolbox("").ensure(&plan.tools()).map_err(|failure| {
+        failure.hinted(format!(
+            "{} evaluates the modules; nothing was written",
+            Tool::NixInstantiate.program()
+        ))
+    })?;
+    let runner = Runner {
+        root: &checkout.root,
+        ui: &context.ui,
+        tools: &tools,
+        interrupt: &context.interrupt,
+    };
+    let log = checkout.path(nix::generated_path()).with_extension("log");
+    if let Some(folder) = log.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    for step in &plan.steps {
+        runner.act(step, &log)?;
+    }
+    let text = fs_err::read_to_string(checkout.path(nix::generated_path()))?;
+    let evaluated: serde_json::Map<String, Value> =
+        serde_json::from_str(&text).or_fail(Kind::Unexpected, "cannot read what was evaluated")?;
+    let mut files = Vec::new();
+    for (path, value) in evaluated {
+        let content = match value {
+            Value::String(text) => text,
+            mut value => {
+                value.sort_all_objects();
+                format!("{value:#}\n")
+            }
+        };
+        files.push((path, content));
+    }
+    Ok(files)
 }
 
 /// Brings one file to its content, or tells whether it has it.

@@ -1,0 +1,156 @@
+//! Evaluating and rendering the modules where nixpkgs cannot be had: on nixpkgs' own `lib`, which a published
+//! crate carries, and with the renderer run outside Nix.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::plan::{Action, Arg, Command, Derivation, Effect, Plan, Step, Tool};
+use crate::platform::{Platform, Stage};
+use crate::root::STATE;
+
+/// Folder of what is evaluated and rendered.
+fn folder() -> Utf8PathBuf {
+    Utf8Path::new(STATE).join("nix")
+}
+
+/// Folder with nixpkgs' `lib`.
+fn library() -> Utf8PathBuf {
+    folder().join("nixpkgs")
+}
+
+/// Where the evaluation of `modules/generated.nix` stands.
+pub fn generated_path() -> Utf8PathBuf {
+    folder().join("generated.json")
+}
+
+/// Where the renderings stand, a `<cluster>-<stage>` folder each.
+pub fn renderings_path() -> Utf8PathBuf {
+    folder().join("rendered")
+}
+
+/// Steps that put nixpkgs' `lib` in place. `group` is the first part of their ids.
+fn library_steps(group: &str) -> Vec<Step> {
+    let metadata = folder().join("library.json");
+    let manifest = "xtask/tools/nixpkgs-lib/Cargo.toml";
+    vec![
+        Step::new(
+            &format!("{group}.fetch"),
+            "Fetch the crate that carries nixpkgs' lib",
+            "The modules evaluate on it alone; nixpkgs itself is not needed.",
+            Effect::Local,
+            Action::Run(
+                Command::new(Tool::Cargo)
+                    .args(["metadata", "--locked", "--format-version=1"])
+                    .flag_path("--manifest-path", manifest)
+                    .to_file(&metadata)
+                    .within(300),
+            ),
+        ),
+        Step::new(
+            &format!("{group}.place"),
+            "Place nixpkgs' lib where Nix looks for it",
+            "The crate has it among its test data, without the version file that it reads.",
+            Effect::Local,
+            Action::Derive(Derivation::NixpkgsLib {
+                metadata,
+                to: library(),
+            }),
+        ),
+    ]
+}
+
+fn evaluate(arguments: &[&str]) -> Command {
+    Command::new(Tool::NixInstantiate)
+        .args(["--eval", "--strict", "--json"])
+        .args(["--option", "allow-import-from-derivation", "false"])
+        .arg("-I")
+        .arg(format!("nixpkgs={}", library()))
+        .args(arguments.iter().copied())
+        .within(600)
+}
+
+/// Steps that run every Nix test.
+pub fn tests(group: &str) -> Vec<Step> {
+    let result = folder().join("tests.json");
+    let mut steps = library_steps(group);
+    steps.push(Step::new(
+        &format!("{group}.evaluate"),
+        "Evaluate every Nix test",
+        "Facts, stages, components, NixOS, Terraform and the template of a consumer.",
+        Effect::Local,
+        Action::Run(evaluate(&["modules/tests", "--arg", "inputs", "{ }"]).to_file(&result)),
+    ));
+    steps.push(Step::new(
+        &format!("{group}.judge"),
+        "Read what the Nix tests found",
+        "An evaluation that ends well may still hold failures.",
+        Effect::Read,
+        Action::Check(Derivation::NixTests { result }),
+    ));
+    steps
+}
+
+/// Evaluates what the generated files are made from.
+pub fn generated() -> Plan {
+    let mut plan = Plan::new("generate");
+    plan.steps = library_steps("library");
+    plan.steps.push(Step::new(
+        "generated.evaluate",
+        "Evaluate the generated files",
+        "They are made from the modules, and from nothing else.",
+        Effect::Local,
+        Action::Run(evaluate(&["--expr", "import ./modules/generated.nix { }"]).to_file(generated_path())),
+    ));
+    plan
+}
+
+/// Steps that render stages outside Nix. Charts whose sources are not at hand are left out and named.
+pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Vec<Step> {
+    let mut steps = library_steps(group);
+    steps.push(Step::new(
+        &format!("{group}.clear"),
+        "Remove earlier renderings",
+        "The renderer writes into an empty folder only.",
+        Effect::Local,
+        Action::Remove {
+            path: renderings_path(),
+        },
+    ));
+    for (cluster, stage) in pairs
+        .iter()
+        .filter(|(cluster, _)| platform.clusters.contains_key(cluster))
+    {
+        let pair = format!("{cluster}-{stage}");
+        let spec = folder().join(format!("{pair}.json"));
+        steps.push(Step::new(
+            &format!("{group}.evaluate-{pair}"),
+            format!("Evaluate {pair}"),
+            "The renderer reads one JSON spec.",
+            Effect::Local,
+            Action::Run(evaluate(&["modules", "-A"]).arg(format!("specs.{pair}")).to_file(&spec)),
+        ));
+        steps.push(Step::new(
+            &format!("{group}.render-{pair}"),
+            format!("Render {pair}"),
+            "The same script that the derivation runs.",
+            Effect::Local,
+            Action::Run(
+                Command::new(Tool::Bash)
+                    .args(["modules/k8s/render.sh", "--skip-missing"])
+                    .arg(spec)
+                    .arg(renderings_path().join(pair))
+                    .env("PATH", Arg::SearchPath(vec![Tool::Jq, Tool::Yq]))
+                    .within(600),
+            ),
+        ));
+    }
+    steps
+}
+
+/// Every (cluster, stage) pair of the facts.
+pub fn pairs(platform: &Platform) -> Vec<(String, Stage)> {
+    platform
+        .clusters
+        .iter()
+        .flat_map(|(name, cluster)| cluster.stages.keys().map(move |stage| (name.clone(), *stage)))
+        .collect()
+}
