@@ -51,6 +51,9 @@ pub enum Verb {
     /// Compare reviewed manifests with what the modules render, or accept it
     #[command(subcommand)]
     Golden(verb::golden::Arguments),
+    /// Encrypted files: make, check, change and rotate them
+    #[command(subcommand)]
+    Secrets(verb::secrets::Arguments),
     /// List, prebuild or locate tools
     #[command(subcommand)]
     Tools(crate::tool::verb::ToolsVerb),
@@ -101,6 +104,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::Kubectl(arguments) => verb::kubectl::run(&context, arguments),
         Verb::Env(arguments) => verb::env::run(&context, arguments).map(done),
         Verb::Golden(arguments) => verb::golden::run(&context, arguments).map(done),
+        Verb::Secrets(arguments) => verb::secrets::run(&context, arguments),
         Verb::Tools(arguments) => crate::tool::verb::tools(&toolbox(&context), ui, arguments).map(done),
         Verb::Doctor(arguments) => crate::tool::verb::doctor(&toolbox(&context), ui, arguments).map(done),
         Verb::Probe(arguments) => verb::probe::run(&context, arguments),

@@ -311,6 +311,8 @@ pub enum SecretKind {
     StepCaIntermediateKey,
     /// An SSH key pair's private half.
     SshKey,
+    /// The age identity of the machine in whose folder the secret lies.
+    AgeIdentity,
 }
 
 /// One row of the parity matrix.

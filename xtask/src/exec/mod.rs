@@ -3,6 +3,7 @@
 
 mod derive;
 mod environment;
+mod operator_key;
 pub(crate) mod leftover;
 mod probe;
 mod process;
@@ -20,7 +21,7 @@ use crate::tool::Tools;
 use crate::ui::{Answer, Ui, Word, plural, seconds};
 use process::{Ended, Input, Outcome, Process, Stdout};
 
-fn own_binary() -> Result<Utf8PathBuf> {
+pub(crate) fn own_binary() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()?;
     if !path.exists() && cfg!(target_os = "linux") {
         // Built anew while it runs, as by the tests of `ci`; the kernel still has the one that runs.
@@ -209,6 +210,7 @@ impl Runner<'_> {
             Action::Remove { path } => remove(&self.root.join(path)),
             Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
             Action::Check(derivation) | Action::Derive(derivation) => self.derive(derivation),
+            Action::OperatorKey { key, read, put } => self.put_operator_key(key, read, put),
             Action::End { folder } => {
                 let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
                 if ended > 0 {
@@ -301,6 +303,38 @@ impl Runner<'_> {
         }
     }
 
+    /// Runs a command with bytes on its standard input and values in its environment that only memory holds: they
+    /// are in no plan, log or argument. What it printed, or the last lines of what it complained.
+    pub(crate) fn feed(
+        &self,
+        command: &Command,
+        stdin: &[u8],
+        secrets: &[(&str, String)],
+    ) -> Result<Result<Vec<u8>, Vec<String>>> {
+        let mut process = self.process(command, None)?;
+        process.stdin = Input::Bytes(stdin.to_vec());
+        process.stdout = Stdout::Capture;
+        process
+            .env
+            .extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let outcome = process.run(self.interrupt)?;
+        match outcome.ended {
+            Ended::Code(0) => Ok(Ok(outcome.captured)),
+            Ended::Code(_) => Ok(Err(outcome.tail)),
+            _ => judge(command, &outcome).map(|()| Err(outcome.tail)),
+        }
+    }
+
+    /// Runs a command with this terminal's streams, and values in its environment that only memory holds; its exit
+    /// status.
+    pub(crate) fn hand_over(&self, command: &Command, secrets: &[(&str, String)]) -> Result<u8> {
+        let mut process = self.process(command, None)?;
+        process
+            .env
+            .extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        process.pass_through()
+    }
+
     fn start(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Outcome> {
         self.process(command, log)?.run(self.interrupt)
     }
@@ -390,6 +424,31 @@ pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result
         interrupt: &interrupt,
     }
     .process(command, None)?;
+    process.pass_through()
+}
+
+/// Runs a person's editor on a file, with this terminal's streams; its exit status. The words of the editor's command
+/// are split as a shell would.
+pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
+    let mut words = shell_words::split(editor)
+        .map_err(|_| Failure::config(format!("the editor `{editor}` has an open quote")))?
+        .into_iter();
+    let program = words
+        .next()
+        .ok_or_else(|| Failure::config("no editor is named").hinted("set `EDITOR`"))?;
+    let mut args: Vec<String> = words.collect();
+    args.push(file.to_string());
+    let process = Process {
+        program: program.into(),
+        args,
+        env: environment::scrubbed(),
+        directory: file.parent().unwrap_or(Utf8Path::new("/")).to_owned(),
+        stdin: Input::Null,
+        stdout: Stdout::Log,
+        log: None,
+        note: None,
+        deadline: Duration::MAX,
+    };
     process.pass_through()
 }
 

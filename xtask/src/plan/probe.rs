@@ -4,7 +4,7 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::Command;
+use super::{Command, OperatorKey};
 use crate::project::Gate;
 
 /// A question with yes or no for an answer.
@@ -52,6 +52,13 @@ pub enum Probe {
     },
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),
+    /// A cluster's Secret has the identity that the facts name; what is read stays in memory.
+    OperatorKey {
+        /// Whose identity.
+        key: OperatorKey,
+        /// Reads the Secret, prints nothing when there is none.
+        read: Command,
+    },
     /// One of these holds.
     Any(Vec<Self>),
     /// All of these hold.
@@ -65,6 +72,7 @@ impl Probe {
     pub fn commands(&self) -> Vec<&Command> {
         match self {
             Self::Exists(_) | Self::Says { .. } | Self::Alive(_) => Vec::new(),
+            Self::OperatorKey { read, .. } => vec![read],
             Self::Succeeds(command)
             | Self::Prints { command, .. }
             | Self::Gone { command, .. }

@@ -2,6 +2,7 @@
 //! No I/O, no clock, no environment; what is known only while running is a `Later`.
 
 pub mod ci;
+pub mod age_key;
 pub mod deploy;
 pub mod embedded;
 pub mod guard;

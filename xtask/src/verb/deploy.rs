@@ -103,6 +103,7 @@ pub fn deploy(
         nonce: &nonce,
         goal,
         mode,
+        key: crate::recipe::age_key::of(&checkout.platform, &target.name, target.backend),
     };
     let mut plan = Plan::new(goal);
     plan.choices.clone_from(&target.choices);

@@ -57,6 +57,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         nonce: &nonce,
         goal: &goal,
         mode: &Mode::USUAL,
+        key: crate::recipe::age_key::of(&checkout.platform, &name, backend),
     };
     let choices = vec![
         format!("cluster `{name}`, stage `local`"),

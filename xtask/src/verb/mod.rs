@@ -20,5 +20,6 @@ pub mod prune;
 pub mod rehearse;
 pub mod render;
 pub mod rollback;
+pub mod secrets;
 pub mod target;
 pub mod unlock;

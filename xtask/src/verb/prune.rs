@@ -50,6 +50,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         nonce: &nonce,
         goal: &goal,
         mode: &Mode::USUAL,
+        key: None,
     };
     let mut plan = Plan::new(goal.clone());
     plan.steps = deploy.look();
