@@ -4,6 +4,7 @@
 mod derive;
 mod environment;
 pub(crate) mod leftover;
+mod guest;
 mod probe;
 mod process;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub(crate) use guest::make_home as make_guest_home;
 pub use process::{Interrupt, command_line};
 
 use crate::failure::{Failure, Kind, Result};
@@ -32,6 +34,10 @@ fn own_binary() -> Result<Utf8PathBuf> {
 
 /// Variables whose folder has to exist before a tool starts.
 const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
+
+/// What Go's TLS says of a server that another authority signed, in every version up to 1.26. kubectl ends with
+/// the same status as for a server that is not there yet, and waiting mends only that.
+const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,6 +235,13 @@ impl Runner<'_> {
             if seen.holds {
                 return Ok(());
             }
+            if let Some(reason) = seen.reasons.iter().find(|reason| reason.contains(UNKNOWN_AUTHORITY)) {
+                return Err(Failure::refused(
+                    "an API server answers there that this cluster's own authority did not sign; nothing was written",
+                )
+                .hinted(reason)
+                .hinted("see what listens on its port: another guest's forwarding, or a cluster that is not ours"));
+            }
             let waited = started.elapsed();
             if waited >= deadline {
                 let failure = Failure::new(
@@ -373,6 +386,23 @@ pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result
     }
     .process(command, None)?;
     process.pass_through()
+}
+
+/// What a program of the system prints, for a look at the host; none when it cannot be asked or fails.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
+    let process = Process {
+        program: program.into(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env: environment::scrubbed(),
+        directory: "/".into(),
+        stdin: Input::Null,
+        stdout: Stdout::Capture,
+        log: None,
+        deadline: Duration::from_secs(10),
+    };
+    let outcome = process.run(&Interrupt::default()).ok()?;
+    (outcome.ended == Ended::Code(0)).then(|| String::from_utf8_lossy(&outcome.captured).into_owned())
 }
 
 /// What a JSON file says at a pointer.

@@ -78,6 +78,10 @@ pub enum Tool {
     Cargo,
     /// Runs the renderer outside Nix.
     Bash,
+    /// Changes the keychain of macOS.
+    Security,
+    /// Changes the trust store of Linux, as root.
+    Sudo,
 }
 
 impl Tool {
@@ -117,6 +121,8 @@ impl Tool {
             Self::Ssh => "ssh",
             Self::Cargo => "cargo",
             Self::Bash => "bash",
+            Self::Security => "security",
+            Self::Sudo => "sudo",
         }
     }
 

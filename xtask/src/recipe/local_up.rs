@@ -2,16 +2,17 @@
 
 use super::deploy::Deploy;
 use super::embedded;
+use super::guest::Guest;
 use crate::plan::{Action, Effect, Plan, Step, Target};
-use crate::platform::{Backend, Environment};
+use crate::platform::Environment;
 
 /// The goal of a plan, by which `--resume` finds its run.
 pub fn goal(cluster: &str) -> String {
     format!("local-up {cluster}")
 }
 
-/// Brings the cluster up and deploys the stage.
-pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>) -> Plan {
+/// Brings the cluster up, in its guest or on this host, and deploys the stage.
+pub fn plan(deploy: &Deploy<'_>, guest: Option<&Guest<'_>>, choices: Vec<String>) -> Plan {
     let access = deploy.access;
     let mut plan = Plan::new(goal(&access.cluster));
     plan.choices = choices;
@@ -20,9 +21,10 @@ pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>) -> Plan {
         production: deploy.facts.environment == Environment::Production,
     });
     plan.steps.push(clear_work(deploy));
-    if deploy.backend == Backend::Embedded {
-        plan.steps.extend(embedded::up(access, deploy.facts));
-    }
+    plan.steps.extend(match guest {
+        Some(guest) => guest.up(),
+        None => embedded::up(access, deploy.facts),
+    });
     let steps = deploy.steps();
     plan.steps.extend(steps.steps);
     plan.finally = steps.finally;

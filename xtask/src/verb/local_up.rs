@@ -1,15 +1,18 @@
 //! `local-up`: from nothing to a local cluster that holds its stage.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
+use super::guest::{self, Setup};
 use crate::cluster::access::Access;
+use crate::cluster::host::{self, Host};
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
-use crate::platform::{Backend, Environment, Stage};
+use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{Source, local_up};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
+use crate::ui::Word;
 
 /// Bring a local cluster up and deploy its stage
 #[derive(Debug, Clone, clap::Args)]
@@ -20,6 +23,9 @@ pub struct Arguments {
     /// What runs the cluster; `auto` takes the first that this host can run
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
+    /// A project that was rendered elsewhere, instead of the golden or what Nix builds
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -42,9 +48,20 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let name = local_cluster(&checkout, arguments.cluster.as_deref())?;
     let facts = checkout.platform.cluster(&name)?;
-    let (backend, why) = choose_backend(arguments.backend, &facts.backends)?;
     let access = Access::of(&name, facts);
-    let (source, description, from) = golden(&checkout, &name, Stage::Local)?;
+    let (backend, why) = choose_backend(context, &checkout, &access, facts, arguments.backend)?;
+    let setup = match guest::driver(backend) {
+        None => None,
+        Some(driver) => Some(Setup::of(&checkout, &name, facts, driver)?),
+    };
+    if let Some(setup) = &setup {
+        match setup.preflight(context, &checkout) {
+            // A plan can be printed for a host that cannot run it; what is missing is said all the same.
+            Err(failure) if arguments.plan.dry_run.is_some() => context.ui.status(Word::Warning, failure.chain()),
+            other => other?,
+        }
+    }
+    let (source, description, from) = source(&checkout, &name, backend, arguments.project.as_deref())?;
     let nonce = nonce();
     let goal = local_up::goal(&name);
     let deploy = Deploy {
@@ -58,13 +75,67 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         goal: &goal,
         mode: &Mode::USUAL,
     };
-    let choices = vec![
+    let mut choices = vec![
         format!("cluster `{name}`, stage `local`"),
         format!("backend `{}`: {why}", backend.name()),
         format!("source {from}"),
     ];
-    let plan = local_up::plan(&deploy, choices);
+    if let Some(setup) = &setup {
+        choices.extend(guest_choices(setup));
+    }
+    let guest = setup.as_ref().map(|setup| setup.guest(&access));
+    let plan = local_up::plan(&deploy, guest.as_ref(), choices);
     carry_out(context, &checkout, "local-up", plan, &arguments.plan, &Lock::Host(name))
+}
+
+/// What a person should know of the guest.
+fn guest_choices(setup: &Setup) -> Vec<String> {
+    let wanted = &setup.wanted;
+    let mut choices = vec![format!(
+        "guest `{}` on {}: {}, {} CPUs, {} GiB of memory, {} GiB of disk, API on 127.0.0.1:{}",
+        wanted.instance,
+        setup.host.words(),
+        wanted.vm_type,
+        wanted.cpus,
+        wanted.memory,
+        wanted.disk,
+        wanted.api_port
+    )];
+    if let Some(image) = &setup.image {
+        choices.push(format!("image `{}`, recorded", image.path));
+    }
+    choices.push("ports that listen in the guest are reached on the host's loopback alone".to_owned());
+    choices
+}
+
+/// Where the project comes from: a folder that was named, the golden on an embedded cluster, else what Nix builds.
+fn source(
+    checkout: &Checkout,
+    cluster: &str,
+    backend: Backend,
+    project: Option<&Utf8Path>,
+) -> Result<(Source, StageDescription, String)> {
+    if let Some(project) = project {
+        let path = guest::absolute(checkout, project)?;
+        let description = StageDescription::read(&path)?;
+        if description.cluster != cluster || description.stage != Stage::Local {
+            return Err(Failure::refused(format!(
+                "`{path}` is stage `{}` of cluster `{}`, not stage `local` of cluster `{cluster}`",
+                description.stage, description.cluster
+            )));
+        }
+        let from = format!("`{path}`: a project rendered elsewhere");
+        return Ok((Source::Folder(path), description, from));
+    }
+    let (golden, description, from) = golden(checkout, cluster, Stage::Local)?;
+    if backend == Backend::Embedded {
+        return Ok((golden, description, from));
+    }
+    // A golden keeps charts as facts only, so a cluster with real pods gets what Nix renders.
+    let attribute = format!("k8s-manifests-{cluster}-local");
+    let from = format!("`.#{attribute}`: what Nix builds; its phases and gates as in the golden");
+    let link = Utf8PathBuf::from(format!("{}/projects/{cluster}-local", crate::root::STATE));
+    Ok((Source::Built { attribute, link }, description, from))
 }
 
 /// The local cluster that is meant: the named one, or the default of stage local.
@@ -92,24 +163,79 @@ pub fn local_cluster(checkout: &Checkout, given: Option<&str>) -> Result<String>
 }
 
 /// The backend, and the reason in words.
-pub fn choose_backend(choice: BackendChoice, allowed: &[Backend]) -> Result<(Backend, String)> {
+fn choose_backend(
+    context: &Context,
+    checkout: &Checkout,
+    access: &Access,
+    facts: &Cluster,
+    choice: BackendChoice,
+) -> Result<(Backend, String)> {
     let wanted = match choice {
         BackendChoice::Auto => None,
         BackendChoice::Colima => Some(Backend::Colima),
         BackendChoice::Lima => Some(Backend::Lima),
         BackendChoice::Embedded => Some(Backend::Embedded),
     };
-    match wanted {
-        Some(Backend::Embedded) | None if allowed.contains(&Backend::Embedded) => Ok((
-            Backend::Embedded,
-            "a real control plane on this host; nodes and pods are simulated".to_owned(),
-        )),
-        _ => {
-            let names: Vec<&str> = allowed.iter().map(|backend| backend.name()).collect();
-            Err(Failure::config("no backend of the facts can be had on this host")
-                .hinted(format!("the facts allow: {}", names.join(", "))))
+    if let Some(backend) = wanted {
+        if !facts.backends.contains(&backend) {
+            let names: Vec<&str> = facts.backends.iter().map(|backend| backend.name()).collect();
+            return Err(Failure::config(format!(
+                "cluster `{}` may not run on backend `{}`",
+                access.cluster,
+                backend.name()
+            ))
+            .hinted(format!("the facts allow: {}", names.join(", "))));
+        }
+        guest::refuse_second(checkout, access, backend)?;
+        return Ok((backend, format!("asked for; {}", what_it_is(backend))));
+    }
+    if let Some(backend) = guest::existing(checkout, access)? {
+        return Ok((backend, "this cluster runs on it already".to_owned()));
+    }
+    let mut passed = Vec::new();
+    for backend in &facts.backends {
+        match why_not(context, checkout, *backend)? {
+            None => {
+                let mut why = what_it_is(*backend).to_owned();
+                for reason in passed {
+                    why = format!("{why}; {reason}");
+                }
+                return Ok((*backend, why));
+            }
+            Some(reason) => passed.push(format!("not `{}`: {reason}", backend.name())),
         }
     }
+    let failure = Failure::preflight(format!("cluster `{}` can run on no backend here", access.cluster));
+    Err(passed.into_iter().fold(failure, Failure::hinted))
+}
+
+fn what_it_is(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Colima => "k3s in a NixOS guest, started by Colima",
+        Backend::Lima => "k3s in a NixOS guest, started by Lima",
+        Backend::Embedded => "a real control plane on this host; nodes and pods are simulated",
+        Backend::Remote => "a cluster elsewhere",
+    }
+}
+
+/// Why this host cannot run a backend; none when it can. Tools decide, what else is missing is preflight's to say:
+/// whoever installed Colima wants a guest, and is told what keeps it from running.
+fn why_not(context: &Context, checkout: &Checkout, backend: Backend) -> Result<Option<String>> {
+    let Some(driver) = guest::driver(backend) else {
+        return Ok((backend == Backend::Remote).then(|| "it is no local one".to_owned()));
+    };
+    let missing: Vec<&str> = context
+        .toolbox("")
+        .look(&guest::tools(driver))
+        .into_iter()
+        .filter(|lookup| !matches!(lookup.outcome, crate::tool::Outcome::Found(_)))
+        .map(|lookup| lookup.tool.program())
+        .collect();
+    if !missing.is_empty() {
+        return Ok(Some(format!("no {} here", missing.join(" and no "))));
+    }
+    let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
+    Ok(host.root.then(|| "Lima does not run as root".to_owned()))
 }
 
 /// The golden of a stage with its description and words for where it is.
