@@ -33,16 +33,12 @@ pub struct Image {
 
 /// Where the image of an architecture is recorded.
 pub fn record_path(arch: Arch) -> Utf8PathBuf {
-    Utf8Path::new(STATE)
-        .join("images")
-        .join(format!("{}.json", arch.name()))
+    Utf8Path::new(STATE).join(format!("image-{}.json", arch.name()))
 }
 
-/// Link to what Nix built; it also keeps the garbage collector away.
+/// Link to what Nix built; it also keeps the garbage collector away. Its folder is there in every run.
 pub fn link_path(arch: Arch) -> Utf8PathBuf {
-    Utf8Path::new(STATE)
-        .join("images")
-        .join(format!("{}.built", arch.name()))
+    Utf8Path::new(STATE).join(format!("image-{}", arch.name()))
 }
 
 impl Image {

@@ -228,7 +228,7 @@ impl Runner<'_> {
 
     fn wait(&self, step: &Step, until: &crate::plan::Probe, deadline: u64, every: u64) -> Result<()> {
         let started = Instant::now();
-        let deadline = Duration::from_secs(deadline);
+        let deadline = Duration::from_secs(longest_wait().map_or(deadline, |limit| deadline.min(limit)));
         let mut told = Instant::now();
         loop {
             let seen = self.look(until)?;
@@ -386,6 +386,11 @@ pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result
     }
     .process(command, None)?;
     process.pass_through()
+}
+
+/// The limit that `XTASK_MAX_WAIT` sets to every wait, in seconds: for who would rather be told early.
+fn longest_wait() -> Option<u64> {
+    std::env::var("XTASK_MAX_WAIT").ok()?.parse().ok()
 }
 
 /// What a program of the system prints, for a look at the host; none when it cannot be asked or fails.

@@ -6,7 +6,7 @@ use super::guest::{self, Setup, absolute};
 use super::local_up::local_cluster;
 use crate::cluster::access::Access;
 use crate::cluster::host::{self, Host};
-use crate::cluster::image;
+use crate::cluster::image::check_archive;
 use crate::context::Context;
 use crate::failure::{Failure, Result};
 use crate::plan::Plan;
@@ -29,7 +29,7 @@ pub enum Arguments {
     Use {
         /// A qcow2 file, or a folder or store path with exactly one
         #[arg(value_name = "FILE|STORE-PATH")]
-        from: Utf8PathBuf,
+        image: Utf8PathBuf,
         /// SHA-256 that the file must have
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
@@ -83,13 +83,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             )
         }
         Arguments::Use {
-            from,
+            image,
             sha256,
             arch,
             plan,
         } => {
             let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
-            let from = absolute(&checkout, from)?;
+            let from = absolute(&checkout, image)?;
             let steps = recipe::image::take(from, sha256.clone(), arch.unwrap_or(host.arch));
             carry_out(
                 context,
@@ -115,7 +115,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             let facts = checkout.platform.cluster(&name)?;
             let access = Access::of(&name, facts);
             let archive = absolute(&checkout, archive)?;
-            image::check_archive(&archive)?;
+            check_archive(&archive)?;
             let setup = Setup::of(&checkout, &name, facts, guest::running(&checkout, &name)?)?;
             let mut steps = Plan::new(format!("image load {archive}"));
             steps.choices.push(format!("guest `{}`", setup.wanted.instance));

@@ -134,7 +134,7 @@ fn source(
     // A golden keeps charts as facts only, so a cluster with real pods gets what Nix renders.
     let attribute = format!("k8s-manifests-{cluster}-local");
     let from = format!("`.#{attribute}`: what Nix builds; its phases and gates as in the golden");
-    let link = Utf8PathBuf::from(format!("{}/projects/{cluster}-local", crate::root::STATE));
+    let link = Utf8PathBuf::from(format!("{}/project-{cluster}-local", crate::root::STATE));
     Ok((Source::Built { attribute, link }, description, from))
 }
 
