@@ -17,6 +17,7 @@ use crate::live::gate;
 use crate::plan::{Driver, Tool};
 use crate::platform::{Backend, Stage};
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
+use crate::recipe::local_up::project_file;
 use crate::ui::Word;
 
 /// Show what runs a local cluster, and per component ready or why not
@@ -205,8 +206,9 @@ fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkou
         Err(reason) => status.problems.push(reason),
     }
     // What was deployed last, else what would be deployed.
-    let built = format!("{}/project-{}-local", crate::root::STATE, access.cluster);
-    let deployed = [checkout.path(access.work().join("project")), checkout.path(built)];
+    let noted = crate::exec::later(&checkout.root, &project_file(access), "/folder").ok();
+    let noted = noted.as_ref().and_then(|folder| folder.as_str()).map(|folder| checkout.path(folder));
+    let deployed = std::iter::once(checkout.path(access.work().join("project"))).chain(noted);
     let folder = if let Some(deployed) = deployed.into_iter().find(|folder| folder.join("stage.json").is_file()) {
         deployed
     } else {
@@ -230,7 +232,13 @@ fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkou
     for item in &project.description.items {
         status.components.entry(item.component.clone()).or_default();
     }
-    match runner.read_json(&command)? {
+    // Without a workload and without a gate there is nothing to ask for.
+    let list = if gates.is_empty() {
+        Ok(serde_json::Value::Null)
+    } else {
+        runner.read_json(&command)?
+    };
+    match list {
         Ok(list) => {
             for gate in &gates {
                 let open = gate::open_gates(std::slice::from_ref(gate), &list);

@@ -189,7 +189,7 @@ fn boot(config: &Config, name: &str, instance: &mut Instance) {
         instance.behind = config.fault("clockBehind").unwrap_or(0);
     }
     if let Some((listen, target)) = config.forward.get(name)
-        && TcpListener::bind(listen).is_ok()
+        && within_a_second(|| TcpListener::bind(listen).is_ok())
     {
         #[expect(
             clippy::disallowed_methods,
@@ -205,7 +205,21 @@ fn boot(config: &Config, name: &str, instance: &mut Instance) {
             .spawn()
             .unwrap();
         instance.pid = Some(child.id());
+        assert!(
+            within_a_second(|| TcpStream::connect(listen).is_ok()),
+            "fake: nothing forwards"
+        );
     }
+}
+
+/// A process that was killed a moment ago may hold its port for another moment.
+fn within_a_second(holds: impl Fn() -> bool) -> bool {
+    (0..50).any(|_| {
+        holds() || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            false
+        }
+    })
 }
 
 /// Hands connections on, until it is killed.
