@@ -752,3 +752,7 @@ pub fn check_name(profile: &str) -> Result<()> {
     Err(Failure::config(format!("`{profile}` cannot be the name of a profile"))
         .hinted("1 to 32 of `a-z0-9-`, beginning and ending with a letter or digit, and none of Colima's own (`default`, `colima`, `colima-…`)"))
 }
+
+#[cfg(test)]
+#[path = "guest_tests.rs"]
+mod tests;

@@ -51,7 +51,8 @@ fn der(pem: &str) -> Result<Vec<u8>> {
     decode(body).filter(|bytes| !bytes.is_empty()).ok_or_else(none)
 }
 
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// What base64 stands for.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let (mut buffer, mut bits) = (0_u32, 0_u32);
     for character in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {

@@ -145,9 +145,9 @@ fn look_at_guest(
     );
     let name = &setup.wanted.instance;
     if !drift.exists {
-        status
-            .problems
-            .push(format!("guest `{name}` is gone; `local-up` makes it anew, with a new cluster"));
+        status.problems.push(format!(
+            "guest `{name}` is gone; `local-up` makes it anew, with a new cluster"
+        ));
     } else if drift.half_made {
         status.problems.push(format!(
             "the start of guest `{name}` never came to its end; `local-up` makes it anew"
@@ -207,7 +207,10 @@ fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkou
     }
     // What was deployed last, else what would be deployed.
     let noted = crate::exec::later(&checkout.root, &project_file(access), "/folder").ok();
-    let noted = noted.as_ref().and_then(|folder| folder.as_str()).map(|folder| checkout.path(folder));
+    let noted = noted
+        .as_ref()
+        .and_then(|folder| folder.as_str())
+        .map(|folder| checkout.path(folder));
     let deployed = std::iter::once(checkout.path(access.work().join("project"))).chain(noted);
     let folder = if let Some(deployed) = deployed.into_iter().find(|folder| folder.join("stage.json").is_file()) {
         deployed

@@ -1,8 +1,9 @@
 //! `local-up`: from nothing to a local cluster that holds its stage.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use super::guest::{self, Setup};
+use super::target;
 use crate::cluster::access::Access;
 use crate::cluster::host::{self, Host};
 use crate::context::{Checkout, Context};
@@ -23,9 +24,9 @@ pub struct Arguments {
     /// What runs the cluster; `auto` takes the first that this host can run
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
-    /// A project that was rendered elsewhere, instead of the golden or what Nix builds
+    /// Take a rendered project made elsewhere instead of the golden or what Nix builds
     #[arg(long, value_name = "DIR")]
-    pub project: Option<Utf8PathBuf>,
+    pub from_folder: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -61,7 +62,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             other => other?,
         }
     }
-    let (source, description, from) = source(&checkout, &name, backend, arguments.project.as_deref())?;
+    let (source, description, from) = target::source(
+        context,
+        &checkout,
+        (&name, Stage::Local),
+        backend,
+        arguments.from_folder.as_deref(),
+    )?;
     let nonce = nonce();
     let goal = local_up::goal(&name);
     let deploy = Deploy {
@@ -78,7 +85,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let mut choices = vec![
         format!("cluster `{name}`, stage `local`"),
         format!("backend `{}`: {why}", backend.name()),
-        format!("source {from}"),
+        from,
     ];
     if let Some(setup) = &setup {
         choices.extend(guest_choices(setup));
@@ -106,36 +113,6 @@ fn guest_choices(setup: &Setup) -> Vec<String> {
     }
     choices.push("ports that listen in the guest are reached on the host's loopback alone".to_owned());
     choices
-}
-
-/// Where the project comes from: a folder that was named, the golden on an embedded cluster, else what Nix builds.
-fn source(
-    checkout: &Checkout,
-    cluster: &str,
-    backend: Backend,
-    project: Option<&Utf8Path>,
-) -> Result<(Source, StageDescription, String)> {
-    if let Some(project) = project {
-        let path = guest::absolute(checkout, project)?;
-        let description = StageDescription::read(&path)?;
-        if description.cluster != cluster || description.stage != Stage::Local {
-            return Err(Failure::refused(format!(
-                "`{path}` is stage `{}` of cluster `{}`, not stage `local` of cluster `{cluster}`",
-                description.stage, description.cluster
-            )));
-        }
-        let from = format!("`{path}`: a project rendered elsewhere");
-        return Ok((Source::Folder(path), description, from));
-    }
-    let (golden, description, from) = golden(checkout, cluster, Stage::Local)?;
-    if backend == Backend::Embedded {
-        return Ok((golden, description, from));
-    }
-    // A golden keeps charts as facts only, so a cluster with real pods gets what Nix renders.
-    let attribute = format!("k8s-manifests-{cluster}-local");
-    let from = format!("`.#{attribute}`: what Nix builds; its phases and gates as in the golden");
-    let link = Utf8PathBuf::from(format!("{}/project-{cluster}-local", crate::root::STATE));
-    Ok((Source::Built { attribute, link }, description, from))
 }
 
 /// The local cluster that is meant: the named one, or the default of stage local.

@@ -637,6 +637,26 @@ fn shell(config: &Config, home: &Path, words: &[String]) -> u8 {
             say(&format!("imported {} bytes", bytes.len()))
         }
         ["sh", "-c", line] if line.contains("base64 -d") => u8::from(config.fault("rosettaFails").is_some()),
+        ["sh", "-c", line] if line.contains("/run/booted-system/kernel") => {
+            let kernel = match config.fault("otherKernel") {
+                None => config.log.with_extension("system").join("kernel"),
+                Some(_) => PathBuf::from("/nix/store/other/bzImage"),
+            };
+            say(&json!({"kernel": kernel}).to_string())
+        }
+        [
+            "sudo",
+            "nix-env",
+            "--profile",
+            "/nix/var/nix/profiles/system",
+            "--set",
+            _,
+        ]
+        | [
+            "sudo",
+            "/nix/var/nix/profiles/system/bin/switch-to-configuration",
+            "switch",
+        ] => 0,
         ["exit", number] => number.parse().unwrap(),
         other => die(&format!("fake: nothing in the guest for {other:?}")),
     }
@@ -672,12 +692,30 @@ fn nix(config: &Config, words: &[String]) -> u8 {
                     fs_err::write(folder.join("nixos.qcow2"), content).unwrap();
                     folder
                 }
+                None if attribute.ends_with("system.build.toplevel") => {
+                    let folder = config.log.with_extension("system");
+                    fs_err::create_dir_all(&folder).unwrap();
+                    fs_err::write(folder.join("kernel"), "").unwrap();
+                    folder
+                }
                 None => return die(&format!("error: flake does not provide attribute '{attribute}'")),
             };
+            // As Nix does.
+            fs_err::create_dir_all(Path::new(link).parent().unwrap()).unwrap();
             let _absent_is_fine = fs_err::remove_file(link);
             std::os::unix::fs::symlink(target, link).unwrap();
             0
         }
+        ["copy", "--no-check-sigs", "--to", to, _] => {
+            assert!(to.starts_with("ssh-ng://lima-"), "fake: {to}");
+            let options = std::env::var("NIX_SSHOPTS").unwrap();
+            assert!(
+                options.starts_with("-F ") && options.ends_with("/ssh.config"),
+                "fake: {options}"
+            );
+            0
+        }
+        ["eval", "--json", _] => die("error: the fake evaluates nothing"),
         ["eval", "--raw", _] => {
             print!("6.12.30");
             0

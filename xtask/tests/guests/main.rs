@@ -1,6 +1,8 @@
 //! Guests, from nothing to a deployed stage and back, against fakes of `colima` and `limactl` that hold state;
 //! behind the guest's port stands a real API server.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it did not foresee something")]
+
 mod world;
 
 use serde_json::{Value, json};
@@ -176,6 +178,9 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .ends(3)
         .says("is no archive of a container image");
 
+    a_new_system_reaches_a_running_guest_without_a_new_guest(&mut world);
+    the_root_certificate_is_trusted_only_when_asked(&mut world);
+
     // Down keeps it, delete asks.
     world.run(&["local-down"]).ends(0);
     assert_eq!(world.calls(), [STOP]);
@@ -198,6 +203,51 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     assert_eq!(world.calls(), [DELETE]);
     assert!(world.instance(DEV).is_none());
     assert!(!world.path("checkout/.xtask/kubeconfigs/k3s-dev.yaml").exists());
+}
+
+fn a_new_system_reaches_a_running_guest_without_a_new_guest(world: &mut World) {
+    world.fake["faults"] = json!(["image=3", "otherKernel"]);
+    world.run(&["image", "build"]).ends(0);
+    world
+        .run(&["image", "switch"])
+        .ends(8)
+        .says("nothing was switched")
+        .says("make the guest anew");
+    world.fake["faults"] = json!(["image=3"]);
+    world.run(&["image", "switch"]).ends(0);
+    world.calls();
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    assert_eq!(world.calls(), NOTHING, "the guest has the system of the new image");
+}
+
+fn the_root_certificate_is_trusted_only_when_asked(world: &mut World) {
+    let host = world.host["system"].take();
+    world.host["system"] = json!({"macos": {"major": 15, "minor": 5}});
+    world
+        .run(&["trust", "install"])
+        .ends(5)
+        .says("publishes no root certificate");
+    let certificate = "--from-literal=root_ca.crt=-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+    let create = ["kubectl", "--", "create", "configmap", "root", certificate];
+    world.run(&create).ends(0);
+    world.calls();
+    world
+        .run(&["trust", "install"])
+        .ends(0)
+        .says("$ security add-trusted-cert -r trustRoot -p ssl")
+        .says("2C:F2:4D:BA:5F:B0:A3:0E");
+    let certificate = "W/checkout/.xtask/clusters/k3s-dev/root_ca.crt";
+    assert_eq!(
+        world.calls().last().unwrap(),
+        &format!("security add-trusted-cert -r trustRoot -p ssl {certificate}")
+    );
+    world.run(&["trust", "remove"]).ends(0);
+    assert_eq!(
+        world.calls().last().unwrap(),
+        &format!("security remove-trusted-cert {certificate}")
+    );
+    world.run(&["kubectl", "--", "delete", "configmap", "root"]).ends(0);
+    world.host["system"] = host;
 }
 
 fn two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(plane: &Plane) {

@@ -94,7 +94,7 @@ impl World {
             .unwrap()
             .join("examples/fake-vm");
         assert!(fake.is_file(), "no `{fake}`: `cargo build --example fake-vm`");
-        for name in ["colima", "limactl", "lima", "nix", "sudo"] {
+        for name in ["colima", "limactl", "lima", "nix", "sudo", "security"] {
             symlink(&fake, root.join("bin").join(name)).unwrap();
         }
         let manifest = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -104,6 +104,9 @@ impl World {
             let port = free_port();
             platform["clusters"][name]["apiPort"] = json!(port);
             platform["profiles"][name]["apiPort"] = json!(port);
+            let on = &mut platform["clusters"][name]["stages"]["local"];
+            on["discriminator"] = json!(format!("test-{name}-guest"));
+            on["phases"] = json!(["base"]);
         }
         let mac = host["system"] != "linux";
         let fake = json!({
@@ -214,7 +217,7 @@ impl World {
             cluster,
             "--backend",
             backend,
-            "--project",
+            "--from-folder",
             &project,
         ];
         words.extend(more);
@@ -315,12 +318,13 @@ impl Plane {
         world.path = ":/usr/bin:/bin";
         world.max_wait = "120";
         world.project("k3s-dev", "behind");
+        world.platform["clusters"]["k3s-dev"]["stages"]["local"]["discriminator"] = json!("test-k3s-dev-behind");
         world
             .run(&[
                 "local-up",
                 "--backend",
                 "embedded",
-                "--project",
+                "--from-folder",
                 "projects/k3s-dev-behind",
             ])
             .ends(0);
