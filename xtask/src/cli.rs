@@ -46,6 +46,13 @@ pub enum Verb {
     History(verb::history::Arguments),
     Adopt(verb::adopt::Arguments),
     Unlock(verb::unlock::Arguments),
+    /// Build, take or switch the disk of guests, or load a container image into one
+    #[command(subcommand)]
+    Image(verb::image::Arguments),
+    Ssh(verb::ssh::Arguments),
+    /// Trust the root certificate of a local cluster on this host, or no longer
+    #[command(subcommand)]
+    Trust(verb::trust::Arguments),
     Kubectl(verb::kubectl::Arguments),
     Env(verb::env::Arguments),
     /// Compare reviewed manifests with what the modules render, or accept it
@@ -101,6 +108,9 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::History(arguments) => verb::history::run(&context, arguments).map(done),
         Verb::Adopt(arguments) => verb::adopt::run(&context, arguments).map(done),
         Verb::Unlock(arguments) => verb::unlock::run(&context, arguments).map(done),
+        Verb::Image(arguments) => verb::image::run(&context, arguments).map(done),
+        Verb::Ssh(arguments) => verb::ssh::run(&context, arguments),
+        Verb::Trust(arguments) => verb::trust::run(&context, arguments).map(done),
         Verb::Kubectl(arguments) => verb::kubectl::run(&context, arguments),
         Verb::Env(arguments) => verb::env::run(&context, arguments).map(done),
         Verb::Golden(arguments) => verb::golden::run(&context, arguments).map(done),

@@ -242,6 +242,18 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Derivation::GuestHome { .. }
+            | Derivation::GuestImage { .. }
+            | Derivation::GuestImageIntact { .. }
+            | Derivation::GuestCompare { .. }
+            | Derivation::GuestFits { .. }
+            | Derivation::GuestGone { .. }
+            | Derivation::GuestRecord { .. }
+            | Derivation::LimaTemplate { .. }
+            | Derivation::Kubeconfig { .. }
+            | Derivation::GuestSystem { .. }
+            | Derivation::SameKernel { .. }
+            | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
             Derivation::Simulated { gates } => {
                 for gate in gates {
                     self.ui.status(
@@ -291,7 +303,7 @@ impl Runner<'_> {
     }
 }
 
-fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
+pub(super) fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
     Ok(fs_err::read_to_string(root.join(path))?)
 }
 
@@ -304,7 +316,7 @@ fn optional(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>> {
     }
 }
 
-fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {
+pub(super) fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {
     typed(root, path)
 }
 
@@ -313,7 +325,7 @@ fn typed<T: serde::de::DeserializeOwned>(root: &Utf8Path, path: &Utf8Path) -> Re
         .map_err(|error| Failure::unexpected(format!("`{path}`, written by an earlier step, cannot be read: {error}")))
 }
 
-fn write_json(root: &Utf8Path, path: &Utf8Path, value: &impl Serialize) -> Result<()> {
+pub(super) fn write_json(root: &Utf8Path, path: &Utf8Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::unexpected(format!("cannot write `{path}`: {error}")))?;
     write(&root.join(path), text.as_bytes(), 0o600)

@@ -5,6 +5,7 @@ mod derive;
 mod environment;
 mod operator_key;
 pub(crate) mod leftover;
+mod guest;
 mod probe;
 mod process;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub(crate) use guest::make_home as make_guest_home;
 pub use process::{Interrupt, command_line};
 
 use crate::failure::{Failure, Kind, Result};
@@ -33,6 +35,10 @@ pub(crate) fn own_binary() -> Result<Utf8PathBuf> {
 
 /// Variables whose folder has to exist before a tool starts.
 const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
+
+/// What Go's TLS says of a server that another authority signed, in every version up to 1.26. kubectl ends with
+/// the same status as for a server that is not there yet, and waiting mends only that.
+const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,12 +230,19 @@ impl Runner<'_> {
 
     fn wait(&self, step: &Step, until: &crate::plan::Probe, deadline: u64, every: u64) -> Result<()> {
         let started = Instant::now();
-        let deadline = Duration::from_secs(deadline);
+        let deadline = Duration::from_secs(longest_wait().map_or(deadline, |limit| deadline.min(limit)));
         let mut told = Instant::now();
         loop {
             let seen = self.look(until)?;
             if seen.holds {
                 return Ok(());
+            }
+            if let Some(reason) = seen.reasons.iter().find(|reason| reason.contains(UNKNOWN_AUTHORITY)) {
+                return Err(Failure::refused(
+                    "an API server answers there that this cluster's own authority did not sign; nothing was written",
+                )
+                .hinted(reason)
+                .hinted("see what listens on its port: another guest's forwarding, or a cluster that is not ours"));
             }
             let waited = started.elapsed();
             if waited >= deadline {
@@ -450,6 +463,29 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
         deadline: Duration::MAX,
     };
     process.pass_through()
+}
+
+/// The limit that `XTASK_MAX_WAIT` sets to every wait, in seconds: for who would rather be told early.
+fn longest_wait() -> Option<u64> {
+    std::env::var("XTASK_MAX_WAIT").ok()?.parse().ok()
+}
+
+/// What a program of the system prints, for a look at the host; none when it cannot be asked or fails.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
+    let process = Process {
+        program: program.into(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env: environment::scrubbed(),
+        directory: "/".into(),
+        stdin: Input::Null,
+        stdout: Stdout::Capture,
+        log: None,
+        note: None,
+        deadline: Duration::from_secs(10),
+    };
+    let outcome = process.run(&Interrupt::default()).ok()?;
+    (outcome.ended == Ended::Code(0)).then(|| String::from_utf8_lossy(&outcome.captured).into_owned())
 }
 
 /// What a JSON file says at a pointer.

@@ -82,6 +82,10 @@ pub enum Tool {
     Just,
     /// Compares files, to be compared with.
     Diff,
+    /// Changes the keychain of macOS.
+    Security,
+    /// Changes the trust store of Linux, as root.
+    Sudo,
 }
 
 impl Tool {
@@ -123,6 +127,8 @@ impl Tool {
             Self::Bash => "bash",
             Self::Just => "just",
             Self::Diff => "diff",
+            Self::Security => "security",
+            Self::Sudo => "sudo",
         }
     }
 

@@ -6,11 +6,14 @@ pub mod age_key;
 pub mod deploy;
 pub mod embedded;
 pub mod guard;
+pub mod guest;
+pub mod image;
 pub mod local_down;
 pub mod local_up;
 pub mod nix;
 pub mod prune;
 pub mod rehearse;
+pub mod trust;
 pub mod validate;
 
 use camino::Utf8PathBuf;
@@ -79,4 +82,11 @@ pub fn nix_build(attribute: &str, link: &str) -> Command {
         .arg("--out-link")
         .arg(camino::Utf8Path::new(link))
         .within(3600)
+}
+
+/// Nix with what a flake needs.
+fn nix_with(words: &[&str]) -> Command {
+    Command::new(Tool::Nix)
+        .args(["--extra-experimental-features", "nix-command flakes"])
+        .args(words.iter().copied())
 }

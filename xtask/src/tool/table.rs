@@ -420,7 +420,8 @@ pub fn row(tool: Tool) -> Row {
         Tool::Limactl => of(
             "read and start virtual machines",
             version(),
-            Range(">=1.0, <3"),
+            // `vmOpts`, under which Rosetta is asked for, came with 2.0.
+            Range(">=2.0, <3"),
             All,
             &["nix: `nix profile install nixpkgs#lima`", "macOS: `brew install lima`"],
         ),
@@ -501,6 +502,20 @@ pub fn row(tool: Tool) -> Row {
                 "nix: `nix profile install nixpkgs#bash`",
             ],
         ),
+        Tool::Security => of(
+            "change the keychain of macOS",
+            ask(&["help"], Answers),
+            Any,
+            All,
+            &["macOS: part of the system; it is not on other systems"],
+        ),
+        Tool::Sudo => of(
+            "change the trust store of Linux",
+            ask(&["--version"], First),
+            Any,
+            All,
+            &["Debian: `su -c 'apt-get install sudo'`"],
+        ),
     }
 }
 
@@ -538,7 +553,8 @@ pub fn for_verb(verb: &str) -> Option<&'static [Tool]> {
         "build" => &[Tool::Nix],
         "golden" => &[Tool::Git, Tool::Helm, Tool::Kubeconform],
         "secrets" => &[Tool::Sops, Tool::Age, Tool::AgeKeygen],
-        "image" => &[Tool::Nix, Tool::Limactl],
+        "image" => &[Tool::Nix],
+        "ssh" => &[Tool::Limactl],
         "infra" => &[Tool::Nix, Tool::Tofu, Tool::Sops],
         "machine" => &[Tool::Nix, Tool::Clan, Tool::Ssh],
         "capi" => &[Tool::Clusterctl, Tool::Kubectl, Tool::Kluctl],
@@ -590,6 +606,7 @@ pub const VERBS: &[&str] = &[
     "golden",
     "secrets",
     "image",
+    "ssh",
     "infra",
     "machine",
     "capi",
