@@ -389,7 +389,9 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let program = command.tool.program();
     let (kind, what) = match outcome.ended {
         Ended::Code(0) => return Ok(()),
-        Ended::Code(_) if command.on_failure == OnFailure::LookNext => return Ok(()),
+        Ended::Code(_) | Ended::Signal(_) | Ended::Deadline if command.on_failure == OnFailure::LookNext => {
+            return Ok(());
+        }
         // Our own verbs say what kind of failure it was.
         Ended::Code(code) if command.tool == Tool::Xtask => (
             Kind::of_exit_code(code).unwrap_or(Kind::Step),
