@@ -118,3 +118,13 @@ fn toolbox(context: &Context) -> crate::tool::Toolbox {
 fn done((): ()) -> u8 {
     0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_flags_of_a_verb_have_one_name() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -30,6 +30,9 @@ fn own_binary() -> Result<Utf8PathBuf> {
         .map_err(|path| Failure::config(format!("the path of xtask itself, `{}`, is not UTF-8", path.display())))
 }
 
+/// Variables whose folder has to exist before a tool starts.
+const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
+
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
@@ -293,6 +296,9 @@ impl Runner<'_> {
         for (name, value) in &command.env {
             let mut values = Vec::new();
             self.resolve(value, &mut values)?;
+            if let (true, Arg::Path(path)) = (FOLDERS.contains(&name.as_str()), value) {
+                fs_err::create_dir_all(self.root.join(path))?;
+            }
             env.insert(name.clone(), values.join(","));
         }
         Ok(Process {
@@ -331,6 +337,15 @@ impl Runner<'_> {
             Arg::Path(path) => into.push(self.root.join(path).into_string()),
             Arg::FlagPath(flag, path) => into.push(format!("{flag}={}", self.root.join(path))),
             Arg::Tool(tool) => into.push(self.path(*tool)?.into_string()),
+            Arg::SearchPath(tools) => {
+                let mut folders = Vec::new();
+                for tool in tools {
+                    folders.extend(self.path(*tool)?.parent().map(ToString::to_string));
+                }
+                folders.dedup();
+                folders.extend(std::env::var("PATH"));
+                into.push(folders.join(":"));
+            }
             Arg::Secret(name) => into.push(secret(name)?),
             Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
             Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {
