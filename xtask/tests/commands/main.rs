@@ -4,4 +4,7 @@
 #[expect(dead_code, reason = "other test targets share it")]
 mod support;
 
+mod bad_input;
+mod fakes;
 mod laws;
+mod runs;
