@@ -19,6 +19,16 @@ impl Runner<'_> {
     pub(super) fn derive(&self, derivation: &Derivation) -> Result<()> {
         let root = self.root;
         match derivation {
+            Derivation::FreePorts { content, to } => {
+                let text = crate::cluster::embedded::with_free_ports(content)?;
+                write(&root.join(to), text.as_bytes(), 0o600)
+            }
+            Derivation::OwnKubeconfig {
+                kubeconfig,
+                context,
+                own,
+                cluster,
+            } => crate::cluster::embedded::check_kubeconfig(root, kubeconfig, context, own, cluster),
             Derivation::EmbeddedProject { from, served, to } => {
                 let notes =
                     crate::cluster::embedded::copy_project(&root.join(from), &root.join(served), &root.join(to))?;

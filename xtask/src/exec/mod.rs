@@ -3,9 +3,9 @@
 
 mod derive;
 mod environment;
-mod operator_key;
-pub(crate) mod leftover;
 mod guest;
+pub(crate) mod leftover;
+mod operator_key;
 mod probe;
 mod process;
 
@@ -517,7 +517,9 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let program = command.tool.program();
     let (kind, what) = match outcome.ended {
         Ended::Code(0) => return Ok(()),
-        Ended::Code(_) if command.on_failure == OnFailure::LookNext => return Ok(()),
+        Ended::Code(_) | Ended::Signal(_) | Ended::Deadline if command.on_failure == OnFailure::LookNext => {
+            return Ok(());
+        }
         // Our own verbs say what kind of failure it was.
         Ended::Code(code) if command.tool == Tool::Xtask => (
             Kind::of_exit_code(code).unwrap_or(Kind::Step),

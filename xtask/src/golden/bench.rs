@@ -255,8 +255,16 @@ mod tests {
             let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
             let corpus = Corpus::make(Utf8Path::from_path(folder.path()).unwrap(), 300, change).unwrap();
             assert_eq!(corpus.check(Reading::Everything).unwrap().1, expected, "{change:?}");
-            assert_eq!(corpus.check(Reading::Changes).unwrap().1, expected, "{change:?}, remembering");
-            assert_eq!(corpus.check(Reading::Changes).unwrap().1, expected, "{change:?}, once more");
+            assert_eq!(
+                corpus.check(Reading::Changes).unwrap().1,
+                expected,
+                "{change:?}, remembering"
+            );
+            assert_eq!(
+                corpus.check(Reading::Changes).unwrap().1,
+                expected,
+                "{change:?}, once more"
+            );
             let texts = [&corpus.golden_text, &corpus.rendered_text].map(|path| fs_err::read(path).unwrap());
             assert_eq!(texts[0] == texts[1], change == Change::Nothing, "{change:?}");
         }

@@ -10,6 +10,24 @@ use crate::project::Gate;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub enum Derivation {
+    /// Writes the configuration of an embedded cluster, with ports that are free now.
+    FreePorts {
+        /// The configuration with placeholders.
+        content: String,
+        /// Where it goes.
+        to: Utf8PathBuf,
+    },
+    /// Whether the kubeconfig of an embedded cluster still leads to its own control plane.
+    OwnKubeconfig {
+        /// The kubeconfig that everything uses.
+        kubeconfig: Utf8PathBuf,
+        /// The context in it.
+        context: String,
+        /// The one that the control plane was made with.
+        own: Utf8PathBuf,
+        /// Name of the cluster, for the message.
+        cluster: String,
+    },
     /// Copies a project, leaving out what an embedded cluster cannot hold, each named.
     EmbeddedProject {
         /// Project to copy.

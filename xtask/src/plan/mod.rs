@@ -11,10 +11,8 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
+pub use derivation::{Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale};
 pub use operator_key::{OperatorKey, Otherwise};
-pub use derivation::{
-    Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale,
-};
 pub use print::{Form, Reasons};
 pub use probe::Probe;
 
@@ -243,7 +241,10 @@ impl Plan {
             .filter(|tool| *tool != Tool::Xtask)
             .collect();
         // It tells which recipient an identity has.
-        if self.all_steps().any(|step| matches!(step.action, Action::OperatorKey { .. })) {
+        if self
+            .all_steps()
+            .any(|step| matches!(step.action, Action::OperatorKey { .. }))
+        {
             tools.push(Tool::AgeKeygen);
         }
         tools.sort_unstable();

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::Source;
 use crate::cluster::access::Access;
 use crate::live::gate;
-use crate::plan::{Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Tool};
+use crate::plan::{
+    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Tool,
+};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
 
@@ -163,7 +165,8 @@ impl Deploy<'_> {
         ]);
 
         let mut steps = super::guard::steps(self.access, self.facts);
-        if self.production() {
+        // A rehearsal of a production stage goes to nobody's cluster.
+        if self.production() && !self.embedded() {
             steps.extend(self.tree_steps());
         }
         steps.push(self.revision_step());
