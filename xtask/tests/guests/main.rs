@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it did not foresee something")]
 
+mod real;
 mod world;
 
 use serde_json::{Value, json};
