@@ -3,8 +3,8 @@
 
 mod derive;
 mod environment;
-mod operator_key;
 pub(crate) mod leftover;
+mod operator_key;
 mod probe;
 mod process;
 

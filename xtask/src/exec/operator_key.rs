@@ -7,9 +7,9 @@ use super::Runner;
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::json::base64;
 use crate::plan::{Command, OperatorKey, Otherwise};
-use crate::secrets::{KEY, OPERATOR, PENDING, SECRET};
 use crate::secrets::desk;
 use crate::secrets::identity::{Identities, Surroundings};
+use crate::secrets::{KEY, OPERATOR, PENDING, SECRET};
 use crate::ui::Word;
 
 /// What the cluster has.
@@ -65,7 +65,10 @@ impl Runner<'_> {
                 Ok(())
             }
             // What kubectl complains of could quote what it was given.
-            Err(tail) => Err(Failure::new(Kind::Step, format!("cannot write Secret `{OPERATOR}/{SECRET}`: {}", last(&tail, &identity)))),
+            Err(tail) => Err(Failure::new(
+                Kind::Step,
+                format!("cannot write Secret `{OPERATOR}/{SECRET}`: {}", last(&tail, &identity)),
+            )),
         }
     }
 
@@ -77,10 +80,16 @@ impl Runner<'_> {
         let around = Surroundings::of_process();
         let place = around.place();
         let found = desk::load(self, place.clone())?.recipients();
-        let failure = Failure::preflight(format!("the identity `{}` ({}) is not at hand", key.name, key.recipient));
+        let failure = Failure::preflight(format!(
+            "the identity `{}` ({}) is not at hand",
+            key.name, key.recipient
+        ));
         let failure = match place {
             Some(place) if found.is_empty() => failure.hinted(format!("{place} holds none")),
-            Some(place) => failure.hinted(format!("{place} holds {}", found.into_iter().collect::<Vec<_>>().join(", "))),
+            Some(place) => failure.hinted(format!(
+                "{place} holds {}",
+                found.into_iter().collect::<Vec<_>>().join(", ")
+            )),
             None => failure,
         };
         Ok(failure.hinted("set `SOPS_AGE_KEY` or `SOPS_AGE_KEY_FILE`, in this order of precedence, or put it into sops' own file of keys"))
@@ -95,7 +104,8 @@ impl Runner<'_> {
         if printed.iter().all(u8::is_ascii_whitespace) {
             return Ok(Live::Nothing);
         }
-        let secret: Value = serde_json::from_slice(&printed).map_err(|_| Failure::unexpected("kubectl printed a Secret that is no JSON"))?;
+        let secret: Value = serde_json::from_slice(&printed)
+            .map_err(|_| Failure::unexpected("kubectl printed a Secret that is no JSON"))?;
         let text = secret
             .pointer(&format!("/data/{KEY}"))
             .and_then(Value::as_str)
@@ -113,12 +123,20 @@ impl Runner<'_> {
         let Ok(identity) = desk::with_recipients(self, texts, None) else {
             return Ok(Live::Unusable);
         };
-        Ok(identity.recipients().into_iter().next().map_or(Live::Unusable, Live::Recipient))
+        Ok(identity
+            .recipients()
+            .into_iter()
+            .next()
+            .map_or(Live::Unusable, Live::Recipient))
     }
 }
 
 fn manifest(identity: &Identities, exchanged: bool) -> Value {
-    let annotations = if exchanged { json!({PENDING: "pending"}) } else { json!({}) };
+    let annotations = if exchanged {
+        json!({PENDING: "pending"})
+    } else {
+        json!({})
+    };
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -133,7 +151,9 @@ fn last(tail: &[String], identity: &Identities) -> String {
     let text = identity.expose();
     let encoded = base64(text.as_bytes());
     match tail.last() {
-        Some(line) if !line.contains(text.trim()) && !line.contains(&encoded) && !line.contains("AGE-SECRET") => line.clone(),
+        Some(line) if !line.contains(text.trim()) && !line.contains(&encoded) && !line.contains("AGE-SECRET") => {
+            line.clone()
+        }
         _ => "kubectl's words are not shown, they hold the key".to_owned(),
     }
 }

@@ -89,7 +89,10 @@ impl Runner<'_> {
                 Err(reason) => Seen::no(reason),
             },
             Probe::OperatorKey { key, read } => Seen::from(self.has_operator_key(key, read)?, || {
-                format!("the cluster does not hold the identity `{}` ({})", key.name, key.recipient)
+                format!(
+                    "the cluster does not hold the identity `{}` ({})",
+                    key.name, key.recipient
+                )
             }),
             Probe::Alive(folder) => {
                 let dead = crate::cluster::embedded::dead_processes(&self.root.join(folder))?;

@@ -241,7 +241,10 @@ impl Plan {
             .filter(|tool| *tool != Tool::Xtask)
             .collect();
         // It tells which recipient an identity has.
-        if self.all_steps().any(|step| matches!(step.action, Action::OperatorKey { .. })) {
+        if self
+            .all_steps()
+            .any(|step| matches!(step.action, Action::OperatorKey { .. }))
+        {
             tools.push(Tool::AgeKeygen);
         }
         tools.sort_unstable();

@@ -1,8 +1,8 @@
 //! Recipes: pure functions from facts to plans, one file a goal.
 //! No I/O, no clock, no environment; what is known only while running is a `Later`.
 
-pub mod ci;
 pub mod age_key;
+pub mod ci;
 pub mod deploy;
 pub mod embedded;
 pub mod guard;

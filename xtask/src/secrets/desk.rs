@@ -37,14 +37,22 @@ impl<'a> Desk<'a> {
     pub fn open(context: &'a Context, checkout: &'a Checkout) -> Result<Self> {
         let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
         let tools = context.toolbox(kubernetes).ensure(&[Tool::Sops, Tool::AgeKeygen])?;
-        Ok(Self { ui: &context.ui, checkout, context, tools })
+        Ok(Self {
+            ui: &context.ui,
+            checkout,
+            context,
+            tools,
+        })
     }
 
     /// Takes the lock for a change, and finishes a change that a crash cut off.
     pub fn hold(&self, goal: &str) -> Result<Held> {
         let lock = HostLock::take(&self.checkout.root, "secrets", goal)?;
         if transaction::recover(&self.checkout.root)? {
-            self.ui.status(Word::Taking, "up a change of secrets that was cut off; it is complete now");
+            self.ui.status(
+                Word::Taking,
+                "up a change of secrets that was cut off; it is complete now",
+            );
         }
         Ok(Held { _lock: lock })
     }
@@ -92,11 +100,18 @@ impl<'a> Desk<'a> {
     pub fn encrypt(&self, rules: &Utf8Path, path: &Utf8Path, document: &Value) -> Result<String> {
         let command = self
             .sops(rules)
-            .args(["encrypt", "--input-type=yaml", "--output-type=yaml", "--filename-override"])
+            .args([
+                "encrypt",
+                "--input-type=yaml",
+                "--output-type=yaml",
+                "--filename-override",
+            ])
             .arg(Arg::Path(rules.join(path)));
         let plain = yaml::write(document);
         match self.runner().feed(&command, plain.as_bytes(), &[])? {
-            Ok(bytes) => String::from_utf8(bytes).map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8")),
+            Ok(bytes) => {
+                String::from_utf8(bytes).map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))
+            }
             Err(tail) => Err(said(&format!("cannot encrypt `{path}`"), &tail)),
         }
     }
@@ -107,11 +122,16 @@ impl<'a> Desk<'a> {
             .sops(Utf8Path::new(""))
             .args(["decrypt", "--input-type=yaml", "--output-type=json"])
             .arg(Arg::Path(path.to_owned()));
-        match self.runner().feed(&command, b"", &[("SOPS_AGE_KEY", identities.expose())])? {
+        match self
+            .runner()
+            .feed(&command, b"", &[("SOPS_AGE_KEY", identities.expose())])?
+        {
             Ok(bytes) => {
-                let text = String::from_utf8(bytes).map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))?;
+                let text = String::from_utf8(bytes)
+                    .map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))?;
                 // serde's message could quote what it could not read.
-                json::read(&text).map_err(|_| Failure::unexpected(format!("what sops decrypted from `{path}` is no JSON")))
+                json::read(&text)
+                    .map_err(|_| Failure::unexpected(format!("what sops decrypted from `{path}` is no JSON")))
             }
             Err(tail) => Err(cannot_read(path, identities, &tail)),
         }
@@ -119,18 +139,27 @@ impl<'a> Desk<'a> {
 
     /// Makes a file of a folder readable for exactly those whom the folder's rules name.
     pub fn update_keys(&self, folder: &Utf8Path, path: &Utf8Path, identities: &Identities) -> Result<()> {
-        let command = self.sops(folder).args(["updatekeys", "--yes"]).arg(Arg::Path(folder.join(path)));
+        let command = self
+            .sops(folder)
+            .args(["updatekeys", "--yes"])
+            .arg(Arg::Path(folder.join(path)));
         self.change(&command, path, identities)
     }
 
     /// Encrypts every value of a file anew, under a new data key.
     pub fn new_data_key(&self, folder: &Utf8Path, path: &Utf8Path, identities: &Identities) -> Result<()> {
-        let command = self.sops(folder).args(["rotate", "--in-place"]).arg(Arg::Path(folder.join(path)));
+        let command = self
+            .sops(folder)
+            .args(["rotate", "--in-place"])
+            .arg(Arg::Path(folder.join(path)));
         self.change(&command, path, identities)
     }
 
     fn change(&self, command: &Command, path: &Utf8Path, identities: &Identities) -> Result<()> {
-        match self.runner().feed(command, b"", &[("SOPS_AGE_KEY", identities.expose())])? {
+        match self
+            .runner()
+            .feed(command, b"", &[("SOPS_AGE_KEY", identities.expose())])?
+        {
             Ok(_) => Ok(()),
             Err(tail) => Err(cannot_read(path, identities, &tail)),
         }
@@ -147,7 +176,8 @@ impl<'a> Desk<'a> {
             .env("HOME", std::env::var("HOME").unwrap_or_default())
             .arg("edit")
             .arg(Arg::Path(path.to_owned()));
-        self.runner().hand_over(&command, &[("SOPS_AGE_KEY", identities.expose())])
+        self.runner()
+            .hand_over(&command, &[("SOPS_AGE_KEY", identities.expose())])
     }
 }
 
@@ -204,27 +234,42 @@ pub(crate) fn new_identity(runner: &Runner<'_>) -> Result<(String, Identities)> 
 }
 
 fn said(what: &str, tail: &[String]) -> Failure {
-    let lines: Vec<&str> = tail.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = tail
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty())
+        .collect();
     Failure::new(Kind::Step, format!("{what}: {}", lines.join("\n    ")))
 }
 
 /// Why sops could not read a file, with what can be done about it.
 fn cannot_read(path: &Utf8Path, identities: &Identities, tail: &[String]) -> Failure {
     let all = tail.join("\n");
-    if all.contains("MAC mismatch") || all.contains("message authentication failed") || all.contains("Could not decrypt value") {
-        return Failure::new(Kind::Step, format!("`{path}` was changed by other than sops: its authentication code does not fit"))
-            .hinted(format!("restore it: git checkout -- {path}"));
+    if all.contains("MAC mismatch")
+        || all.contains("message authentication failed")
+        || all.contains("Could not decrypt value")
+    {
+        return Failure::new(
+            Kind::Step,
+            format!("`{path}` was changed by other than sops: its authentication code does not fit"),
+        )
+        .hinted(format!("restore it: git checkout -- {path}"));
     }
-    if all.contains("Failed to get the data key") || all.contains("no identity matched") || all.contains("no master key") {
+    if all.contains("Failed to get the data key")
+        || all.contains("no identity matched")
+        || all.contains("no master key")
+    {
         let held = identities.recipients();
         let failure = Failure::preflight(format!("`{path}` is encrypted to others"));
         let failure = match &identities.place {
-            Some(place) if !held.is_empty() => {
-                failure.hinted(format!("{place} holds {}", held.into_iter().collect::<Vec<_>>().join(", ")))
-            }
+            Some(place) if !held.is_empty() => failure.hinted(format!(
+                "{place} holds {}",
+                held.into_iter().collect::<Vec<_>>().join(", ")
+            )),
             _ => failure.hinted("there is no identity: set `SOPS_AGE_KEY`, or `cargo xtask secrets init` makes one"),
         };
-        return failure.hinted("`cargo xtask secrets list` says who can read it; one of them adds you: `secrets rotate --add`");
+        return failure
+            .hinted("`cargo xtask secrets list` says who can read it; one of them adds you: `secrets rotate --add`");
     }
     said(&format!("sops cannot work on `{path}`"), tail)
 }

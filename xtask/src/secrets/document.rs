@@ -12,7 +12,11 @@ pub fn of(secret: &RequiredSecret, values: &BTreeMap<String, String>) -> Value {
     if secret.clusters.is_empty() {
         return json!(values);
     }
-    let stem = secret.file.file_name().unwrap_or_default().trim_end_matches(".enc.yaml");
+    let stem = secret
+        .file
+        .file_name()
+        .unwrap_or_default()
+        .trim_end_matches(".enc.yaml");
     sops_secret(stem, &secret.namespace, &secret.name, &secret.labels, values)
 }
 

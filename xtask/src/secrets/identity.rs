@@ -44,7 +44,12 @@ pub struct Surroundings {
 impl Surroundings {
     /// Those of this process.
     pub fn of_process() -> Self {
-        let path = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(Utf8PathBuf::from);
+        let path = |name: &str| {
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.is_empty())
+                .map(Utf8PathBuf::from)
+        };
         Self {
             key_file: path("SOPS_AGE_KEY_FILE"),
             has_key: std::env::var("SOPS_AGE_KEY").is_ok_and(|key| !key.trim().is_empty()),
@@ -56,7 +61,11 @@ impl Surroundings {
     /// The file that sops reads without being told.
     pub fn own_file(&self) -> Option<Utf8PathBuf> {
         let config = self.config.clone().or_else(|| {
-            let below = if cfg!(target_os = "macos") { "Library/Application Support" } else { ".config" };
+            let below = if cfg!(target_os = "macos") {
+                "Library/Application Support"
+            } else {
+                ".config"
+            };
             self.home.as_ref().map(|home| home.join(below))
         })?;
         Some(config.join("sops/age/keys.txt"))
@@ -92,15 +101,24 @@ impl Identities {
     /// Identities with the recipient of each, in the same order.
     pub fn new(texts: Vec<String>, recipients: Vec<String>, place: Option<Place>) -> Result<Self> {
         if texts.len() != recipients.len() {
-            return Err(Failure::unexpected("age-keygen named another number of recipients than it was given identities"));
+            return Err(Failure::unexpected(
+                "age-keygen named another number of recipients than it was given identities",
+            ));
         }
-        let keys = texts.into_iter().zip(recipients).map(|(text, recipient)| Key { text, recipient }).collect();
+        let keys = texts
+            .into_iter()
+            .zip(recipients)
+            .map(|(text, recipient)| Key { text, recipient })
+            .collect();
         Ok(Self { keys, place })
     }
 
     /// No identity; `place` is where one was looked for.
     pub fn none(place: Option<Place>) -> Self {
-        Self { keys: Vec::new(), place }
+        Self {
+            keys: Vec::new(),
+            place,
+        }
     }
 
     /// Their recipients.
@@ -121,7 +139,10 @@ impl Identities {
     /// The one with this recipient, alone.
     pub(crate) fn only(&self, recipient: &str) -> Option<Self> {
         let key = self.keys.iter().find(|key| key.recipient == recipient)?;
-        Some(Self { keys: vec![key.clone()], place: self.place.clone() })
+        Some(Self {
+            keys: vec![key.clone()],
+            place: self.place.clone(),
+        })
     }
 }
 
@@ -135,17 +156,29 @@ pub fn parse(text: &str, place: &impl std::fmt::Display) -> Result<Vec<String>> 
             continue;
         }
         if line.starts_with("-----BEGIN") || line.starts_with("ssh-") {
-            return Err(Failure::preflight(format!("{place} holds an SSH key, not an age identity"))
-                .hinted("convert it: `ssh-to-age -private-key -i KEY`, or make an identity: `cargo xtask secrets init`"));
+            return Err(
+                Failure::preflight(format!("{place} holds an SSH key, not an age identity")).hinted(
+                    "convert it: `ssh-to-age -private-key -i KEY`, or make an identity: `cargo xtask secrets init`",
+                ),
+            );
         }
         if line.starts_with("age1") {
-            return Err(Failure::preflight(format!("{place} holds a recipient on line {}, not an identity", index + 1))
-                .hinted("an identity begins with `AGE-SECRET-KEY-`; the recipient is its public half"));
+            return Err(Failure::preflight(format!(
+                "{place} holds a recipient on line {}, not an identity",
+                index + 1
+            ))
+            .hinted("an identity begins with `AGE-SECRET-KEY-`; the recipient is its public half"));
         }
         let body = line.strip_prefix("AGE-SECRET-KEY-1").unwrap_or_default();
-        if body.len() != 58 || !body.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
-            return Err(Failure::preflight(format!("line {} of {place} is no age identity", index + 1))
-                .hinted("every line is a comment or an identity as `age-keygen` prints it"));
+        if body.len() != 58
+            || !body
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        {
+            return Err(
+                Failure::preflight(format!("line {} of {place} is no age identity", index + 1))
+                    .hinted("every line is a comment or an identity as `age-keygen` prints it"),
+            );
         }
         found.push(line.to_owned());
     }
@@ -155,10 +188,16 @@ pub fn parse(text: &str, place: &impl std::fmt::Display) -> Result<Vec<String>> 
 /// Refuses a place inside the checkout: what lies there is committed sooner or later.
 pub fn refuse_inside(path: &Utf8Path, root: &Utf8Path) -> Result<()> {
     let real = |path: &Utf8Path| {
-        path.ancestors().find_map(|ancestor| ancestor.canonicalize_utf8().ok().map(|real| {
-            let rest = path.strip_prefix(ancestor).unwrap_or(Utf8Path::new(""));
-            if rest.as_str().is_empty() { real } else { real.join(rest) }
-        }))
+        path.ancestors().find_map(|ancestor| {
+            ancestor.canonicalize_utf8().ok().map(|real| {
+                let rest = path.strip_prefix(ancestor).unwrap_or(Utf8Path::new(""));
+                if rest.as_str().is_empty() {
+                    real
+                } else {
+                    real.join(rest)
+                }
+            })
+        })
     };
     match (real(path), real(root)) {
         (Some(path), Some(root)) if path.starts_with(&root) => Err(Failure::refused(format!(
@@ -195,7 +234,10 @@ mod tests {
 
     #[test]
     fn the_variable_goes_before_the_named_file_and_that_before_the_own_one() {
-        let mut around = Surroundings { home: Some("/home/a".into()), ..Default::default() };
+        let mut around = Surroundings {
+            home: Some("/home/a".into()),
+            ..Default::default()
+        };
         assert!(matches!(around.place(), Some(Place::OwnFile(path)) if path.as_str().ends_with("sops/age/keys.txt")));
         around.config = Some("/c".into());
         assert_eq!(around.place(), Some(Place::OwnFile("/c/sops/age/keys.txt".into())));

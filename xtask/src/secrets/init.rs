@@ -102,8 +102,10 @@ fn own_identity(desk: &Desk<'_>) -> Result<(Identities, Option<Utf8PathBuf>, Str
     let around = Surroundings::of_process();
     let file = match around.place() {
         None => {
-            return Err(Failure::preflight("neither `HOME` nor `XDG_CONFIG_HOME` says where identities are kept")
-                .hinted("set `SOPS_AGE_KEY_FILE` to a file outside the checkout"));
+            return Err(
+                Failure::preflight("neither `HOME` nor `XDG_CONFIG_HOME` says where identities are kept")
+                    .hinted("set `SOPS_AGE_KEY_FILE` to a file outside the checkout"),
+            );
         }
         Some(Place::Variable) => around.key_file.clone().or_else(|| around.own_file()),
         Some(Place::NamedFile(path) | Place::OwnFile(path)) => Some(path),
@@ -119,7 +121,11 @@ fn own_identity(desk: &Desk<'_>) -> Result<(Identities, Option<Utf8PathBuf>, Str
     let recipient: Vec<String> = identity.recipients().into_iter().collect();
     desk.ui.status(
         Word::Done,
-        format!("a new age identity for you: {} (in `{}`)", recipient.join(", "), file.as_deref().unwrap_or(Utf8Path::new("?"))),
+        format!(
+            "a new age identity for you: {} (in `{}`)",
+            recipient.join(", "),
+            file.as_deref().unwrap_or(Utf8Path::new("?"))
+        ),
     );
     Ok((identity, file, text))
 }
@@ -150,7 +156,12 @@ fn agree(desk: &Desk<'_>, identities: &Identities, take_over: TakeOver) -> Resul
     let platform = &desk.checkout.platform;
     let names: Vec<&str> = platform.secrets.recipients.keys().map(String::as_str).collect();
     let own: Vec<String> = identities.recipients().into_iter().collect();
-    let count = platform.secrets.required.iter().filter(|secret| desk.checkout.path(&secret.file).exists()).count();
+    let count = platform
+        .secrets
+        .required
+        .iter()
+        .filter(|secret| desk.checkout.path(&secret.file).exists())
+        .count();
     let words = format!(
         "you hold none of the identities that read this checkout's secrets ({}); taking it over makes identities of \
          your own for each of these names and new values for {}, whose present values are lost to this checkout",
@@ -193,7 +204,12 @@ fn new_crew(desk: &Desk<'_>, identities: &Identities) -> Result<Crew> {
     }
     let groups = groups(platform, &old);
     let own = identities.recipients().into_iter().next();
-    let mut crew = Crew { names: BTreeMap::new(), replaced: Vec::new(), lines: String::new(), machines: BTreeMap::new() };
+    let mut crew = Crew {
+        names: BTreeMap::new(),
+        replaced: Vec::new(),
+        lines: String::new(),
+        machines: BTreeMap::new(),
+    };
     let mut own_used = false;
     for (name, before) in &old {
         let is_local = groups.everybody.contains(name) && !groups.production.contains(name);
@@ -234,7 +250,12 @@ fn machines_with_secrets(platform: &Platform) -> BTreeSet<String> {
 
 /// Who belongs to which rule, from what the facts say of clusters and machines.
 fn groups(platform: &Platform, names: &BTreeMap<String, String>) -> Groups {
-    let is_local = |cluster: &String| platform.clusters.get(cluster).is_some_and(|facts| facts.environment == Environment::Local);
+    let is_local = |cluster: &String| {
+        platform
+            .clusters
+            .get(cluster)
+            .is_some_and(|facts| facts.environment == Environment::Local)
+    };
     let machines: BTreeSet<String> = names
         .keys()
         .filter(|name| platform.machines.contains_key(*name) || machines_with_secrets(platform).contains(*name))
@@ -245,12 +266,20 @@ fn groups(platform: &Platform, names: &BTreeMap<String, String>) -> Groups {
         if operators.is_empty() {
             return name == "dev";
         }
-        let mut clusters = operators.iter().filter(|(_, held)| *held == name).map(|(cluster, _)| cluster).peekable();
+        let mut clusters = operators
+            .iter()
+            .filter(|(_, held)| *held == name)
+            .map(|(cluster, _)| cluster)
+            .peekable();
         clusters.peek().is_some() && clusters.all(is_local)
     };
     let everybody: BTreeSet<String> = names.keys().filter(|name| !machines.contains(*name)).cloned().collect();
     let production = everybody.iter().filter(|name| !local_only(name)).cloned().collect();
-    Groups { production, everybody, machines }
+    Groups {
+        production,
+        everybody,
+        machines,
+    }
 }
 
 fn first_rules(platform: &Platform, names: &BTreeMap<String, String>) -> Rules {
@@ -262,7 +291,12 @@ fn take(desk: &Desk<'_>, crew: &Crew, change: &mut Transaction) -> Result<Rules>
     let root = &desk.checkout.root;
     let rules = match Rules::of(root)? {
         Some(rules) => {
-            let mapped = |one: &String| crew.replaced.iter().find(|(old, _)| old == one).map(|(_, new)| new.clone());
+            let mapped = |one: &String| {
+                crew.replaced
+                    .iter()
+                    .find(|(old, _)| old == one)
+                    .map(|(_, new)| new.clone())
+            };
             // A recipient that the facts do not name belongs to nobody here.
             rules.with_recipients(|_, rule| rule.recipients().iter().filter_map(mapped).collect())
         }
@@ -270,12 +304,23 @@ fn take(desk: &Desk<'_>, crew: &Crew, change: &mut Transaction) -> Result<Rules>
     };
     replace_in_facts(root, &crew.replaced, change)?;
     if crew.replaced.is_empty() {
-        let lines: Vec<String> = crew.names.iter().map(|(name, recipient)| format!("  {name} = \"{recipient}\";")).collect();
-        desk.ui.status(Word::Next, "put the recipients into your facts, and build `platform.json` again:");
-        desk.ui.text(format!("secrets.recipients = {{\n{}\n}};", lines.join("\n")));
+        let lines: Vec<String> = crew
+            .names
+            .iter()
+            .map(|(name, recipient)| format!("  {name} = \"{recipient}\";"))
+            .collect();
+        desk.ui.status(
+            Word::Next,
+            "put the recipients into your facts, and build `platform.json` again:",
+        );
+        desk.ui
+            .text(format!("secrets.recipients = {{\n{}\n}};", lines.join("\n")));
     }
     let mut removed = Vec::new();
-    for path in scan::files(root)?.into_iter().filter(|path| path.starts_with(FOLDER) && path.as_str().contains(".enc.")) {
+    for path in scan::files(root)?
+        .into_iter()
+        .filter(|path| path.starts_with(FOLDER) && path.as_str().contains(".enc."))
+    {
         let keep = Utf8Path::new(STATE).join("secrets/replaced").join(&path);
         crate::exec::write(&root.join(keep), &fs_err::read(root.join(&path))?, 0o600)?;
         change.remove(path.clone());
@@ -284,10 +329,23 @@ fn take(desk: &Desk<'_>, crew: &Crew, change: &mut Transaction) -> Result<Rules>
     if !removed.is_empty() {
         desk.ui.status(
             Word::Warning,
-            format!("{} of the former owners are replaced; as they were they lie in `{STATE}/secrets/replaced`", plural(removed.len(), "file")),
+            format!(
+                "{} of the former owners are replaced; as they were they lie in `{STATE}/secrets/replaced`",
+                plural(removed.len(), "file")
+            ),
         );
-        for path in removed.iter().filter(|path| desk.checkout.platform.secrets.required.iter().all(|secret| secret.file != **path)) {
-            desk.ui.status(Word::Removed, format!("`{path}`: the facts do not know it, so it cannot be made anew"));
+        for path in removed.iter().filter(|path| {
+            desk.checkout
+                .platform
+                .secrets
+                .required
+                .iter()
+                .all(|secret| secret.file != **path)
+        }) {
+            desk.ui.status(
+                Word::Removed,
+                format!("`{path}`: the facts do not know it, so it cannot be made anew"),
+            );
         }
     }
     Ok(rules)
@@ -299,8 +357,12 @@ pub fn replace_in_facts(root: &Utf8Path, replaced: &[(String, String)], change: 
         if path != FACTS && path.extension() != Some("nix") {
             continue;
         }
-        let Ok(before) = fs_err::read_to_string(root.join(&path)) else { continue };
-        let after = replaced.iter().fold(before.clone(), |text, (old, new)| text.replace(old.as_str(), new));
+        let Ok(before) = fs_err::read_to_string(root.join(&path)) else {
+            continue;
+        };
+        let after = replaced
+            .iter()
+            .fold(before.clone(), |text, (old, new)| text.replace(old.as_str(), new));
         if after != before {
             change.write(path, after);
         }
@@ -320,20 +382,31 @@ fn make_missing(desk: &Desk<'_>, rules: &Rules, crew: Option<&Crew>, change: &mu
             continue;
         }
         if rules.first_match(&secret.file).is_none() {
-            return Err(Failure::new(Kind::Stale, format!("no rule of `{RULES}` matches `{}`", secret.file))
-                .hinted("add a rule for its folder; docs/secrets.md shows how"));
+            return Err(
+                Failure::new(Kind::Stale, format!("no rule of `{RULES}` matches `{}`", secret.file))
+                    .hinted("add a rule for its folder; docs/secrets.md shows how"),
+            );
         }
         let keys: Vec<&str> = secret.keys.keys().map(String::as_str).collect();
         if !value::authority_is_whole(secret, &keys) {
-            return Err(Failure::config(format!("secret `{}` has one key of the local authority without the other", secret.id))
-                .hinted("state `step-ca-root-key` and `step-ca-intermediate-key` in one secret: they are made together"));
+            return Err(Failure::config(format!(
+                "secret `{}` has one key of the local authority without the other",
+                secret.id
+            ))
+            .hinted("state `step-ca-root-key` and `step-ca-intermediate-key` in one secret: they are made together"));
         }
         let machine = secret.file.parent().and_then(Utf8Path::file_name).unwrap_or_default();
-        let is_identity = secret.keys.values().any(|source| source.kind == SecretKind::AgeIdentity);
+        let is_identity = secret
+            .keys
+            .values()
+            .any(|source| source.kind == SecretKind::AgeIdentity);
         let made = match crew.and_then(|crew| crew.machines.get(machine)) {
             Some((text, _)) if is_identity => {
                 let values = secret.keys.keys().map(|key| (key.clone(), text.clone())).collect();
-                Some(Made { values, ..Default::default() })
+                Some(Made {
+                    values,
+                    ..Default::default()
+                })
             }
             _ => value::make(desk, secret, &keys, Given::VariableOrPrompt)?,
         };
@@ -346,7 +419,10 @@ fn make_missing(desk: &Desk<'_>, rules: &Rules, crew: Option<&Crew>, change: &mu
         }
         for (path, text) in &made.public {
             if root.join(path).exists() {
-                desk.ui.status(Word::Warning, format!("`{path}` is replaced: it belonged to a key that is not here"));
+                desk.ui.status(
+                    Word::Warning,
+                    format!("`{path}` is replaced: it belonged to a key that is not here"),
+                );
             }
             change.write(path.clone(), text.clone());
         }
@@ -360,7 +436,13 @@ fn make_missing(desk: &Desk<'_>, rules: &Rules, crew: Option<&Crew>, change: &mu
         change.write(secret.file.clone(), text);
     }
     for secret in later {
-        desk.ui.status(Word::Skipped, format!("`{}` was not given; later: cargo xtask secrets set {}", secret.id, secret.id));
+        desk.ui.status(
+            Word::Skipped,
+            format!(
+                "`{}` was not given; later: cargo xtask secrets set {}",
+                secret.id, secret.id
+            ),
+        );
     }
     Ok(())
 }
@@ -376,24 +458,41 @@ fn new_machine(
 ) -> Result<Rules> {
     let root = &desk.checkout.root;
     let Some(old) = desk.checkout.platform.secrets.recipients.get(machine) else {
-        desk.ui.status(Word::Next, format!("name the machine in the facts: secrets.recipients.{machine} = \"{new}\";"));
+        desk.ui.status(
+            Word::Next,
+            format!("name the machine in the facts: secrets.recipients.{machine} = \"{new}\";"),
+        );
         return Ok(rules.clone());
     };
     let others = scan::files(root)?.into_iter().any(|path| {
         path != secret.file
             && path.starts_with(FOLDER)
             && path.as_str().contains(".enc.")
-            && rules.first_match(&path).is_some_and(|(_, rule)| rule.recipients().contains(old))
+            && rules
+                .first_match(&path)
+                .is_some_and(|(_, rule)| rule.recipients().contains(old))
     });
     if others {
-        return Err(Failure::new(Kind::Stale, format!("`{}` is missing, and other files are encrypted to `{machine}`", secret.file))
-            .hinted(format!("restore it: git checkout -- {}", secret.file))
-            .hinted(format!("or give the machine a new identity: cargo xtask secrets set {} --regenerate", secret.id)));
+        return Err(Failure::new(
+            Kind::Stale,
+            format!(
+                "`{}` is missing, and other files are encrypted to `{machine}`",
+                secret.file
+            ),
+        )
+        .hinted(format!("restore it: git checkout -- {}", secret.file))
+        .hinted(format!(
+            "or give the machine a new identity: cargo xtask secrets set {} --regenerate",
+            secret.id
+        )));
     }
     let replaced = [(old.clone(), new.to_owned())];
     replace_in_facts(root, &replaced, change)?;
     let rules = rules.with_recipients(|_, rule| {
-        rule.recipients().into_iter().map(|one| if one == *old { new.to_owned() } else { one }).collect()
+        rule.recipients()
+            .into_iter()
+            .map(|one| if one == *old { new.to_owned() } else { one })
+            .collect()
     });
     change.write(RULES, rules.text());
     Ok(rules)
@@ -401,6 +500,12 @@ fn new_machine(
 
 fn tell_new_owner(desk: &Desk<'_>, place: &Option<Utf8PathBuf>) {
     let place = place.as_deref().unwrap_or(Utf8Path::new("your file of keys"));
-    desk.ui.status(Word::Next, format!("keep the identity `admin` of `{place}` offline, and give `ci` to your CI as `SOPS_AGE_KEY`"));
-    desk.ui.status(Word::Next, "render and bless the goldens again, they carry the encrypted files: cargo xtask golden bless");
+    desk.ui.status(
+        Word::Next,
+        format!("keep the identity `admin` of `{place}` offline, and give `ci` to your CI as `SOPS_AGE_KEY`"),
+    );
+    desk.ui.status(
+        Word::Next,
+        "render and bless the goldens again, they carry the encrypted files: cargo xtask golden bless",
+    );
 }

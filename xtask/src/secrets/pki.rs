@@ -61,8 +61,9 @@ pub fn generate(organisation: &str, today: (i32, u8, u8)) -> Result<Authority> {
     };
     let root = CertifiedIssuer::self_signed(params("Root CA", 1, ROOT_YEARS), key()?).map_err(failed)?;
     let intermediate_key = key()?;
-    let intermediate =
-        params("Intermediate CA", 0, INTERMEDIATE_YEARS).signed_by(&intermediate_key, &root).map_err(failed)?;
+    let intermediate = params("Intermediate CA", 0, INTERMEDIATE_YEARS)
+        .signed_by(&intermediate_key, &root)
+        .map_err(failed)?;
     Ok(Authority {
         root_certificate: root.pem(),
         root_key: root.key().serialize_pem(),

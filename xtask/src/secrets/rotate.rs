@@ -40,14 +40,18 @@ pub enum How {
 pub fn run(desk: &Desk<'_>, wanted: &Wanted) -> Result<()> {
     let _held = desk.hold("secrets rotate")?;
     let root = &desk.checkout.root;
-    let rules = Rules::of(root)?
-        .ok_or_else(|| Failure::new(Kind::Stale, format!("there is no `{RULES}`")).hinted("cargo xtask secrets init"))?;
+    let rules = Rules::of(root)?.ok_or_else(|| {
+        Failure::new(Kind::Stale, format!("there is no `{RULES}`")).hinted("cargo xtask secrets init")
+    })?;
     let plan = Moves::of(desk, wanted)?;
     let after = plan.apply(&rules, &wanted.to)?;
     for (index, rule) in after.rules.iter().enumerate() {
         if rule.recipients().is_empty() {
-            return Err(Failure::refused(format!("nobody could read the files of {} any more", rules.rules[index].name()))
-                .hinted("add somebody in the same call: --add NAME=RECIPIENT"));
+            return Err(Failure::refused(format!(
+                "nobody could read the files of {} any more",
+                rules.rules[index].name()
+            ))
+            .hinted("add somebody in the same call: --add NAME=RECIPIENT"));
         }
     }
     let mut change = Transaction::default();
@@ -59,14 +63,20 @@ pub fn run(desk: &Desk<'_>, wanted: &Wanted) -> Result<()> {
         change.write(RULES, after.text());
     }
     if change.is_empty() {
-        desk.ui.status(Word::Fresh, "every file is readable for those whom its rule names, and nobody else");
+        desk.ui.status(
+            Word::Fresh,
+            "every file is readable for those whom its rule names, and nobody else",
+        );
         return Ok(());
     }
     change.commit(root)?;
     for path in change.paths() {
         desk.ui.status(Word::Done, path);
     }
-    desk.ui.status(Word::Done, format!("{} encrypted to those whom the rules name", plural(files, "file")));
+    desk.ui.status(
+        Word::Done,
+        format!("{} encrypted to those whom the rules name", plural(files, "file")),
+    );
     if !plan.gone.is_empty() {
         desk.ui.status(
             Word::Warning,
@@ -85,10 +95,19 @@ pub fn run(desk: &Desk<'_>, wanted: &Wanted) -> Result<()> {
             .map(|(cluster, _)| cluster.as_str())
             .collect();
         if !clusters.is_empty() {
-            desk.ui.status(Word::Next, format!("the operators of {} hold `{name}`: the next deploy gives them the new identity", clusters.join(", ")));
+            desk.ui.status(
+                Word::Next,
+                format!(
+                    "the operators of {} hold `{name}`: the next deploy gives them the new identity",
+                    clusters.join(", ")
+                ),
+            );
         }
     }
-    desk.ui.status(Word::Next, "the goldens carry the encrypted files: cargo xtask golden bless, review, commit, deploy");
+    desk.ui.status(
+        Word::Next,
+        "the goldens carry the encrypted files: cargo xtask golden bless, review, commit, deploy",
+    );
     Ok(())
 }
 
@@ -108,10 +127,20 @@ impl Moves {
             match known.get(one) {
                 Some(recipient) => gone.push((Some(one.clone()), recipient.clone())),
                 None if one.starts_with("age1") => {
-                    let name = known.iter().find(|(_, recipient)| *recipient == one).map(|(name, _)| name.clone());
+                    let name = known
+                        .iter()
+                        .find(|(_, recipient)| *recipient == one)
+                        .map(|(name, _)| name.clone());
                     gone.push((name, one.clone()));
                 }
-                None => return Err(crate::ui::unknown(Kind::Config, "recipient", one, known.keys().map(String::as_str))),
+                None => {
+                    return Err(crate::ui::unknown(
+                        Kind::Config,
+                        "recipient",
+                        one,
+                        known.keys().map(String::as_str),
+                    ));
+                }
             }
         }
         let mut come = Vec::new();
@@ -120,7 +149,11 @@ impl Moves {
                 return Err(Failure::new(Kind::Usage, format!("`{one}` is no `NAME=RECIPIENT`")));
             };
             let body = recipient.strip_prefix("age1").unwrap_or_default();
-            if body.len() != 58 || !body.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+            if body.len() != 58
+                || !body
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            {
                 let failure = Failure::new(Kind::Usage, format!("what `{name}` should get is no age recipient"));
                 return Err(if recipient.starts_with("AGE-SECRET") {
                     failure.hinted("that is a private identity; give its recipient, which `age-keygen -y` prints")
@@ -148,7 +181,12 @@ impl Moves {
 
     /// The rules afterwards. Who comes under a name that goes takes its places; another joins the rules of `to`.
     fn apply(&self, rules: &Rules, to: &[String]) -> Result<Rules> {
-        let takes_over = |name: &str| self.gone.iter().find(|(gone, _)| gone.as_deref() == Some(name)).map(|(_, old)| old);
+        let takes_over = |name: &str| {
+            self.gone
+                .iter()
+                .find(|(gone, _)| gone.as_deref() == Some(name))
+                .map(|(_, old)| old)
+        };
         for (name, _) in &self.come {
             if takes_over(name).is_none() && to.is_empty() {
                 return Err(Failure::new(Kind::Usage, format!("which secrets may `{name}` read?"))
@@ -158,17 +196,26 @@ impl Moves {
         let probe = |folder: &String| Utf8PathBuf::from(format!("{FOLDER}/{folder}/name.enc.yaml"));
         for folder in to {
             if rules.first_match(&probe(folder)).is_none() {
-                return Err(Failure::config(format!("no rule of `{RULES}` governs `{FOLDER}/{folder}`")));
+                return Err(Failure::config(format!(
+                    "no rule of `{RULES}` governs `{FOLDER}/{folder}`"
+                )));
             }
         }
         Ok(rules.with_recipients(|index, rule| {
             let before = rule.recipients();
-            let mut after: BTreeSet<String> =
-                before.iter().filter(|one| !self.gone.iter().any(|(_, gone)| gone == *one)).cloned().collect();
+            let mut after: BTreeSet<String> = before
+                .iter()
+                .filter(|one| !self.gone.iter().any(|(_, gone)| gone == *one))
+                .cloned()
+                .collect();
             for (name, recipient) in &self.come {
                 let joins = match takes_over(name) {
                     Some(old) => before.contains(old),
-                    None => to.iter().any(|folder| rules.first_match(&probe(folder)).is_some_and(|(first, _)| first == index)),
+                    None => to.iter().any(|folder| {
+                        rules
+                            .first_match(&probe(folder))
+                            .is_some_and(|(first, _)| first == index)
+                    }),
                 };
                 if joins {
                     after.insert(recipient.clone());
@@ -191,17 +238,27 @@ impl Moves {
             }
         }
         init::replace_in_facts(root, &replaced, change)?;
-        let fresh: Vec<&(String, String)> =
-            self.come.iter().filter(|(name, _)| !desk.checkout.platform.secrets.recipients.contains_key(name)).collect();
+        let fresh: Vec<&(String, String)> = self
+            .come
+            .iter()
+            .filter(|(name, _)| !desk.checkout.platform.secrets.recipients.contains_key(name))
+            .collect();
         if dropped.is_empty() && fresh.is_empty() {
             return Ok(());
         }
         for (name, _) in &dropped {
-            if let Some((cluster, _)) =
-                desk.checkout.platform.secrets.operator_identities.iter().find(|(_, held)| *held == name)
+            if let Some((cluster, _)) = desk
+                .checkout
+                .platform
+                .secrets
+                .operator_identities
+                .iter()
+                .find(|(_, held)| *held == name)
             {
-                return Err(Failure::refused(format!("the operator of cluster `{cluster}` holds `{name}`"))
-                    .hinted(format!("give it another: --remove {name} --add {name}=RECIPIENT")));
+                return Err(
+                    Failure::refused(format!("the operator of cluster `{cluster}` holds `{name}`"))
+                        .hinted(format!("give it another: --remove {name} --add {name}=RECIPIENT")),
+                );
             }
         }
         let current = |change: &Transaction, path: &Utf8Path| -> Result<String> {
@@ -212,7 +269,10 @@ impl Moves {
         };
         let mut facts: serde_json::Value = serde_json::from_str(&current(change, Utf8Path::new(FACTS))?)
             .map_err(|error| Failure::config(format!("`{FACTS}` cannot be read: {error}")))?;
-        if let Some(map) = facts.pointer_mut("/secrets/recipients").and_then(serde_json::Value::as_object_mut) {
+        if let Some(map) = facts
+            .pointer_mut("/secrets/recipients")
+            .and_then(serde_json::Value::as_object_mut)
+        {
             for (name, _) in &dropped {
                 map.shift_remove(name);
             }
@@ -228,14 +288,21 @@ impl Moves {
             Some(path) => {
                 let mut text = current(change, &path)?;
                 for (_, old) in &dropped {
-                    text = text.lines().filter(|line| !line.contains(old.as_str())).map(|line| format!("{line}\n")).collect();
+                    text = text
+                        .lines()
+                        .filter(|line| !line.contains(old.as_str()))
+                        .map(|line| format!("{line}\n"))
+                        .collect();
                 }
                 for (name, recipient) in fresh {
                     text = insert_recipient(&text, name, recipient);
                 }
                 change.write(path, text);
             }
-            None => desk.ui.status(Word::Next, "no Nix file states `secrets.recipients`: change your facts likewise"),
+            None => desk.ui.status(
+                Word::Next,
+                "no Nix file states `secrets.recipients`: change your facts likewise",
+            ),
         }
         Ok(())
     }
@@ -243,10 +310,14 @@ impl Moves {
     /// The Nix file that states the recipients: the one that has one of them.
     fn nix_source(&self, desk: &Desk<'_>) -> Result<Option<Utf8PathBuf>> {
         let recipients = &desk.checkout.platform.secrets.recipients;
-        Ok(scan::files(&desk.checkout.root)?.into_iter().filter(|path| path.extension() == Some("nix")).find(|path| {
-            fs_err::read_to_string(desk.checkout.path(path))
-                .is_ok_and(|text| text.contains("recipients = {") && recipients.values().any(|one| text.contains(one.as_str())))
-        }))
+        Ok(scan::files(&desk.checkout.root)?
+            .into_iter()
+            .filter(|path| path.extension() == Some("nix"))
+            .find(|path| {
+                fs_err::read_to_string(desk.checkout.path(path)).is_ok_and(|text| {
+                    text.contains("recipients = {") && recipients.values().any(|one| text.contains(one.as_str()))
+                })
+            }))
     }
 }
 
@@ -283,22 +354,30 @@ pub fn reencrypt(desk: &Desk<'_>, rules: &Rules, how: How, change: &mut Transact
     let root = &desk.checkout.root;
     let folder = staged(desk, rules)?;
     let identities = desk.identities()?;
-    for path in scan::files(root)?.into_iter().filter(|path| path.starts_with(FOLDER) && path.as_str().ends_with(".enc.yaml")) {
+    for path in scan::files(root)?
+        .into_iter()
+        .filter(|path| path.starts_with(FOLDER) && path.as_str().ends_with(".enc.yaml"))
+    {
         let Some((_, rule)) = rules.first_match(&path) else {
-            return Err(Failure::new(Kind::Stale, format!("no rule of `{RULES}` matches `{path}`"))
-                .hinted("`cargo xtask secrets check` shows everything that is wrong"));
+            return Err(
+                Failure::new(Kind::Stale, format!("no rule of `{RULES}` matches `{path}`"))
+                    .hinted("`cargo xtask secrets check` shows everything that is wrong"),
+            );
         };
         let before = fs_err::read_to_string(root.join(&path))?;
         let file = Encrypted::parse(&before).map_err(|what| {
-            Failure::new(Kind::Stale, format!("`{path}` {what}")).hinted("`cargo xtask secrets check` shows everything that is wrong")
+            Failure::new(Kind::Stale, format!("`{path}` {what}"))
+                .hinted("`cargo xtask secrets check` shows everything that is wrong")
         })?;
         let stale = file.recipients != rule.recipients() || file.groups != 1;
         if !stale && how == How::Recipients {
             continue;
         }
         if identities.is_empty() {
-            return Err(Failure::preflight("encrypting to others needs an identity that can read the files")
-                .hinted("set `SOPS_AGE_KEY` or `SOPS_AGE_KEY_FILE`, or restore your file of keys"));
+            return Err(
+                Failure::preflight("encrypting to others needs an identity that can read the files")
+                    .hinted("set `SOPS_AGE_KEY` or `SOPS_AGE_KEY_FILE`, or restore your file of keys"),
+            );
         }
         crate::exec::write(&root.join(&folder).join(&path), before.as_bytes(), 0o600)?;
         if stale {
@@ -308,9 +387,13 @@ pub fn reencrypt(desk: &Desk<'_>, rules: &Rules, how: How, change: &mut Transact
             desk.new_data_key(&folder, &path, &identities)?;
         }
         let after = fs_err::read_to_string(root.join(&folder).join(&path))?;
-        let seen = Encrypted::parse(&after).map_err(|what| Failure::unexpected(format!("after sops, `{path}` {what}")))?;
+        let seen =
+            Encrypted::parse(&after).map_err(|what| Failure::unexpected(format!("after sops, `{path}` {what}")))?;
         if seen.recipients != rule.recipients() {
-            return Err(Failure::new(Kind::Step, format!("sops left `{path}` with other recipients than its rule demands")));
+            return Err(Failure::new(
+                Kind::Step,
+                format!("sops left `{path}` with other recipients than its rule demands"),
+            ));
         }
         change.write(path, after);
     }

@@ -41,7 +41,14 @@ pub fn named<'a>(platform: &'a Platform, id: &str) -> Result<&'a RequiredSecret>
     required
         .iter()
         .find(|secret| secret.id == id || secret.file == id)
-        .ok_or_else(|| unknown(Kind::Config, "secret", id, required.iter().map(|secret| secret.id.as_str())))
+        .ok_or_else(|| {
+            unknown(
+                Kind::Config,
+                "secret",
+                id,
+                required.iter().map(|secret| secret.id.as_str()),
+            )
+        })
 }
 
 /// Sets values of a secret of the facts.
@@ -52,7 +59,12 @@ pub fn set(desk: &Desk<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     let rules = rules_for(root, &secret.file)?;
     for key in &wanted.keys {
         if !secret.keys.contains_key(key) {
-            return Err(unknown(Kind::Config, "key", key, secret.keys.keys().map(String::as_str)));
+            return Err(unknown(
+                Kind::Config,
+                "key",
+                key,
+                secret.keys.keys().map(String::as_str),
+            ));
         }
     }
     let chosen: Vec<&str> = secret
@@ -62,14 +74,28 @@ pub fn set(desk: &Desk<'_>, id: &str, wanted: &Wanted) -> Result<()> {
         .filter(|key| wanted.keys.is_empty() || wanted.keys.iter().any(|wanted| wanted == key))
         .collect();
     let exists = root.join(&secret.file).exists();
-    let made_by_us: Vec<&str> = chosen.iter().copied().filter(|key| secret.keys[*key].kind != SecretKind::Asked).collect();
+    let made_by_us: Vec<&str> = chosen
+        .iter()
+        .copied()
+        .filter(|key| secret.keys[*key].kind != SecretKind::Asked)
+        .collect();
     if exists && wanted.renewal == Renewal::Keep && wanted.given != Given::Stdin && !made_by_us.is_empty() {
-        return Err(Failure::refused(format!("key `{}` of `{}` is generated, and has a value", made_by_us.join("`, `"), secret.id))
-            .hinted(format!("a new value: cargo xtask secrets set {} --regenerate", secret.id)));
+        return Err(Failure::refused(format!(
+            "key `{}` of `{}` is generated, and has a value",
+            made_by_us.join("`, `"),
+            secret.id
+        ))
+        .hinted(format!(
+            "a new value: cargo xtask secrets set {} --regenerate",
+            secret.id
+        )));
     }
     if wanted.given == Given::Stdin && chosen.len() > 1 {
-        return Err(Failure::new(Kind::Usage, format!("`{}` has several keys, standard input gives one", secret.id))
-            .hinted(format!("name it: --key {}", chosen.join(" or --key "))));
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("`{}` has several keys, standard input gives one", secret.id),
+        )
+        .hinted(format!("name it: --key {}", chosen.join(" or --key "))));
     }
     if wanted.given != Given::Stdin && !value::authority_is_whole(secret, &chosen) {
         return Err(Failure::refused("the keys of the local authority are made together").hinted("leave `--key` out"));
@@ -88,7 +114,10 @@ pub fn set(desk: &Desk<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     if let Some(new) = &made.recipient {
         return machine(desk, secret, new, &document, &rules);
     }
-    change.write(secret.file.clone(), desk.encrypt(Utf8Path::new(""), &secret.file, &document)?);
+    change.write(
+        secret.file.clone(),
+        desk.encrypt(Utf8Path::new(""), &secret.file, &document)?,
+    );
     for (path, text) in made.public {
         change.write(path, text);
     }
@@ -102,7 +131,13 @@ pub fn set(desk: &Desk<'_>, id: &str, wanted: &Wanted) -> Result<()> {
 
 /// A machine with a new identity: its recipient changes in rules and facts, and every file it reads is encrypted to
 /// the new one.
-fn machine(desk: &Desk<'_>, secret: &RequiredSecret, new: &str, document: &serde_json::Value, rules: &Rules) -> Result<()> {
+fn machine(
+    desk: &Desk<'_>,
+    secret: &RequiredSecret,
+    new: &str,
+    document: &serde_json::Value,
+    rules: &Rules,
+) -> Result<()> {
     let root = &desk.checkout.root;
     let name = secret.file.parent().and_then(Utf8Path::file_name).unwrap_or_default();
     let Some(old) = desk.checkout.platform.secrets.recipients.get(name) else {
@@ -110,7 +145,10 @@ fn machine(desk: &Desk<'_>, secret: &RequiredSecret, new: &str, document: &serde
             .hinted(format!("name it: secrets.recipients.{name} = \"{new}\";")));
     };
     let rules = rules.with_recipients(|_, rule| {
-        rule.recipients().into_iter().map(|one| if one == *old { new.to_owned() } else { one }).collect()
+        rule.recipients()
+            .into_iter()
+            .map(|one| if one == *old { new.to_owned() } else { one })
+            .collect()
     });
     let mut change = Transaction::default();
     init::replace_in_facts(root, &[(old.clone(), new.to_owned())], &mut change)?;
@@ -122,15 +160,28 @@ fn machine(desk: &Desk<'_>, secret: &RequiredSecret, new: &str, document: &serde
     for path in change.paths() {
         desk.ui.status(Word::Done, path);
     }
-    desk.ui.status(Word::Next, format!("install the machine's new identity: cargo xtask machine install {name}"));
+    desk.ui.status(
+        Word::Next,
+        format!("install the machine's new identity: cargo xtask machine install {name}"),
+    );
     Ok(())
 }
 
 fn ways(secret: &RequiredSecret) -> String {
-    let variables: Vec<&str> = secret.keys.values().filter_map(|source| source.variable.as_deref()).collect();
+    let variables: Vec<&str> = secret
+        .keys
+        .values()
+        .filter_map(|source| source.variable.as_deref())
+        .collect();
     match variables.first() {
-        Some(variable) => format!("type it on a terminal, export `{variable}`, or pipe it: cargo xtask secrets set {} --stdin", secret.id),
-        None => format!("type it on a terminal, or pipe it: cargo xtask secrets set {} --stdin", secret.id),
+        Some(variable) => format!(
+            "type it on a terminal, export `{variable}`, or pipe it: cargo xtask secrets set {} --stdin",
+            secret.id
+        ),
+        None => format!(
+            "type it on a terminal, or pipe it: cargo xtask secrets set {} --stdin",
+            secret.id
+        ),
     }
 }
 
@@ -140,11 +191,30 @@ fn tell_consumers(desk: &Desk<'_>, secret: &RequiredSecret, replaced: bool) {
         return;
     }
     for consumer in &secret.consumers {
-        ui.status(Word::Next, format!("`{consumer}` reads it{}", if replaced { ", and keeps the old value until it is restarted" } else { "" }));
+        ui.status(
+            Word::Next,
+            format!(
+                "`{consumer}` reads it{}",
+                if replaced {
+                    ", and keeps the old value until it is restarted"
+                } else {
+                    ""
+                }
+            ),
+        );
     }
-    ui.status(Word::Next, "the goldens carry the encrypted file: cargo xtask golden bless, review, commit, deploy");
+    ui.status(
+        Word::Next,
+        "the goldens carry the encrypted file: cargo xtask golden bless, review, commit, deploy",
+    );
     for cluster in &secret.clusters {
-        ui.status(Word::Next, format!("then: cargo xtask secrets resync {} --cluster {cluster} (waits until Healthy, restarts who reads it)", secret.id));
+        ui.status(
+            Word::Next,
+            format!(
+                "then: cargo xtask secrets resync {} --cluster {cluster} (waits until Healthy, restarts who reads it)",
+                secret.id
+            ),
+        );
     }
 }
 
@@ -169,7 +239,9 @@ pub fn new(desk: &Desk<'_>, wanted: &New) -> Result<()> {
     let root = &desk.checkout.root;
     let file = &wanted.file;
     if root.join(file).exists() {
-        return Err(Failure::refused(format!("`{file}` exists")).hinted(format!("change it: cargo xtask secrets edit {file}")));
+        return Err(
+            Failure::refused(format!("`{file}` exists")).hinted(format!("change it: cargo xtask secrets edit {file}"))
+        );
     }
     let rules = rules_for(root, file)?;
     let (_, rule) = rules.first_match(file).expect("`rules_for` looked");
@@ -197,22 +269,29 @@ pub fn new(desk: &Desk<'_>, wanted: &New) -> Result<()> {
         }
         (None, None) if rule.encrypted_suffix.is_none() => serde_json::json!(values),
         _ => {
-            return Err(Failure::new(Kind::Usage, format!("`{file}` is a SopsSecret's file: `--namespace` and `--name` are needed"))
-                .hinted("a host's file, below `k8s/secrets/hosts/<machine>`, has neither"));
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("`{file}` is a SopsSecret's file: `--namespace` and `--name` are needed"),
+            )
+            .hinted("a host's file, below `k8s/secrets/hosts/<machine>`, has neither"));
         }
     };
     let mut change = Transaction::default();
     change.write(file.clone(), desk.encrypt(Utf8Path::new(""), file, &document)?);
     change.commit(root)?;
     desk.ui.status(Word::Done, file);
-    desk.ui.status(Word::Next, format!("name it in `secrets.required` of the facts, or in a component's `secrets`: \"{file}\""));
+    desk.ui.status(
+        Word::Next,
+        format!("name it in `secrets.required` of the facts, or in a component's `secrets`: \"{file}\""),
+    );
     Ok(())
 }
 
 /// The rules, which have to have one for a path.
 pub fn rules_for(root: &Utf8Path, path: &Utf8Path) -> Result<Rules> {
-    let rules = Rules::of(root)?
-        .ok_or_else(|| Failure::new(Kind::Stale, format!("there is no `{RULES}`")).hinted("cargo xtask secrets init"))?;
+    let rules = Rules::of(root)?.ok_or_else(|| {
+        Failure::new(Kind::Stale, format!("there is no `{RULES}`")).hinted("cargo xtask secrets init")
+    })?;
     if rules.first_match(path).is_none() {
         return Err(Failure::refused(format!("no rule of `{RULES}` matches `{path}`, so nobody would decide who reads it"))
             .hinted("secrets lie in `k8s/secrets/{local,production,shared}/NAME.enc.yaml`, and those of a machine in `k8s/secrets/hosts/MACHINE`"));

@@ -63,7 +63,10 @@ fn write(seed: &[u8], public: &[u8], check: [u8; 4], comment: &str) -> Pair {
         rest = after;
     }
     private.push_str("-----END OPENSSH PRIVATE KEY-----\n");
-    Pair { private, public: format!("ssh-ed25519 {} {comment}\n", base64(&blob)) }
+    Pair {
+        private,
+        public: format!("ssh-ed25519 {} {comment}\n", base64(&blob)),
+    }
 }
 
 fn string(into: &mut Vec<u8>, bytes: &[u8]) {

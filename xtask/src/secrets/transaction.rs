@@ -56,7 +56,8 @@ impl Transaction {
     /// Does all of it, or fails with every file as it was.
     pub fn commit(&self, root: &Utf8Path) -> Result<()> {
         let folder = folder(root);
-        self.stage(root, &folder).map_err(|failure| failure.hinted("nothing was changed"))?;
+        self.stage(root, &folder)
+            .map_err(|failure| failure.hinted("nothing was changed"))?;
         match apply(root, &folder) {
             Ok(()) => Ok(fs_err::remove_dir_all(&folder)?),
             Err(failure) => {
@@ -77,7 +78,10 @@ impl Transaction {
         if folder.exists() {
             fs_err::remove_dir_all(folder)?;
         }
-        let mut marker = Marker { write: Vec::new(), remove: Vec::new() };
+        let mut marker = Marker {
+            write: Vec::new(),
+            remove: Vec::new(),
+        };
         for (path, content) in &self.files {
             let before = root.join(path);
             if before.exists() {

@@ -19,7 +19,10 @@ const BYTES: usize = 32;
 pub fn random() -> Result<String> {
     let mut bytes = [0_u8; BYTES];
     getrandom::fill(&mut bytes).map_err(|error| Failure::unexpected(format!("no randomness: {error}")))?;
-    Ok(crate::golden::json::base64(&bytes).replace('+', "-").replace('/', "_").replace('=', ""))
+    Ok(crate::golden::json::base64(&bytes)
+        .replace('+', "-")
+        .replace('/', "_")
+        .replace('=', ""))
 }
 
 /// What was made for a secret: its values, and public files that belong to them.
@@ -88,8 +91,12 @@ pub fn make(desk: &Desk<'_>, secret: &RequiredSecret, keys: &[&str], given: Give
     }
     if let Some(authority) = authority {
         let folder = pki::folder(&desk.checkout.root);
-        made.public.push((folder.join(pki::ROOT_CERTIFICATE), authority.root_certificate));
-        made.public.push((folder.join(pki::INTERMEDIATE_CERTIFICATE), authority.intermediate_certificate));
+        made.public
+            .push((folder.join(pki::ROOT_CERTIFICATE), authority.root_certificate));
+        made.public.push((
+            folder.join(pki::INTERMEDIATE_CERTIFICATE),
+            authority.intermediate_certificate,
+        ));
     }
     Ok(Some(made))
 }
@@ -102,7 +109,11 @@ pub fn authority_is_whole(secret: &RequiredSecret, keys: &[&str]) -> bool {
 
 /// The public half of an SSH key lies beside its secret.
 fn public_half(secret: &RequiredSecret) -> Utf8PathBuf {
-    let name = secret.file.file_name().unwrap_or_default().trim_end_matches(".enc.yaml");
+    let name = secret
+        .file
+        .file_name()
+        .unwrap_or_default()
+        .trim_end_matches(".enc.yaml");
     secret.file.with_file_name(format!("{name}.pub"))
 }
 
@@ -112,10 +123,14 @@ fn ask(desk: &Desk<'_>, secret: &RequiredSecret, key: &str, source: &SecretSourc
         && !value.trim().is_empty()
     {
         let value = clean(desk, &value, &format!("`{name}`"))?;
-        desk.ui.status(Word::Taking, format!("`{}` of `{}` from `{name}`", key, secret.id));
+        desk.ui
+            .status(Word::Taking, format!("`{}` of `{}` from `{name}`", key, secret.id));
         return Ok(Some(value));
     }
-    match desk.ui.read_secret(&format!("{} ({}, key {key}; empty to leave it out): ", source.description, secret.id)) {
+    match desk.ui.read_secret(&format!(
+        "{} ({}, key {key}; empty to leave it out): ",
+        source.description, secret.id
+    )) {
         Some(line) if line.is_empty() => Ok(None),
         Some(line) => clean(desk, &line, "what was typed").map(Some),
         None => Ok(None),
@@ -129,7 +144,10 @@ fn from_stdin(desk: &Desk<'_>, source: &SecretSource) -> Result<String> {
     let text = String::from_utf8(bytes).map_err(|_| Failure::new(Kind::Usage, "standard input is not UTF-8"))?;
     match source.kind {
         // Keys are files of several lines and keep their last newline.
-        SecretKind::SshKey | SecretKind::StepCaRootKey | SecretKind::StepCaIntermediateKey | SecretKind::AgeIdentity => {
+        SecretKind::SshKey
+        | SecretKind::StepCaRootKey
+        | SecretKind::StepCaIntermediateKey
+        | SecretKind::AgeIdentity => {
             if text.trim().is_empty() {
                 return Err(Failure::new(Kind::Usage, "standard input is empty"));
             }
@@ -146,7 +164,10 @@ pub fn lines_from_stdin(desk: &Desk<'_>, count: usize) -> Result<Vec<String>> {
         lines.push(clean(desk, &line?, "standard input")?);
     }
     if lines.len() < count {
-        return Err(Failure::new(Kind::Usage, format!("standard input has {} of {count} values", lines.len())));
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("standard input has {} of {count} values", lines.len()),
+        ));
     }
     Ok(lines)
 }
@@ -155,18 +176,25 @@ pub fn lines_from_stdin(desk: &Desk<'_>, count: usize) -> Result<Vec<String>> {
 fn clean(desk: &Desk<'_>, value: &str, place: &str) -> Result<String> {
     let trimmed = value.trim_end_matches(['\n', '\r']);
     if trimmed.len() < value.len() && !place.starts_with("standard") {
-        desk.ui.status(Word::Warning, format!("{place} ends with a newline; it was taken off"));
+        desk.ui
+            .status(Word::Warning, format!("{place} ends with a newline; it was taken off"));
     }
     if trimmed.is_empty() {
         return Err(Failure::new(Kind::Usage, format!("{place} is empty")));
     }
     if trimmed.trim() != trimmed {
-        return Err(Failure::new(Kind::Usage, format!("{place} begins or ends with a blank, which no token does"))
-            .hinted("copy it again, without what stands around it"));
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("{place} begins or ends with a blank, which no token does"),
+        )
+        .hinted("copy it again, without what stands around it"));
     }
     if trimmed.chars().any(char::is_control) {
-        return Err(Failure::new(Kind::Usage, format!("{place} has a newline or a control character inside"))
-            .hinted("give one value, on one line"));
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("{place} has a newline or a control character inside"),
+        )
+        .hinted("give one value, on one line"));
     }
     Ok(trimmed.to_owned())
 }

@@ -153,7 +153,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let given = |stdin: bool| if stdin { Given::Stdin } else { Given::VariableOrPrompt };
     match arguments {
         Arguments::Init(arguments) => {
-            let take_over = if arguments.take_over { init::TakeOver::Yes } else { init::TakeOver::Ask };
+            let take_over = if arguments.take_over {
+                init::TakeOver::Yes
+            } else {
+                init::TakeOver::Ask
+            };
             init::run(&desk()?, take_over)?;
         }
         Arguments::Check(arguments) => run_check(context, &checkout, arguments)?,
@@ -161,7 +165,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Arguments::Set(arguments) => {
             let wanted = set::Wanted {
                 keys: arguments.key.clone(),
-                renewal: if arguments.regenerate { Renewal::Regenerate } else { Renewal::Keep },
+                renewal: if arguments.regenerate {
+                    Renewal::Regenerate
+                } else {
+                    Renewal::Keep
+                },
                 given: given(arguments.stdin),
             };
             set::set(&desk()?, &arguments.name, &wanted)?;
@@ -209,14 +217,29 @@ fn run_check(context: &Context, checkout: &Checkout, arguments: &Check) -> Resul
     }
     check::judge(&problems, cluster)?;
     let required = &checkout.platform.secrets.required;
-    let there = required.iter().filter(|secret| checkout.path(&secret.file).exists()).count();
-    ui.status(Word::Checked, format!("{} of the facts, and every file of the checkout", plural(there, "secret")));
+    let there = required
+        .iter()
+        .filter(|secret| checkout.path(&secret.file).exists())
+        .count();
+    ui.status(
+        Word::Checked,
+        format!(
+            "{} of the facts, and every file of the checkout",
+            plural(there, "secret")
+        ),
+    );
     Ok(())
 }
 
 fn edit(desk: &Desk<'_>, arguments: &Edit) -> Result<()> {
     let checkout = desk.checkout;
-    let path = match checkout.platform.secrets.required.iter().find(|secret| secret.id == arguments.file) {
+    let path = match checkout
+        .platform
+        .secrets
+        .required
+        .iter()
+        .find(|secret| secret.id == arguments.file)
+    {
         Some(secret) => secret.file.clone(),
         None => relative(&checkout.root, &arguments.file),
     };
@@ -246,7 +269,10 @@ fn edit(desk: &Desk<'_>, arguments: &Edit) -> Result<()> {
             check::judge(&own, None)?;
         }
         code => {
-            let failure = Failure::new(Kind::Step, format!("the editor `{editor}` or sops failed with exit status {code}"));
+            let failure = Failure::new(
+                Kind::Step,
+                format!("the editor `{editor}` or sops failed with exit status {code}"),
+            );
             return Err(if unchanged {
                 failure.hinted(format!("`{path}` is as it was"))
             } else {
@@ -270,13 +296,21 @@ fn run_editor(arguments: &RunEditor) -> Result<u8> {
         // On a terminal sops itself shows the mistake and opens the editor again.
         Err(_) if std::io::IsTerminal::is_terminal(&std::io::stdin()) => Ok(0),
         // The message could quote what was typed; the line is enough.
-        Err(error) => Err(Failure::new(Kind::Step, format!("what the editor saved is no YAML (line {})", error.line))),
+        Err(error) => Err(Failure::new(
+            Kind::Step,
+            format!("what the editor saved is no YAML (line {})", error.line),
+        )),
     }
 }
 
 fn list(context: &Context, checkout: &Checkout, arguments: &List) -> Result<()> {
-    let names: BTreeMap<&str, &str> =
-        checkout.platform.secrets.recipients.iter().map(|(name, one)| (one.as_str(), name.as_str())).collect();
+    let names: BTreeMap<&str, &str> = checkout
+        .platform
+        .secrets
+        .recipients
+        .iter()
+        .map(|(name, one)| (one.as_str(), name.as_str()))
+        .collect();
     let rules = Rules::of(&checkout.root)?;
     let mut rows = Vec::new();
     for secret in &checkout.platform.secrets.required {
@@ -285,7 +319,11 @@ fn list(context: &Context, checkout: &Checkout, arguments: &List) -> Result<()> 
         let readers: Vec<String> = file
             .iter()
             .flat_map(|file| &file.recipients)
-            .map(|one| names.get(one.as_str()).map_or_else(|| one.clone(), |name| (*name).to_owned()))
+            .map(|one| {
+                names
+                    .get(one.as_str())
+                    .map_or_else(|| one.clone(), |name| (*name).to_owned())
+            })
             .collect();
         let rule = rules.as_ref().and_then(|rules| rules.first_match(&secret.file));
         rows.push(json!({
@@ -310,7 +348,11 @@ fn list(context: &Context, checkout: &Checkout, arguments: &List) -> Result<()> 
     for row in &rows {
         let line = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
         let joined = |value: &serde_json::Value| match value {
-            serde_json::Value::Array(items) => items.iter().filter_map(|item| item.as_str()).collect::<Vec<_>>().join(","),
+            serde_json::Value::Array(items) => items
+                .iter()
+                .filter_map(|item| item.as_str())
+                .collect::<Vec<_>>()
+                .join(","),
             serde_json::Value::Object(map) => map.keys().map(String::as_str).collect::<Vec<_>>().join(","),
             _ => String::new(),
         };
@@ -319,7 +361,13 @@ fn list(context: &Context, checkout: &Checkout, arguments: &List) -> Result<()> 
             (Some(true), None) => "there".to_owned(),
             _ => "not given".to_owned(),
         };
-        text.push_str(&format_row(&line("id"), &state, &joined(&row["readers"]), &joined(&row["keys"]), &line("file")));
+        text.push_str(&format_row(
+            &line("id"),
+            &state,
+            &joined(&row["readers"]),
+            &joined(&row["keys"]),
+            &line("file"),
+        ));
     }
     context.ui.data(text)
 }
