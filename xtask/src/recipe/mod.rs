@@ -11,6 +11,7 @@ pub mod local_up;
 pub mod nix;
 pub mod prune;
 pub mod rehearse;
+pub mod resync;
 pub mod validate;
 
 use camino::Utf8PathBuf;
