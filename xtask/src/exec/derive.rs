@@ -264,6 +264,12 @@ impl Runner<'_> {
             | Derivation::GuestSystem { .. }
             | Derivation::SameKernel { .. }
             | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
+            Derivation::Secrets { cluster, project } => {
+                let platform = crate::root::facts(root)?;
+                let mut problems = crate::secrets::check::problems(root, &platform)?;
+                problems.extend(crate::secrets::check::project_problems(&root.join(project), project)?);
+                crate::secrets::check::judge(&problems, cluster.as_deref())
+            }
             Derivation::Simulated { gates } => {
                 for gate in gates {
                     self.ui.status(

@@ -125,6 +125,9 @@ impl Encrypted {
             Value::Null => {}
             _ if !encrypted => {}
             Value::String(text) if is_encrypted(text) => {}
+            // A label without a value is a mark, not a secret.
+            Value::String(text) if text.is_empty() && (path.contains(".labels.") || path.contains(".annotations.")) => {
+            }
             Value::String(text) if text.is_empty() => {
                 found.push((path.clone(), "is empty, and sops leaves an empty value in clear"));
             }

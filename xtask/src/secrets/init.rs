@@ -224,7 +224,7 @@ fn new_crew(desk: &Desk<'_>, identities: &Identities) -> Result<Crew> {
                 if groups.machines.contains(name) {
                     crew.machines.insert(name.clone(), (text, recipient.clone()));
                 } else {
-                    crew.lines.push_str(&format!("# {name} of {}\n{text}", platform.name));
+                    crew.lines += &format!("# {name} of {}\n{text}", platform.name);
                 }
                 recipient
             }
