@@ -35,6 +35,8 @@ pub enum Verb {
     LocalDown(verb::local_down::Arguments),
     LocalStatus(verb::local_status::Arguments),
     Rehearse(verb::rehearse::Arguments),
+    Build(verb::build::Arguments),
+    Render(verb::render::Arguments),
     Deploy(verb::deploy::Arguments),
     Diff(verb::diff::Arguments),
     /// Show what others changed since the last deploy, and who
@@ -44,8 +46,6 @@ pub enum Verb {
     History(verb::history::Arguments),
     Adopt(verb::adopt::Arguments),
     Unlock(verb::unlock::Arguments),
-    Build(verb::build::Arguments),
-    Render(verb::render::Arguments),
     Kubectl(verb::kubectl::Arguments),
     Env(verb::env::Arguments),
     /// Compare reviewed manifests with what the modules render, or accept it
@@ -117,4 +117,14 @@ fn toolbox(context: &Context) -> crate::tool::Toolbox {
 
 fn done((): ()) -> u8 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_flags_of_a_verb_have_one_name() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
 }

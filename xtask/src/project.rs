@@ -38,7 +38,7 @@ pub struct StageDescription {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Item {
-    /// Folder below the project's root, `NN-component` or `NN-component-crds`.
+    /// Folder below the project's root, `NN-component`, `NN-component-crds` before it, `NN-component-custom` after it.
     pub directory: String,
     /// Component the objects belong to.
     pub component: String,

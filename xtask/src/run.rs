@@ -155,34 +155,42 @@ pub fn carry_out_reviewed(
         Lock::Host(subject) => Some(HostLock::take(&checkout.root, subject, &plan.goal)?),
         Lock::None => None,
     };
-    let (plan, mut journal) = if args.resume {
-        match Journal::unfinished(&checkout.root, &plan.goal)? {
-            Some((earlier, journal)) => {
-                ui.status(Word::Taking, format!("up the unfinished run {}", journal.folder()));
-                (earlier, journal)
-            }
-            None => {
-                ui.status(
-                    Word::Fresh,
-                    format!("no unfinished run of `{}`; this is a new one", plan.goal),
-                );
-                let journal = Journal::begin(&checkout.root, verb, &plan)?;
-                (plan, journal)
-            }
-        }
-    } else {
-        let journal = Journal::begin(&checkout.root, verb, &plan)?;
-        (plan, journal)
-    };
-    for choice in &plan.choices {
-        ui.status(Word::Taking, choice);
+    if Journal::end_leftovers(&checkout.root)? > 0 {
+        ui.status(Word::Removed, "what a killed run had left running");
     }
+    let earlier = if args.resume {
+        Journal::unfinished(&checkout.root, &plan.goal)?
+    } else {
+        None
+    };
+    let plan = match &earlier {
+        Some((plan, journal)) => {
+            ui.status(Word::Taking, format!("up the unfinished run {}", journal.folder()));
+            plan.clone()
+        }
+        None if args.resume => {
+            ui.status(
+                Word::Fresh,
+                format!("no unfinished run of `{}`; this is a new one", plan.goal),
+            );
+            plan
+        }
+        None => plan,
+    };
     let from = match &args.from {
         None => 0,
         Some(step) => position(&plan, step)?,
     };
+    for choice in &plan.choices {
+        ui.status(Word::Taking, choice);
+    }
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
+    // From here on something may change, and what is not recorded cannot be resumed.
+    let mut journal = match earlier {
+        Some((_, journal)) => journal,
+        None => Journal::begin(&checkout.root, verb, &plan)?,
+    };
     let runner = Runner {
         root: &checkout.root,
         ui,

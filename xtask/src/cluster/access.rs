@@ -86,7 +86,14 @@ impl Access {
             .env("KLUCTL_NO_UPDATE_CHECK", "true")
             .env("KLUCTL_BASE_TMP_DIR", self.folder.join("kluctl"))
             .env("KLUCTL_CACHE_DIR", self.folder.join("kluctl"))
+            // 2.22 unpacks its Python there under a name that all users of a host share.
+            .env("TMPDIR", temporary())
             .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))
             .env("HOME", self.folder.join("home"))
     }
+}
+
+/// Folder for temporary files of wrapped tools; `exec` makes it.
+pub fn temporary() -> Utf8PathBuf {
+    Utf8Path::new(STATE).join("tmp")
 }

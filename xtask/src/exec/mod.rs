@@ -3,6 +3,7 @@
 
 mod derive;
 mod environment;
+pub(crate) mod leftover;
 mod probe;
 mod process;
 
@@ -28,6 +29,9 @@ fn own_binary() -> Result<Utf8PathBuf> {
     Utf8PathBuf::from_path_buf(path)
         .map_err(|path| Failure::config(format!("the path of xtask itself, `{}`, is not UTF-8", path.display())))
 }
+
+/// Variables whose folder has to exist before a tool starts.
+const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +99,9 @@ impl Runner<'_> {
         summary: &mut Summary,
     ) -> Result<()> {
         let mut agreed = Agreement::None;
-        for (index, step) in plan.steps.iter().enumerate().skip(from) {
+        // A guard is never left out, wherever a run begins.
+        let chosen = |(index, step): &(usize, &Step)| *index >= from || step.guard;
+        for (index, step) in plan.steps.iter().enumerate().filter(chosen) {
             if self.interrupt.is_set() {
                 return Err(interrupted_failure());
             }
@@ -290,6 +296,9 @@ impl Runner<'_> {
         for (name, value) in &command.env {
             let mut values = Vec::new();
             self.resolve(value, &mut values)?;
+            if let (true, Arg::Path(path)) = (FOLDERS.contains(&name.as_str()), value) {
+                fs_err::create_dir_all(self.root.join(path))?;
+            }
             env.insert(name.clone(), values.join(","));
         }
         Ok(Process {
@@ -308,6 +317,7 @@ impl Runner<'_> {
                 Output::File(path) => Stdout::File(self.root.join(path)),
             },
             log: log.map(Utf8Path::to_owned),
+            note: log.map(|log| log.with_file_name(crate::journal::CHILD)),
             deadline: Duration::from_secs(command.deadline),
         })
     }
@@ -327,6 +337,15 @@ impl Runner<'_> {
             Arg::Path(path) => into.push(self.root.join(path).into_string()),
             Arg::FlagPath(flag, path) => into.push(format!("{flag}={}", self.root.join(path))),
             Arg::Tool(tool) => into.push(self.path(*tool)?.into_string()),
+            Arg::SearchPath(tools) => {
+                let mut folders = Vec::new();
+                for tool in tools {
+                    folders.extend(self.path(*tool)?.parent().map(ToString::to_string));
+                }
+                folders.dedup();
+                folders.extend(std::env::var("PATH"));
+                into.push(folders.join(":"));
+            }
             Arg::Secret(name) => into.push(secret(name)?),
             Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
             Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {

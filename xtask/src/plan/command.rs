@@ -194,6 +194,8 @@ pub enum Arg {
     FlagPath(String, Utf8PathBuf),
     /// The path of a tool.
     Tool(Tool),
+    /// `PATH` with the folders of these tools in front, for a script that calls them by name.
+    SearchPath(Vec<Tool>),
     /// The value of this variable of xtask's own environment; only in `env`.
     Secret(String),
     /// What a file that an earlier step wrote says at a JSON pointer.
@@ -334,11 +336,12 @@ impl Command {
 
     /// Every tool the command needs.
     pub fn tools(&self) -> impl Iterator<Item = Tool> {
-        let named = self.args.iter().chain(self.env.values()).filter_map(|arg| match arg {
-            Arg::Tool(tool) => Some(*tool),
-            _ => None,
+        let named = self.args.iter().chain(self.env.values()).flat_map(|arg| match arg {
+            Arg::Tool(tool) => std::slice::from_ref(tool),
+            Arg::SearchPath(tools) => tools,
+            _ => &[],
         });
-        std::iter::once(self.tool).chain(named)
+        std::iter::once(self.tool).chain(named.copied())
     }
 
     /// The command as a line of shell, run from the root with the tools on PATH.
@@ -389,6 +392,8 @@ fn shell_arg(arg: &Arg) -> String {
         Arg::Path(path) => format!("\"$PWD\"/{}", quote(path.as_str())),
         Arg::FlagPath(flag, path) => format!("{}=\"$PWD\"/{}", quote(flag), quote(path.as_str())),
         Arg::Tool(tool) => format!("\"$(command -v {})\"", tool.program()),
+        // The script is run with the tools on PATH.
+        Arg::SearchPath(_) => "\"$PATH\"".to_owned(),
         Arg::Secret(name) => format!("\"${name}\""),
         Arg::Later { file, pointer } => {
             format!("\"$(xtask probe later {} {})\"", quote(file.as_str()), quote(pointer))

@@ -59,6 +59,8 @@ pub struct Step {
     pub why: String,
     /// What a mistake costs.
     pub effect: Effect,
+    /// Runs also when a run is told to begin at a later step: fences and locks are never left out.
+    pub guard: bool,
     /// The step is fresh, and skipped, when this holds.
     pub unless: Option<Probe>,
     /// What it does.
@@ -152,10 +154,18 @@ impl Step {
             title: title.into(),
             why: why.to_owned(),
             effect,
+            guard: false,
             unless: None,
             action,
             undo: None,
         }
+    }
+
+    /// Runs the step also when a run is told to begin later.
+    #[must_use]
+    pub fn guarding(mut self) -> Self {
+        self.guard = true;
+        self
     }
 
     /// Skips the step when the probe holds.

@@ -150,11 +150,15 @@ impl Deploy<'_> {
         let (gates, simulated) = self.gates();
         let groups = self.groups(&gates);
         let delta = self.work("delta.json");
-        let fresh = Probe::Says {
-            file: delta.clone(),
-            pointer: "/fresh".to_owned(),
-            value: json!(true),
-        };
+        // A run that was killed after it deployed still has a ledger to write and a Lease to give back.
+        let fresh = Probe::All(vec![
+            Probe::Says {
+                file: delta.clone(),
+                pointer: "/fresh".to_owned(),
+                value: json!(true),
+            },
+            Probe::Not(Box::new(super::guard::ours(self.access, self.nonce))),
+        ]);
 
         let mut steps = super::guard::steps(self.access, self.facts);
         if self.production() {
@@ -460,8 +464,10 @@ impl Deploy<'_> {
     }
 
     fn lease_steps(&self, fresh: &Probe) -> Vec<Step> {
-        let steps = super::guard::take(self.access, self.nonce, self.goal);
-        steps.into_iter().map(|step| step.unless(fresh.clone())).collect()
+        let steps = super::guard::take(self.access, self.nonce, self.goal).into_iter();
+        std::iter::once(super::guard::look(self.access))
+            .chain(steps.map(|step| step.unless(fresh.clone())))
+            .collect()
     }
 
     fn group_steps(&self, index: usize, phases: &[String], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {

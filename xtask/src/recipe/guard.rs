@@ -46,7 +46,7 @@ pub fn found(access: &Access) -> Utf8PathBuf {
 
 /// Reads who the cluster is and refuses any other than the one of the facts.
 pub fn steps(access: &Access, facts: &Cluster) -> Vec<Step> {
-    vec![
+    let steps = [
         read(access),
         Step::new(
             "fence.check",
@@ -59,7 +59,8 @@ pub fn steps(access: &Access, facts: &Cluster) -> Vec<Step> {
                 cluster: access.cluster.clone(),
             }),
         ),
-    ]
+    ];
+    steps.into_iter().map(Step::guarding).collect()
 }
 
 /// The Lease of a cluster.
@@ -88,11 +89,37 @@ fn held(access: &Access) -> Utf8PathBuf {
     access.folder.join("lease-held.json")
 }
 
+/// Whether the Lease that was last read is this run's.
+pub fn ours(access: &Access, nonce: &str) -> Probe {
+    Probe::Says {
+        file: held(access),
+        pointer: lease::NONCE_POINTER.to_owned(),
+        value: json!(nonce),
+    }
+}
+
+/// Where the Lease stands that this run wants.
+fn wanted(access: &Access) -> Utf8PathBuf {
+    access.work().join("lease.json")
+}
+
+/// Reads who holds the Lease: a run that was killed after it deployed still has a ledger to write.
+pub fn look(access: &Access) -> Step {
+    Step::new(
+        "lease.look",
+        "Look who holds the cluster's Lease",
+        "A run that was cut off may hold it, and is not over before it gives it back.",
+        Effect::Read,
+        Action::Run(lease_get(access).to_file(held(access))),
+    )
+    .guarding()
+}
+
 /// Takes the Lease, and makes sure that it is ours.
 pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
-    let wanted = access.work().join("lease.json");
+    let wanted = wanted(access);
     let held = held(access);
-    vec![
+    let steps = [
         Step::new(
             "lease.write",
             "Write the Lease of this run",
@@ -138,23 +165,33 @@ pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
                 nonce: nonce.to_owned(),
             }),
         ),
-    ]
+    ];
+    steps.into_iter().map(Step::guarding).collect()
 }
 
 /// Gives the Lease back if it is this run's; a run that never took it has nothing to give.
 pub fn give_back(access: &Access, nonce: &str) -> Vec<Step> {
     let held = held(access);
-    let not_ours = Probe::Not(Box::new(Probe::Says {
-        file: held.clone(),
-        pointer: lease::NONCE_POINTER.to_owned(),
-        value: json!(nonce),
-    }));
+    // Taking it may have been cut off before it was read back, so the cluster is asked whenever it was wanted.
+    let never_wanted = Probe::Not(Box::new(Probe::Exists(wanted(access))));
+    let find = Step::new(
+        "lease.find",
+        "Look whether the Lease is ours",
+        "Only what the cluster says counts.",
+        Effect::Read,
+        Action::Run(lease_get(access).to_file(&held)),
+    )
+    .unless(never_wanted.clone());
+    let not_ours = Probe::Not(Box::new(ours(access, nonce)));
     let given_back = Probe::Gone {
         command: lease_get(access),
         pointer: lease::NONCE_POINTER.to_owned(),
         value: nonce.to_owned(),
     };
-    release(access, held, Effect::Local, &Probe::Any(vec![not_ours, given_back]))
+    let done = Probe::Any(vec![never_wanted, not_ours, given_back]);
+    std::iter::once(find)
+        .chain(release(access, held, Effect::Local, &done))
+        .collect()
 }
 
 /// Deletes the very Lease that was read into `held`, and no later one of the same name.

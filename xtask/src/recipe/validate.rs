@@ -28,7 +28,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
     let work = access.work();
     let mut plan = Plan::new(validate.goal);
     plan.choices = vec![format!(
-        "golden `{}`, on an ephemeral embedded cluster",
+        "project `{}`, on an ephemeral embedded cluster",
         validate.project
     )];
     plan.target = Some(Target {

@@ -124,7 +124,7 @@ pub struct Validate {
     pub choice: Choice,
     /// Judge complete renderings from here instead of the goldens
     #[arg(long, value_name = "DIR")]
-    pub from: Option<Utf8PathBuf>,
+    pub rendering: Option<Utf8PathBuf>,
     /// Manifests of definitions that no stage brings (what clusterctl installs); a file or a folder
     #[arg(long, value_name = "PATH")]
     pub definitions: Vec<Utf8PathBuf>,
@@ -319,6 +319,8 @@ impl Verb<'_> {
         } else if arguments.alone {
             failure
                 .hinted("restore what was edited (`git checkout -- k8s/golden`), or bless on a machine that can render")
+        } else if strays.len() == failing {
+            failure.hinted("remove what no stage of the facts needs (`git rm -r`), or add the stage to the facts")
         } else {
             failure.hinted("blessing cannot mend these: change the modules, or resolve the merge")
         })
@@ -464,7 +466,7 @@ impl Verb<'_> {
 
     fn validate(&self, arguments: &Validate) -> Result<()> {
         let (pairs, named) = self.pairs(&arguments.choice)?;
-        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.from {
+        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.rendering {
             Some(folder) => pairs::renderings(folder, &pairs, named)?,
             None => pairs.into_iter().map(|pair| (pair.clone(), pair.golden())).collect(),
         };
@@ -529,6 +531,7 @@ impl Verb<'_> {
             let folder = Utf8PathBuf::from(STATE).join("golden").join(pair.to_string());
             fs_err::create_dir_all(self.checkout.path(&folder))?;
             let link = folder.join("rendered");
+            let log = folder.join("nix.log");
             let build = |id: &str, command: Command| {
                 let step = Step::new(
                     id,
@@ -537,7 +540,11 @@ impl Verb<'_> {
                     Effect::Local,
                     Action::Run(command),
                 );
-                runner.act(&step, &self.checkout.path(folder.join("nix.log")))
+                runner.act(&step, &self.checkout.path(&log)).map_err(|failure| {
+                    failure
+                        .hinted(format!("the whole log: {log}"))
+                        .hinted("a rendering made elsewhere is taken too: `--from DIR`")
+                })
             };
             build("golden.render", nix_build(pair).arg("--out-link").arg(link.as_path()))?;
             let rendered = self.checkout.path(&link);
