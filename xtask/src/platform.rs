@@ -361,6 +361,16 @@ impl Backend {
     }
 }
 
+impl Arch {
+    /// The name that Nix, Linux and Lima use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "aarch64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+}
+
 impl Platform {
     /// Reads facts: the schema version first, then everything, then what no type can say.
     pub fn parse(text: &str) -> Result<Self> {

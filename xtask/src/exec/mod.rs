@@ -3,6 +3,7 @@
 
 mod derive;
 mod environment;
+mod guest;
 pub(crate) mod leftover;
 mod operator_key;
 mod probe;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub(crate) use guest::make_home as make_guest_home;
 pub use process::{Interrupt, command_line};
 
 use crate::failure::{Failure, Kind, Result};
@@ -33,6 +35,10 @@ pub(crate) fn own_binary() -> Result<Utf8PathBuf> {
 
 /// Variables whose folder has to exist before a tool starts.
 const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
+
+/// What Go's TLS says of a server that another authority signed, in every version up to 1.26. kubectl ends with
+/// the same status as for a server that is not there yet, and waiting mends only that.
+const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,12 +230,19 @@ impl Runner<'_> {
 
     fn wait(&self, step: &Step, until: &crate::plan::Probe, deadline: u64, every: u64) -> Result<()> {
         let started = Instant::now();
-        let deadline = Duration::from_secs(deadline);
+        let deadline = Duration::from_secs(longest_wait().map_or(deadline, |limit| deadline.min(limit)));
         let mut told = Instant::now();
         loop {
             let seen = self.look(until)?;
             if seen.holds {
                 return Ok(());
+            }
+            if let Some(reason) = seen.reasons.iter().find(|reason| reason.contains(UNKNOWN_AUTHORITY)) {
+                return Err(Failure::refused(
+                    "an API server answers there that this cluster's own authority did not sign; nothing was written",
+                )
+                .hinted(reason)
+                .hinted("see what listens on its port: another guest's forwarding, or a cluster that is not ours"));
             }
             let waited = started.elapsed();
             if waited >= deadline {
@@ -266,6 +279,24 @@ impl Runner<'_> {
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         let outcome = self.start(command, Some(log))?;
         judge(command, &outcome)
+    }
+
+    /// Runs a command whose output nobody wants; a failure is one all the same.
+    pub fn run_quietly(&self, command: &Command) -> Result<()> {
+        judge(command, &self.start(command, None)?)
+    }
+
+    /// How long a command takes, start to end; `program` stands in for the tool's own path.
+    pub fn time(&self, command: &Command, program: Option<&Utf8Path>) -> Result<Duration> {
+        let mut process = self.process(command, None)?;
+        if let Some(program) = program {
+            program.clone_into(&mut process.program);
+        }
+        let started = Instant::now();
+        let outcome = process.run(self.interrupt)?;
+        let elapsed = started.elapsed();
+        judge(command, &outcome)?;
+        Ok(elapsed)
     }
 
     /// Runs a command that only reads and returns what it printed.
@@ -434,6 +465,29 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
     process.pass_through()
 }
 
+/// The limit that `XTASK_MAX_WAIT` sets to every wait, in seconds: for who would rather be told early.
+fn longest_wait() -> Option<u64> {
+    std::env::var("XTASK_MAX_WAIT").ok()?.parse().ok()
+}
+
+/// What a program of the system prints, for a look at the host; none when it cannot be asked or fails.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
+    let process = Process {
+        program: program.into(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env: environment::scrubbed(),
+        directory: "/".into(),
+        stdin: Input::Null,
+        stdout: Stdout::Capture,
+        log: None,
+        note: None,
+        deadline: Duration::from_secs(10),
+    };
+    let outcome = process.run(&Interrupt::default()).ok()?;
+    (outcome.ended == Ended::Code(0)).then(|| String::from_utf8_lossy(&outcome.captured).into_owned())
+}
+
 /// What a JSON file says at a pointer.
 pub fn later(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Result<serde_json::Value> {
     let path = root.join(file);
@@ -463,7 +517,9 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let program = command.tool.program();
     let (kind, what) = match outcome.ended {
         Ended::Code(0) => return Ok(()),
-        Ended::Code(_) if command.on_failure == OnFailure::LookNext => return Ok(()),
+        Ended::Code(_) | Ended::Signal(_) | Ended::Deadline if command.on_failure == OnFailure::LookNext => {
+            return Ok(());
+        }
         // Our own verbs say what kind of failure it was.
         Ended::Code(code) if command.tool == Tool::Xtask => (
             Kind::of_exit_code(code).unwrap_or(Kind::Step),

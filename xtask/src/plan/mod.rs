@@ -11,7 +11,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent, Only, Stale};
+pub use derivation::{Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale};
 pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
 pub use probe::Probe;

@@ -59,6 +59,13 @@ pub enum Probe {
         /// Reads the Secret, prints nothing when there is none.
         read: Command,
     },
+    /// A command that only reads prints seconds since 1970 that are near those of this host.
+    Clock {
+        /// `date +%s`, elsewhere.
+        command: Command,
+        /// Seconds that they may be apart.
+        within: u64,
+    },
     /// One of these holds.
     Any(Vec<Self>),
     /// All of these hold.
@@ -76,7 +83,8 @@ impl Probe {
             Self::Succeeds(command)
             | Self::Prints { command, .. }
             | Self::Gone { command, .. }
-            | Self::Gates { command, .. } => vec![command],
+            | Self::Gates { command, .. }
+            | Self::Clock { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),
         }

@@ -165,7 +165,8 @@ impl Deploy<'_> {
         ]);
 
         let mut steps = super::guard::steps(self.access, self.facts);
-        if self.production() {
+        // A rehearsal of a production stage goes to nobody's cluster.
+        if self.production() && !self.embedded() {
             steps.extend(self.tree_steps());
         }
         steps.push(self.revision_step());
