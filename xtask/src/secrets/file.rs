@@ -221,7 +221,7 @@ mod tests {
     fn clear_and_empty_values_are_found_where_sops_should_have_encrypted() {
         let file = file(
             &format!(
-                "kind: SopsSecret\nspec:\n  secretTemplates:\n  - name: {VALUE}\n    stringData: {{a: open, b: '', c: 7, d: {VALUE}}}\n"
+                "kind: SopsSecret\nspec:\n  secretTemplates:\n  - name: {VALUE}\n    stringData: {{a: open, b: '', c: 7, d: '{VALUE}'}}\n"
             ),
             "  encrypted_suffix: Templates\n",
         );
