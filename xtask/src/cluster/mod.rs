@@ -2,4 +2,10 @@
 //! A backend describes; `recipe` puts it in order and `exec` runs it.
 
 pub mod access;
+pub mod colima;
 pub mod embedded;
+pub mod guest;
+pub mod host;
+pub mod image;
+pub mod lima;
+pub mod trust;

@@ -93,7 +93,7 @@ impl Runner<'_> {
             Derivation::SameDelta { shown, now } => {
                 let shown: Delta = typed(root, shown)?;
                 let now: Delta = typed(root, now)?;
-                if shown == now {
+                if shown.asks_the_same(&now) {
                     return Ok(());
                 }
                 Err(
@@ -154,11 +154,18 @@ impl Runner<'_> {
                 if problems.is_empty() {
                     return Ok(());
                 }
-                Err(Failure::many(
-                    Kind::Step,
-                    "the cluster does not hold what was deployed",
-                    &problems,
-                ))
+                // What is being deleted comes to rest by itself, or somebody has to look why not.
+                let only_going = delta
+                    .differences
+                    .iter()
+                    .all(|difference| difference.why == compare::Why::Terminating);
+                let kind = if only_going { Kind::Timeout } else { Kind::Step };
+                let failure = Failure::many(kind, "the cluster does not hold what was deployed", &problems);
+                Err(if only_going {
+                    failure.hinted("a finalizer holds them: `kubectl get … --output=yaml` names it; then deploy again")
+                } else {
+                    failure
+                })
             }
             Derivation::Fence {
                 namespace,
@@ -252,6 +259,24 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Derivation::GuestHome { .. }
+            | Derivation::GuestImage { .. }
+            | Derivation::GuestImageIntact { .. }
+            | Derivation::GuestCompare { .. }
+            | Derivation::GuestFits { .. }
+            | Derivation::GuestGone { .. }
+            | Derivation::GuestRecord { .. }
+            | Derivation::LimaTemplate { .. }
+            | Derivation::Kubeconfig { .. }
+            | Derivation::GuestSystem { .. }
+            | Derivation::SameKernel { .. }
+            | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
+            Derivation::Secrets { cluster, project } => {
+                let platform = crate::root::facts(root)?;
+                let mut problems = crate::secrets::check::problems(root, &platform)?;
+                problems.extend(crate::secrets::check::project_problems(&root.join(project), project)?);
+                crate::secrets::check::judge(&problems, cluster.as_deref())
+            }
             Derivation::Simulated { gates } => {
                 for gate in gates {
                     self.ui.status(
@@ -301,7 +326,7 @@ impl Runner<'_> {
     }
 }
 
-fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
+pub(super) fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
     Ok(fs_err::read_to_string(root.join(path))?)
 }
 
@@ -314,7 +339,7 @@ fn optional(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>> {
     }
 }
 
-fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {
+pub(super) fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {
     typed(root, path)
 }
 
@@ -323,7 +348,7 @@ fn typed<T: serde::de::DeserializeOwned>(root: &Utf8Path, path: &Utf8Path) -> Re
         .map_err(|error| Failure::unexpected(format!("`{path}`, written by an earlier step, cannot be read: {error}")))
 }
 
-fn write_json(root: &Utf8Path, path: &Utf8Path, value: &impl Serialize) -> Result<()> {
+pub(super) fn write_json(root: &Utf8Path, path: &Utf8Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::unexpected(format!("cannot write `{path}`: {error}")))?;
     write(&root.join(path), text.as_bytes(), 0o600)

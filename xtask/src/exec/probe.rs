@@ -88,6 +88,16 @@ impl Runner<'_> {
                 }
                 Err(reason) => Seen::no(reason),
             },
+            Probe::OperatorKey { key, read } => Seen::from(self.has_operator_key(key, read)?, || {
+                format!(
+                    "the cluster does not hold the identity `{}` ({})",
+                    key.name, key.recipient
+                )
+            }),
+            Probe::Clock { command, within } => match self.ask(command)? {
+                Ok(bytes) => near(&String::from_utf8_lossy(&bytes), *within),
+                Err(reason) => Seen::no(reason),
+            },
             Probe::Alive(folder) => {
                 let dead = crate::cluster::embedded::dead_processes(&self.root.join(folder))?;
                 Seen {
@@ -149,6 +159,19 @@ impl Runner<'_> {
             serde_json::from_slice(&bytes)
                 .map_err(|error| format!("`{}` printed no JSON: {error}", command.tool.program()))
         }))
+    }
+}
+
+fn near(printed: &str, within: u64) -> Seen {
+    let here = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |duration| duration.as_secs());
+    match printed.trim().parse::<u64>() {
+        Ok(there) => Seen::from(there.abs_diff(here) <= within, || {
+            let side = if there < here { "behind" } else { "ahead of" };
+            format!("its clock is {} s {side} this host's", there.abs_diff(here))
+        }),
+        Err(_) => Seen::no(format!("`{}` is no time", printed.trim())),
     }
 }
 

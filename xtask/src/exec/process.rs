@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -171,7 +172,14 @@ impl Process {
                     fs_err::create_dir_all(parent)?;
                 }
                 let beside = Utf8PathBuf::from(format!("{path}.partial"));
-                let file = fs_err::File::create(&beside)?.into_parts().0;
+                // What a command prints may be a kubeconfig.
+                let file = std::fs::OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(&beside)
+                    .or_fail(Kind::Unexpected, format!("cannot create `{beside}`"))?;
                 partial = Some((beside, path.clone()));
                 expression.stdout_file(file)
             }

@@ -78,6 +78,14 @@ pub enum Tool {
     Cargo,
     /// Runs the renderer outside Nix.
     Bash,
+    /// A runner of recipes, to be compared with.
+    Just,
+    /// Compares files, to be compared with.
+    Diff,
+    /// Changes the keychain of macOS.
+    Security,
+    /// Changes the trust store of Linux, as root.
+    Sudo,
 }
 
 impl Tool {
@@ -117,6 +125,10 @@ impl Tool {
             Self::Ssh => "ssh",
             Self::Cargo => "cargo",
             Self::Bash => "bash",
+            Self::Just => "just",
+            Self::Diff => "diff",
+            Self::Security => "security",
+            Self::Sudo => "sudo",
         }
     }
 

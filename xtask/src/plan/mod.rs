@@ -3,6 +3,7 @@
 
 mod command;
 mod derivation;
+mod operator_key;
 mod print;
 mod probe;
 
@@ -10,7 +11,8 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent, Only, Stale};
+pub use derivation::{Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale};
+pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
 pub use probe::Probe;
 
@@ -139,6 +141,15 @@ pub enum Action {
     Check(Derivation),
     /// Reads files and writes another.
     Derive(Derivation),
+    /// Puts the identity that the facts name into a cluster, from memory; the private key is in no plan.
+    OperatorKey {
+        /// Whose identity.
+        key: OperatorKey,
+        /// Reads the Secret, prints nothing when there is none.
+        read: Command,
+        /// Writes the Secret that it reads on standard input.
+        put: Command,
+    },
     /// Ends the processes whose pid files stand in a folder, and looks that they are gone.
     End {
         /// Folder of an embedded cluster, relative to the root.
@@ -191,6 +202,7 @@ impl Step {
         match &self.action {
             Action::Run(command) => commands.push(command),
             Action::Wait { until, .. } => commands.extend(until.commands()),
+            Action::OperatorKey { read, put, .. } => commands.extend([read, put]),
             Action::Write { .. }
             | Action::Remove { .. }
             | Action::Check(_)
@@ -228,6 +240,13 @@ impl Plan {
             .flat_map(|step| step.commands().into_iter().flat_map(Command::tools).collect::<Vec<_>>())
             .filter(|tool| *tool != Tool::Xtask)
             .collect();
+        // It tells which recipient an identity has.
+        if self
+            .all_steps()
+            .any(|step| matches!(step.action, Action::OperatorKey { .. }))
+        {
+            tools.push(Tool::AgeKeygen);
+        }
         tools.sort_unstable();
         tools.dedup();
         tools

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 
 use super::deploy::{Deploy, Mode};
+use super::guest::{Guest, ImageStep};
 use super::rehearse::Keep;
 use super::validate::Validate;
-use super::{Source, ci, local_down, local_up, nix, prune, rehearse, validate};
+use super::{Source, age_key, ci, local_down, local_up, nix, prune, rehearse, validate};
 use crate::cluster::access::Access;
+use crate::cluster::host::System;
 use crate::live::prune::Doomed;
-use crate::plan::{Plan, Target};
-use crate::platform::{Backend, Environment, Platform, Stage};
+use crate::plan::{Driver, GuestWanted, Plan, Target};
+use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};
 use crate::project::{ObjectRef, StageDescription};
 
 /// Stands for the nonce of a run.
@@ -52,13 +54,26 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 nonce: NONCE,
                 goal: "the goal",
                 mode: &mode,
+                key: age_key::of(platform, name, backend),
             };
             for backend in &facts.backends {
                 let source = if *backend == Backend::Embedded { &golden } else { &built };
                 let deploy = of(&access, *backend, source);
                 let word = backend.name();
                 if facts.environment == Environment::Local && *stage == Stage::Local {
-                    plans.push((format!("local-up-{name}-{word}"), local_up::plan(&deploy, Vec::new())));
+                    let wanted = guest_wanted(platform, facts, *backend);
+                    let guest = wanted.as_ref().map(|wanted| Guest {
+                        access: &access,
+                        wanted,
+                        system: System::Linux,
+                        arch: Arch::X86_64,
+                        host_arch: Arch::X86_64,
+                        image: ImageStep::Build,
+                    });
+                    plans.push((
+                        format!("local-up-{name}-{word}"),
+                        local_up::plan(&deploy, guest.as_ref(), Vec::new()),
+                    ));
                 }
                 let mut plan = Plan::new("the goal");
                 plan.target = Some(Target {
@@ -112,4 +127,27 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
         plans.push((format!("prune-{name}"), plan));
     }
     plans
+}
+
+/// The guest of a cluster on a Linux host of one architecture; none on backends without one.
+fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<GuestWanted> {
+    let driver = match backend {
+        Backend::Colima => Driver::Colima,
+        Backend::Lima => Driver::Lima,
+        Backend::Embedded | Backend::Remote => return None,
+    };
+    let name = facts.profile.as_ref()?;
+    let profile = platform.profiles.get(name)?;
+    Some(GuestWanted {
+        driver,
+        profile: name.clone(),
+        instance: name.clone(),
+        vm_type: "qemu".to_owned(),
+        arch: Arch::X86_64.name().to_owned(),
+        cpus: profile.cpus,
+        memory: profile.memory,
+        disk: profile.disk,
+        rosetta: false,
+        api_port: profile.api_port,
+    })
 }

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::Source;
 use crate::cluster::access::Access;
 use crate::live::gate;
-use crate::plan::{Action, Arg, Command, Derivation, Effect, LedgerContent, Only, Probe, Stale, Step, Tool};
+use crate::plan::{
+    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Tool,
+};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
 
@@ -35,6 +37,8 @@ pub struct Deploy<'a> {
     pub goal: &'a str,
     /// What makes this deploy another than the usual one.
     pub mode: &'a Mode,
+    /// The identity of the cluster's operator; none where nothing is decrypted.
+    pub key: Option<OperatorKey>,
 }
 
 /// What makes a deploy another than the usual one; the default is the whole stage, not compared with a golden.
@@ -168,6 +172,16 @@ impl Deploy<'_> {
         steps.push(self.revision_step());
         steps.extend(self.source_steps());
         steps.extend(self.review_step());
+        steps.push(Step::new(
+            "secrets.check",
+            "Check the secrets of the checkout and of the project",
+            "Nothing in plain text, nothing that kluctl would decrypt, nobody who reads what he should not.",
+            Effect::Read,
+            Action::Check(Derivation::Secrets {
+                cluster: (!self.embedded()).then(|| self.access.cluster.clone()),
+                project: self.source.folder(),
+            }),
+        ));
         if !simulated.is_empty() {
             steps.push(Step::new(
                 "gates.simulate",
@@ -208,6 +222,9 @@ impl Deploy<'_> {
             )
             .unless(fresh.clone()),
         );
+        if let Some(key) = &self.key {
+            steps.extend(super::age_key::steps(self.access, key, self.nonce));
+        }
         for (index, group) in groups.iter().enumerate() {
             steps.extend(self.group_steps(index, group, &gates, &delta));
         }
