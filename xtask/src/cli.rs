@@ -36,6 +36,9 @@ pub enum Verb {
     LocalStatus(verb::local_status::Arguments),
     Rehearse(verb::rehearse::Arguments),
     Build(verb::build::Arguments),
+    /// Make a cluster with ClusterAPI, and move it into itself
+    #[command(subcommand)]
+    Capi(verb::capi::Arguments),
     Kubectl(verb::kubectl::Arguments),
     Env(verb::env::Arguments),
     /// Compare reviewed manifests with what the modules render, or accept it
@@ -77,6 +80,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::Generate(arguments) => verb::generate::run(&context, arguments).map(done),
         Verb::Ci(arguments) => verb::ci::run(&context, arguments).map(done),
         Verb::Rehearse(arguments) => verb::rehearse::run(&context, arguments).map(done),
+        Verb::Capi(arguments) => verb::capi::run(&context, arguments),
         Verb::Kubectl(arguments) => verb::kubectl::run(&context, arguments),
         Verb::Env(arguments) => verb::env::run(&context, arguments).map(done),
         Verb::Golden(arguments) => verb::golden::run(&context, arguments).map(done),

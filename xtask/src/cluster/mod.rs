@@ -2,4 +2,5 @@
 //! A backend describes; `recipe` puts it in order and `exec` runs it.
 
 pub mod access;
+pub mod capi;
 pub mod embedded;

@@ -130,6 +130,12 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Derivation::Capi(capi) => {
+                for note in crate::cluster::capi::carry_out(root, capi)? {
+                    self.ui.status(Word::Checked, note);
+                }
+                Ok(())
+            }
             Derivation::Simulated { gates } => {
                 for gate in gates {
                     self.ui.status(

@@ -192,6 +192,7 @@ impl Runner<'_> {
             Action::Remove { path } => remove(&self.root.join(path)),
             Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
             Action::Check(derivation) | Action::Derive(derivation) => self.derive(derivation),
+            Action::Serve { folder, name, command } => self.serve(folder, name, command),
             Action::End { folder } => {
                 let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
                 if ended > 0 {
@@ -247,6 +248,18 @@ impl Runner<'_> {
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         let outcome = self.start(command, Some(log))?;
         judge(command, &outcome)
+    }
+
+    /// Starts a process that outlives this run, unless it runs already.
+    fn serve(&self, folder: &Utf8Path, name: &str, command: &Command) -> Result<()> {
+        let folder = self.root.join(folder);
+        if crate::cluster::embedded::is_running(&folder, name)? {
+            return Ok(());
+        }
+        fs_err::create_dir_all(folder.join("pids"))?;
+        let log = folder.join(format!("{name}.log"));
+        self.process(command, Some(&log))?
+            .detach(&folder.join("pids").join(format!("{name}.pid")))
     }
 
     /// Runs a command that only reads and returns what it printed.

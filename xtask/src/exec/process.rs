@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
+use super::OptionsMode;
 use crate::failure::{Failure, Kind, Result, ResultExt};
 
 /// Lines of output that a failure shows.
@@ -152,7 +153,15 @@ impl Process {
                     fs_err::create_dir_all(parent)?;
                 }
                 let beside = Utf8PathBuf::from(format!("{path}.partial"));
-                let file = fs_err::File::create(&beside)?.into_parts().0;
+                // A kubeconfig or a listing of Secrets is nobody else's business.
+                let file = fs_err::OpenOptions::new()
+                    .create(true)
+                    .truncate(true)
+                    .write(true)
+                    .options_mode(0o600)
+                    .open(&beside)?
+                    .into_parts()
+                    .0;
                 partial = Some((beside, path.clone()));
                 expression.stdout_file(file)
             }
@@ -211,6 +220,42 @@ impl Process {
             }
         }
         Ok(Outcome { ended, captured, tail })
+    }
+
+    /// Starts a process that goes on when we end. Its pid is on the disk before it becomes the program, so that it
+    /// can always be found again.
+    pub(crate) fn detach(&self, pid: &Utf8Path) -> Result<()> {
+        let script = r#"echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@""#;
+        let mut args = vec![
+            "-c".to_owned(),
+            script.to_owned(),
+            pid.to_string(),
+            self.program.to_string(),
+        ];
+        args.extend(self.args.iter().cloned());
+        let log = self.log.as_deref().unwrap_or(Utf8Path::new("/dev/null"));
+        let file = fs_err::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)?
+            .into_parts()
+            .0;
+        let handle = duct::cmd("/bin/sh", &args)
+            .dir(&self.directory)
+            .full_env(&self.env)
+            .unchecked()
+            .before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            })
+            .stdin_null()
+            .stdout_file(file.try_clone()?)
+            .stderr_file(file)
+            .start()
+            .map_err(|error| self.cannot_start(&error))?;
+        // Not waited for: it belongs to nobody from here on.
+        drop(handle);
+        Ok(())
     }
 
     /// Runs with our own streams, in our own process group, so that Ctrl-C and job control reach it; its

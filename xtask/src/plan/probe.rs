@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Command;
+use super::capi::Want;
 use crate::project::Gate;
 
 /// A question with yes or no for an answer.
@@ -40,6 +41,20 @@ pub enum Probe {
         /// What must hold.
         gates: Vec<Gate>,
     },
+    /// What the command lists of ClusterAPI's objects is as wanted.
+    Capi {
+        /// `kubectl get … -o json`.
+        command: Command,
+        /// What is wanted.
+        want: Want,
+    },
+    /// An HTTP server on this host's loopback answers 200.
+    Answers {
+        /// Address and port.
+        address: String,
+        /// Path.
+        path: String,
+    },
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),
     /// One of these holds.
@@ -54,8 +69,11 @@ impl Probe {
     /// Every command the probe may run.
     pub fn commands(&self) -> Vec<&Command> {
         match self {
-            Self::Exists(_) | Self::Says { .. } | Self::Alive(_) => Vec::new(),
-            Self::Succeeds(command) | Self::Prints { command, .. } | Self::Gates { command, .. } => vec![command],
+            Self::Exists(_) | Self::Says { .. } | Self::Answers { .. } | Self::Alive(_) => Vec::new(),
+            Self::Succeeds(command)
+            | Self::Prints { command, .. }
+            | Self::Gates { command, .. }
+            | Self::Capi { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),
         }

@@ -1,6 +1,7 @@
 //! Recipes: pure functions from facts to plans, one file a goal.
 //! No I/O, no clock, no environment; what is known only while running is a `Later`.
 
+pub mod capi;
 pub mod ci;
 pub mod deploy;
 pub mod embedded;

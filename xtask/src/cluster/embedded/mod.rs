@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
 
-pub use processes::{dead_processes, end_processes};
+pub use processes::{dead_processes, end_processes, is_running};
 pub use project::copy as copy_project;
 
 use super::access::Access;
