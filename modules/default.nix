@@ -12,9 +12,10 @@
   sources ? { },
 }:
 let
+  factsEvaluation = lib.evalModules { modules = [ ./flake/platform ] ++ facts; };
   evaluated = import ./flake/evaluate.nix {
     inherit easykubenix lib;
-    platform = (lib.evalModules { modules = [ ./flake/platform ] ++ facts; }).config;
+    platform = factsEvaluation.config;
   };
 
   # Sources of the checkout are had as they lie there; pinned ones have no path here.
@@ -33,6 +34,7 @@ let
 in
 {
   inherit (evaluated) json platform;
+  evaluated = evaluated.stages;
   stages = lib.mapAttrs (_: stage: stage.spec.stage) evaluated.stages;
   specs = lib.mapAttrs (
     _: stage:
@@ -43,6 +45,16 @@ in
       secrets = map (secret: secret // { source.path = "${root}/${secret.file}"; }) stage.spec.secrets;
     }
   ) evaluated.stages;
+  parity = import ./k8s/parity.nix {
+    inherit lib;
+    inherit (evaluated) platform stages;
+  };
+  # Text of docs/options.md.
+  optionsDoc = import ./options-doc.nix {
+    inherit lib;
+    facts = removeAttrs factsEvaluation.options [ "_module" ];
+    stage = (lib.head (lib.attrValues evaluated.stages)).evaluation.options;
+  };
   # Stages of facts that contradict themselves are not worth looking at.
   problems =
     if evaluated.problems != [ ] then

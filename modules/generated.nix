@@ -7,6 +7,7 @@ let
   evaluated = import ./. { inherit lib; };
 in
 {
+  "docs/options.md" = evaluated.optionsDoc;
   "platform.json" = evaluated.json;
   "terraform/main.tf.json" = import ./terranix {
     inherit lib;

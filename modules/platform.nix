@@ -455,5 +455,94 @@ in
     ];
   };
 
-  parity = [ ];
+  # Measured by modules/k8s/parity.nix, and compared with it by a test.
+  parity = [
+    {
+      aspect = "Architecture";
+      local = "linux/amd64 or linux/arm64";
+      production = "linux/amd64";
+      reason = "Apple's virtualisation boots the host's own architecture only; images are there for both, and x86_64 is proved on CI runners";
+    }
+    {
+      aspect = "Kubernetes";
+      local = "k3s 1.35";
+      production = "kubeadm 1.35";
+      reason = "ClusterAPI's Hetzner provider makes kubeadm nodes; all clusters share the minor";
+    }
+    {
+      aspect = "CNI";
+      local = "Cilium 1.19.6, tunnel by geneve";
+      production = "Cilium 1.19.6, tunnel by geneve";
+    }
+    {
+      aspect = "kube-proxy";
+      local = "replaced by Cilium";
+      production = "replaced by Cilium";
+    }
+    {
+      aspect = "TLS CA";
+      local = "step-ca-acme";
+      production = "letsencrypt-staging";
+      reason = "A public CA needs public DNS";
+    }
+    {
+      aspect = "DNS";
+      local = "sslip.io";
+      production = "external-dns at Cloudflare";
+      reason = "A local cluster manages no zone";
+    }
+    {
+      aspect = "Secrets";
+      local = "age key dev";
+      production = "age key ci";
+      reason = "Separate keys: who can read local secrets cannot read production's";
+    }
+    {
+      aspect = "Storage";
+      local = "rancher.io/local-path";
+      production = "rancher.io/local-path";
+    }
+    {
+      aspect = "Node count";
+      local = "1";
+      production = "4";
+      reason = "High availability is not needed locally";
+    }
+    {
+      aspect = "ClusterAPI";
+      local = "not used";
+      production = "self-managing";
+      reason = "A local cluster is one virtual machine";
+    }
+    {
+      aspect = "Hubble";
+      local = "off";
+      production = "on, relay, UI";
+      reason = "Saves resources locally";
+    }
+    {
+      aspect = "Firewall";
+      local = "off";
+      production = "hetzner: host and provider, vanixiets: none";
+      reason = "A guest is reached through its host's loopback alone";
+    }
+    {
+      aspect = "Load balancing";
+      local = "Gateways on the nodes' own addresses";
+      production = "Hetzner's load balancers";
+      reason = "A local cluster has nothing that hands out addresses";
+    }
+    {
+      aspect = "Nix cache";
+      local = "none";
+      production = "in the cluster";
+      reason = "One node has nobody to share its store with";
+    }
+    {
+      aspect = "ArgoCD's default role";
+      local = "role:admin";
+      production = "none";
+      reason = "A developer is the admin of their own cluster";
+    }
+  ];
 }

@@ -6,10 +6,18 @@ _:
     { pkgs, ... }:
     {
       devShells.default = pkgs.mkShell {
-        packages = import ./tools.nix { inherit lib pkgs; } ++ [
-          pkgs.cargo
-          pkgs.rustc
-        ];
+        packages =
+          import ./tools.nix { inherit lib pkgs; }
+          ++ [
+            pkgs.cargo
+            pkgs.rustc
+          ]
+          # What `cargo xtask ci` calls beside them.
+          ++ lib.filter (tool: tool != null) [
+            (pkgs.clippy or null)
+            (pkgs.go or null)
+            (pkgs.rustfmt or null)
+          ];
       };
     };
 }

@@ -366,6 +366,7 @@ let
         components
         description
         evaluation
+        nodePlatforms
         problems
         ;
       phases = phasesInUse;

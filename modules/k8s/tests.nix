@@ -65,6 +65,8 @@ let
     expected = [ true ];
   };
 
+  parityOf = change: (evaluate { facts = [ (import ../platform.nix) ] ++ [ change ]; }).parity;
+
   sorted = lib.sort (a: b: builtins.toJSON a < builtins.toJSON b);
 in
 [
@@ -316,6 +318,36 @@ in
       ];
     };
   })
+  {
+    name = "the parity matrix says of each aspect what is measured";
+    expr = lib.listToAttrs (
+      map (row: lib.nameValuePair row.aspect { inherit (row) local production; }) ours.platform.parity
+    );
+    expected = ours.parity.measured;
+  }
+  {
+    name = "local and production differ in nothing that the matrix does not speak of";
+    expr = ours.parity.unexplained;
+    expected = [ ];
+  }
+  {
+    name = "the matrix excuses nothing that is the same";
+    expr = ours.parity.unused;
+    expected = [ ];
+  }
+  {
+    name = "a difference on one side is noticed";
+    expr =
+      (parityOf {
+        clusters.k3s-dev.components.metrics-server.replicas = 2;
+      }).unexplained;
+    expected = [ "metrics-server: Deployment kube-system/metrics-server /spec/replicas" ];
+  }
+  {
+    name = "an excuse that became stale is noticed";
+    expr = (parityOf { clusters.vanixiets.components.cilium.hubble = false; }).unused;
+    expected = [ "Hubble: cilium: chart cilium /values/hubble/" ];
+  }
   (refuses "a stage without a component is refused" "no component of the cluster" { })
 ]
 ++

@@ -2,7 +2,7 @@
   description = "A platform of your own";
 
   inputs = {
-    vanixiets.url = "github:vanixiets/vanixiets";
+    vanixiets.url = "github:OWNER/vanixiets";
     nixpkgs.follows = "vanixiets/nixpkgs";
     flake-parts.follows = "vanixiets/flake-parts";
   };

@@ -39,6 +39,16 @@ pub enum Verb {
     /// Make a cluster with ClusterAPI, and move it into itself
     #[command(subcommand)]
     Capi(verb::capi::Arguments),
+    Render(verb::render::Arguments),
+    Deploy(verb::deploy::Arguments),
+    Diff(verb::diff::Arguments),
+    /// Show what others changed since the last deploy, and who
+    Drift(verb::diff::Arguments),
+    Prune(verb::prune::Arguments),
+    Rollback(verb::rollback::Arguments),
+    History(verb::history::Arguments),
+    Adopt(verb::adopt::Arguments),
+    Unlock(verb::unlock::Arguments),
     Kubectl(verb::kubectl::Arguments),
     Env(verb::env::Arguments),
     /// Compare reviewed manifests with what the modules render, or accept it
@@ -75,12 +85,21 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::LocalUp(arguments) => verb::local_up::run(&context, arguments).map(done),
         Verb::LocalDown(arguments) => verb::local_down::run(&context, arguments).map(done),
         Verb::LocalStatus(arguments) => verb::local_status::run(&context, arguments).map(done),
+        Verb::Render(arguments) => verb::render::run(&context, arguments).map(done),
         Verb::Build(arguments) => verb::build::run(&context, arguments).map(done),
         Verb::Clean(arguments) => verb::clean::run(&context, arguments).map(done),
         Verb::Generate(arguments) => verb::generate::run(&context, arguments).map(done),
         Verb::Ci(arguments) => verb::ci::run(&context, arguments).map(done),
         Verb::Rehearse(arguments) => verb::rehearse::run(&context, arguments).map(done),
         Verb::Capi(arguments) => verb::capi::run(&context, arguments),
+        Verb::Deploy(arguments) => verb::deploy::run(&context, arguments).map(done),
+        Verb::Diff(arguments) => verb::diff::run(&context, arguments, verb::diff::View::Everything),
+        Verb::Drift(arguments) => verb::diff::run(&context, arguments, verb::diff::View::Foreign),
+        Verb::Prune(arguments) => verb::prune::run(&context, arguments).map(done),
+        Verb::Rollback(arguments) => verb::rollback::run(&context, arguments).map(done),
+        Verb::History(arguments) => verb::history::run(&context, arguments).map(done),
+        Verb::Adopt(arguments) => verb::adopt::run(&context, arguments).map(done),
+        Verb::Unlock(arguments) => verb::unlock::run(&context, arguments).map(done),
         Verb::Kubectl(arguments) => verb::kubectl::run(&context, arguments),
         Verb::Env(arguments) => verb::env::run(&context, arguments).map(done),
         Verb::Golden(arguments) => verb::golden::run(&context, arguments).map(done),
@@ -102,4 +121,14 @@ fn toolbox(context: &Context) -> crate::tool::Toolbox {
 
 fn done((): ()) -> u8 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_flags_of_a_verb_have_one_name() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
 }

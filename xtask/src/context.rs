@@ -37,6 +37,16 @@ impl Context {
         })
     }
 
+    /// The same, but what goes well is not said.
+    #[must_use]
+    pub fn quiet(&self) -> Self {
+        Self {
+            ui: self.ui.quiet(),
+            interrupt: self.interrupt.clone(),
+            given_root: self.given_root.clone(),
+        }
+    }
+
     /// Finds the checkout and reads its facts.
     pub fn checkout(&self) -> Result<Checkout> {
         let root = root::find(self.given_root.as_deref())?;

@@ -11,16 +11,24 @@ use crate::failure::{Failure, Kind, Result, ResultExt};
 use crate::plan::Plan;
 use crate::root::STATE;
 
-/// The version of a line in `journal.jsonl`.
+/// The file of a run with a line per state of a step.
+const JOURNAL: &str = "journal.jsonl";
+
+/// The version of a line in it.
 const VERSION: u32 = 1;
 
 /// Runs that are kept; older ones go when a new one begins.
 const KEPT_RUNS: usize = 20;
 
+/// In a run's folder while a child runs: which one.
+pub(crate) const CHILD: &str = "child.json";
+
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
+    /// The first line of every journal: the run began.
+    Began,
     /// Written before the step does anything.
     Started,
     /// The step did what it says.
@@ -72,18 +80,55 @@ impl Journal {
         fs_err::create_dir(&folder)?;
         let text = serde_json::to_string_pretty(plan).or_fail(Kind::Unexpected, "cannot write the plan")?;
         crate::exec::write(&folder.join("plan.json"), text.as_bytes(), 0o600)?;
+        let journal = Self::open(&folder)?.ok_or_else(|| Failure::unexpected("a new journal is locked"))?;
         for old in names(&runs)?.iter().rev().skip(KEPT_RUNS) {
-            fs_err::remove_dir_all(runs.join(old))?;
+            let old = runs.join(old);
+            // With the clock set back the newest may look the oldest, and a run may be going on beside us.
+            if old != folder && Self::open(&old).is_ok_and(|journal| journal.is_some()) {
+                // Another run may be removing the same one.
+                let _gone_is_fine = fs_err::remove_dir_all(&old);
+            }
         }
-        Self::open(folder)
+        Ok(journal)
     }
 
-    fn open(folder: Utf8PathBuf) -> Result<Self> {
-        let file = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(folder.join("journal.jsonl"))?;
-        Ok(Self { folder, file })
+    /// Opens the journal of a run to write on; none when that run is going on.
+    fn open(folder: &Utf8Path) -> Result<Option<Self>> {
+        let path = folder.join(JOURNAL);
+        if !path.exists() {
+            // Whole or not at all: a journal that is there has its first line.
+            crate::exec::write(&path, line("run", State::Began)?.as_bytes(), 0o600)?;
+        }
+        let file = fs_err::OpenOptions::new().append(true).read(true).open(&path)?;
+        match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self {
+                folder: folder.to_owned(),
+                file,
+            })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(Failure::unexpected(format!(
+                "cannot lock `{folder}/{JOURNAL}`: {error}"
+            ))),
+        }
+    }
+
+    /// Ends the children of runs that were killed; returns how many there were.
+    pub fn end_leftovers(root: &Utf8Path) -> Result<usize> {
+        let runs = root.join(STATE).join("runs");
+        let mut ended = 0;
+        if runs.exists() {
+            for name in names(&runs)? {
+                let folder = runs.join(name);
+                let child = folder.join(CHILD);
+                // A journal that is locked belongs to a run that looks after its own children.
+                if child.exists()
+                    && let Some(_dead) = Self::open(&folder)?
+                {
+                    ended += crate::exec::leftover::end(&child)?;
+                }
+            }
+        }
+        Ok(ended)
     }
 
     /// The folder of the run.
@@ -98,19 +143,25 @@ impl Journal {
 
     /// Appends a line and waits until it is on the disk.
     pub fn record(&mut self, step: &str, state: State) -> Result<()> {
-        let line = Line {
-            version: VERSION,
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-            step: step.to_owned(),
-            state,
+        let name = match &state {
+            State::Started => "started",
+            State::Done => "acted",
+            _ => "",
         };
-        let mut text = serde_json::to_string(&line).or_fail(Kind::Unexpected, "cannot write the journal")?;
-        text.push('\n');
+        // What a step did is in the world before it is in the journal.
+        if name == "acted" {
+            crash(name, step);
+        }
+        let text = line(step, state.clone())?;
         let written = self
             .file
             .write_all(text.as_bytes())
             .and_then(|()| self.file.sync_data());
-        written.or_fail(Kind::Step, "cannot write the journal")
+        written.or_fail(Kind::Step, "cannot write the journal")?;
+        if name == "started" {
+            crash(name, step);
+        }
+        Ok(())
     }
 
     /// The newest run of a goal that did not end well, with its plan; a journal that cannot be read is refused.
@@ -125,15 +176,87 @@ impl Journal {
             if plan.goal != goal {
                 continue;
             }
-            return Ok(if ended_well(&folder)? {
-                None
-            } else {
-                Some((plan, Self::open(folder)?))
+            let Some(journal) = Self::open(&folder)? else { continue };
+            return Ok(match journal.read_back(&plan)? {
+                Finished::Well => None,
+                Finished::Not => Some((plan, journal)),
             });
         }
         Ok(None)
     }
+
+    /// How the run ended. A line that is cut off at the end is a crash, and is taken away so that the next stands
+    /// alone; anything else that does not parse was edited by hand and is refused.
+    fn read_back(&self, plan: &Plan) -> Result<Finished> {
+        let path = self.folder.join(JOURNAL);
+        let bytes = fs_err::read(&path)?;
+        let refused = |offset: usize, error: &dyn std::fmt::Display| {
+            Failure::config(format!("`{path}` is not readable at byte {offset}: {error}"))
+                .hinted("start over without `--resume`; `cargo xtask clean --runs` removes old runs")
+        };
+        if bytes.is_empty() {
+            return Err(refused(0, &"it is empty, and every journal has a first line"));
+        }
+        let mut last = None;
+        let mut offset = 0;
+        for raw in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if !raw.ends_with(b"\n") {
+                self.file.set_len(offset as u64)?;
+                last = None;
+                break;
+            }
+            let line: Line = serde_json::from_slice(raw).map_err(|error| refused(offset, &error))?;
+            if line.version != VERSION {
+                return Err(Failure::config(format!(
+                    "`{path}` has a line of version {} at byte {offset}, this xtask reads version {VERSION}",
+                    line.version
+                ))
+                .hinted("use the xtask that wrote it, or start over without `--resume`"));
+            }
+            if line.step != "run" && !plan.all_steps().any(|step| step.id == line.step) {
+                return Err(refused(offset, &format!("its plan has no step `{}`", line.step)));
+            }
+            last = Some(line.state);
+            offset += raw.len();
+        }
+        Ok(if last == Some(State::Ended(End::Success)) {
+            Finished::Well
+        } else {
+            Finished::Not
+        })
+    }
 }
+
+/// Whether a run came to a good end.
+enum Finished {
+    Well,
+    Not,
+}
+
+/// One line, with its end.
+fn line(step: &str, state: State) -> Result<String> {
+    let line = Line {
+        version: VERSION,
+        time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+        step: step.to_owned(),
+        state,
+    };
+    let mut text = serde_json::to_string(&line).or_fail(Kind::Unexpected, "cannot write the journal")?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// For tests, in debug builds only: dies by SIGKILL at a boundary of a step, `XTASK_CRASH=started:STEP` or
+/// `acted:STEP`. Nothing else can be as sure of the moment.
+#[cfg(debug_assertions)]
+fn crash(point: &str, step: &str) {
+    if std::env::var("XTASK_CRASH").is_ok_and(|wanted| wanted == format!("{point}:{step}")) {
+        let _never_returns = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(debug_assertions))]
+fn crash(_point: &str, _step: &str) {}
 
 /// Names of all runs, oldest first.
 fn names(runs: &Utf8Path) -> Result<Vec<String>> {
@@ -178,37 +301,4 @@ pub fn parse_plan(text: &str) -> Result<Plan> {
         .hinted("use the xtask that wrote it, or plan again"));
     }
     serde_json::from_str(text).map_err(unreadable)
-}
-
-/// Whether the last whole line says that the run ended well. A line that is cut off at the end is a crash,
-/// anything else that does not parse was edited by hand and is refused.
-fn ended_well(folder: &Utf8Path) -> Result<bool> {
-    let path = folder.join("journal.jsonl");
-    if !path.exists() {
-        return Ok(false);
-    }
-    let bytes = fs_err::read(&path)?;
-    let mut last = None;
-    let mut offset = 0;
-    for raw in bytes.split_inclusive(|byte| *byte == b'\n') {
-        match serde_json::from_slice::<Line>(raw) {
-            Ok(line) if line.version == VERSION => last = Some(line.state),
-            Ok(line) => {
-                return Err(Failure::config(format!(
-                    "`{path}` has a line of version {}, this xtask reads version {VERSION}",
-                    line.version
-                ))
-                .hinted("use the xtask that wrote it, or start over without `--resume`"));
-            }
-            Err(_) if !raw.ends_with(b"\n") => last = None,
-            Err(error) => {
-                return Err(
-                    Failure::config(format!("`{path}` is not readable at byte {offset}: {error}"))
-                        .hinted("start over without `--resume`; `cargo xtask clean --runs` removes old runs"),
-                );
-            }
-        }
-        offset += raw.len();
-    }
-    Ok(last == Some(State::Ended(End::Success)))
 }

@@ -12,6 +12,7 @@ pub mod root;
 pub mod plan;
 pub mod recipe;
 pub mod run;
+pub mod stamp;
 
 pub mod cluster;
 pub mod golden;

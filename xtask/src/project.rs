@@ -38,7 +38,7 @@ pub struct StageDescription {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Item {
-    /// Folder below the project's root, `NN-component` or `NN-component-crds`.
+    /// Folder below the project's root, `NN-component`, `NN-component-crds` before it, `NN-component-custom` after it.
     pub directory: String,
     /// Component the objects belong to.
     pub component: String,
@@ -222,6 +222,13 @@ impl StageDescription {
             .hinted("use the xtask of the same checkout"));
         }
         serde_json::from_str(&text).map_err(unreadable)
+    }
+}
+
+impl StageDescription {
+    /// SHA-256 of the description: what a plan was made from.
+    pub fn digest(&self) -> String {
+        crate::golden::json::sha256(serde_json::to_string(self).expect("plain data"))
     }
 }
 

@@ -55,7 +55,8 @@ fn here() -> Result<Utf8PathBuf> {
         .map_err(|path| Failure::config(format!("the current folder `{}` is not UTF-8", path.display())))
 }
 
-fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf> {
+/// An absolute path, from where the person stands.
+pub fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf> {
     Ok(if path.is_absolute() {
         path.to_owned()
     } else {

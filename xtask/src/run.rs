@@ -11,8 +11,9 @@ use crate::context::{Checkout, Context};
 use crate::exec::{Consent, Runner, Summary};
 use crate::failure::{Failure, Kind, Result, ResultExt};
 use crate::journal::{End, Journal, State};
-use crate::plan::{Form, Plan, Reasons};
+use crate::plan::{Effect, Form, Plan, Reasons, Step};
 use crate::root::STATE;
+use crate::tool::Tools;
 use crate::ui::{Word, nearest, plural, seconds};
 
 /// How a plan is carried out; the same flags on every verb that acts.
@@ -59,6 +60,67 @@ pub fn nonce() -> String {
         .collect()
 }
 
+/// A plan that is reviewed in one place and applied in another.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct SavedArgs {
+    /// Write the plan and what it was made from to this file, and stop
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "resume", "from", "plan"])]
+    pub save_plan: Option<Utf8PathBuf>,
+    /// Apply a plan that was saved; refused when anything it was made from has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run"])]
+    pub plan: Option<Utf8PathBuf>,
+}
+
+/// Carries out a plan's reads without lock or journal: for verbs that only look. The folder takes the logs.
+pub fn look(context: &Context, checkout: &Checkout, steps: &[Step], folder: &Utf8Path) -> Result<Tools> {
+    let mut plan = Plan::new("look");
+    plan.steps = steps.to_vec();
+    let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
+    let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
+    let runner = Runner {
+        root: &checkout.root,
+        ui: &context.ui,
+        tools: &tools,
+        interrupt: &context.interrupt,
+    };
+    let folder = checkout.path(folder);
+    fs_err::create_dir_all(&folder)?;
+    for step in &plan.steps {
+        debug_assert!(
+            step.effect <= Effect::Local,
+            "`{}` changes more than files of this host",
+            step.id
+        );
+        let fresh = step.unless.as_ref().map_or(Ok(false), |probe| runner.holds(probe))?;
+        if !fresh {
+            context.ui.spin(&step.title);
+            runner
+                .act(step, &folder.join(format!("{}.log", step.id)))
+                .map_err(|failure| failure.context(format!("step `{}` failed", step.id)))?;
+        }
+    }
+    context.ui.still();
+    Ok(tools)
+}
+
+/// How prompts are answered in a run of a plan.
+fn consent(args: &PlanArgs, reviewed: Reviewed) -> Consent {
+    match (reviewed, args.yes) {
+        (Reviewed::Saved, _) => Consent::Reviewed,
+        (Reviewed::Now, true) => Consent::Given,
+        (Reviewed::Now, false) => Consent::Ask,
+    }
+}
+
+/// Whether a plan was reviewed before it is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reviewed {
+    /// It was made just now.
+    Now,
+    /// It was saved and approved.
+    Saved,
+}
+
 /// Prints the plan, or runs it to its end.
 pub fn carry_out(
     context: &Context,
@@ -67,6 +129,19 @@ pub fn carry_out(
     plan: Plan,
     args: &PlanArgs,
     lock: &Lock,
+) -> Result<()> {
+    carry_out_reviewed(context, checkout, verb, plan, args, lock, Reviewed::Now)
+}
+
+/// As `carry_out`, for a plan that may have been reviewed before.
+pub fn carry_out_reviewed(
+    context: &Context,
+    checkout: &Checkout,
+    verb: &str,
+    plan: Plan,
+    args: &PlanArgs,
+    lock: &Lock,
+    reviewed: Reviewed,
 ) -> Result<()> {
     let ui = &context.ui;
     if let Some(form) = args.dry_run {
@@ -80,41 +155,49 @@ pub fn carry_out(
         Lock::Host(subject) => Some(HostLock::take(&checkout.root, subject, &plan.goal)?),
         Lock::None => None,
     };
-    let (plan, mut journal) = if args.resume {
-        match Journal::unfinished(&checkout.root, &plan.goal)? {
-            Some((earlier, journal)) => {
-                ui.status(Word::Taking, format!("up the unfinished run {}", journal.folder()));
-                (earlier, journal)
-            }
-            None => {
-                ui.status(
-                    Word::Fresh,
-                    format!("no unfinished run of `{}`; this is a new one", plan.goal),
-                );
-                let journal = Journal::begin(&checkout.root, verb, &plan)?;
-                (plan, journal)
-            }
-        }
-    } else {
-        let journal = Journal::begin(&checkout.root, verb, &plan)?;
-        (plan, journal)
-    };
-    for choice in &plan.choices {
-        ui.status(Word::Taking, choice);
+    if Journal::end_leftovers(&checkout.root)? > 0 {
+        ui.status(Word::Removed, "what a killed run had left running");
     }
+    let earlier = if args.resume {
+        Journal::unfinished(&checkout.root, &plan.goal)?
+    } else {
+        None
+    };
+    let plan = match &earlier {
+        Some((plan, journal)) => {
+            ui.status(Word::Taking, format!("up the unfinished run {}", journal.folder()));
+            plan.clone()
+        }
+        None if args.resume => {
+            ui.status(
+                Word::Fresh,
+                format!("no unfinished run of `{}`; this is a new one", plan.goal),
+            );
+            plan
+        }
+        None => plan,
+    };
     let from = match &args.from {
         None => 0,
         Some(step) => position(&plan, step)?,
     };
+    for choice in &plan.choices {
+        ui.status(Word::Taking, choice);
+    }
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
+    // From here on something may change, and what is not recorded cannot be resumed.
+    let mut journal = match earlier {
+        Some((_, journal)) => journal,
+        None => Journal::begin(&checkout.root, verb, &plan)?,
+    };
     let runner = Runner {
         root: &checkout.root,
         ui,
         tools: &tools,
         interrupt: &context.interrupt,
     };
-    let consent = if args.yes { Consent::Given } else { Consent::Ask };
+    let consent = consent(args, reviewed);
     let started = Instant::now();
     let outcome = runner.run(&plan, &mut journal, consent, from);
     let end = if outcome.is_ok() { End::Success } else { End::Failure };

@@ -107,6 +107,8 @@ impl Word {
 #[derive(Clone)]
 pub struct Ui {
     shared: Arc<Shared>,
+    /// What went well is not said.
+    quiet: bool,
 }
 
 struct Shared {
@@ -157,6 +159,7 @@ impl Ui {
         });
         let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         Self {
+            quiet: false,
             shared: Arc::new(Shared {
                 styles: if colour { Styles::coloured() } else { Styles::default() },
                 spinner,
@@ -171,9 +174,19 @@ impl Ui {
         }
     }
 
+    /// The same person, but what went well is not said.
+    #[must_use]
+    pub fn quiet(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            quiet: true,
+        }
+    }
+
     /// Plain lines, no prompts: for tests.
     pub fn plain() -> Self {
         Self {
+            quiet: false,
             shared: Arc::new(Shared {
                 styles: Styles::default(),
                 spinner: None,
@@ -186,6 +199,9 @@ impl Ui {
 
     /// Prints a status line to stderr: a right-aligned word, then the text.
     pub fn status(&self, word: Word, text: impl AsRef<str>) {
+        if self.quiet && matches!(word, Word::Checked | Word::Done | Word::Fresh | Word::Running) {
+            return;
+        }
         let style = word.style(&self.shared.styles);
         let text = sanitise(text.as_ref());
         let mut lines = text.lines();
@@ -361,6 +377,11 @@ pub fn sanitise(text: &str) -> String {
                             }
                         }
                     }
+                    // A character set is chosen by one more character.
+                    Some('(' | ')') => {
+                        rest.next();
+                        rest.next();
+                    }
                     _ => {}
                 }
             }
@@ -467,7 +488,7 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_move_the_cursor_or_speak_to_the_runner() {
-        assert_eq!(sanitise("a\u{1b}[31mb\u{1b}]0;t\u{07}c\r\u{202e}d"), "abcd");
+        assert_eq!(sanitise("a\u{1b}[31mb\u{1b}]0;t\u{07}c\r\u{202e}d\u{1b}(Be"), "abcde");
         assert_eq!(sanitise("x\n::error::y"), "x\n: :error::y");
     }
 

@@ -27,6 +27,27 @@ in
     expr = ours.json == lib.importJSON ../../../platform.json;
     expected = true;
   }
+  (
+    {
+      name = "docs/options.md is generated from the options";
+    }
+    // (
+      if lib.trivial.release == "24.05" then
+        {
+          expr = ours.optionsDoc == builtins.readFile ../../../docs/options.md;
+          expected = true;
+        }
+      else
+        {
+          notRun = "types describe themselves otherwise in nixpkgs ${lib.trivial.release}, it is made with the lib of 24.05";
+        }
+    )
+  )
+  {
+    name = "every option has a description";
+    expr = lib.hasInfix "`\n\n\n" ours.optionsDoc;
+    expected = false;
+  }
   {
     name = "the facts have the clusters and stages of the reference platform";
     expr = lib.mapAttrs (_: cluster: lib.attrNames cluster.stages) ours.json.clusters;

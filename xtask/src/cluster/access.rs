@@ -18,6 +18,8 @@ pub struct Access {
     pub kubeconfig: Utf8PathBuf,
     /// Context inside it.
     pub context: String,
+    /// Name of the folder of files that one run hands from step to step.
+    work: String,
 }
 
 impl Access {
@@ -28,6 +30,7 @@ impl Access {
             folder: Utf8Path::new(STATE).join("clusters").join(name),
             kubeconfig: facts.kubeconfig.clone(),
             context: facts.context.clone(),
+            work: "work".to_owned(),
         }
     }
 
@@ -39,12 +42,22 @@ impl Access {
             kubeconfig: folder.join("kubeconfig"),
             context: format!("rehearsal-{run}"),
             folder,
+            work: "work".to_owned(),
         }
     }
 
     /// Folder of files that one run hands from step to step.
     pub fn work(&self) -> Utf8PathBuf {
-        self.folder.join("work")
+        self.folder.join(&self.work)
+    }
+
+    /// The same cluster, with a work folder that no run under way uses: for verbs that only look.
+    #[must_use]
+    pub fn looking(&self, nonce: &str) -> Self {
+        Self {
+            work: format!("look-{nonce}"),
+            ..self.clone()
+        }
     }
 
     /// kubectl for this cluster: no user settings, a cache of its own.
@@ -73,7 +86,14 @@ impl Access {
             .env("KLUCTL_NO_UPDATE_CHECK", "true")
             .env("KLUCTL_BASE_TMP_DIR", self.folder.join("kluctl"))
             .env("KLUCTL_CACHE_DIR", self.folder.join("kluctl"))
+            // 2.22 unpacks its Python there under a name that all users of a host share.
+            .env("TMPDIR", temporary())
             .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))
             .env("HOME", self.folder.join("home"))
     }
+}
+
+/// Folder for temporary files of wrapped tools; `exec` makes it.
+pub fn temporary() -> Utf8PathBuf {
+    Utf8Path::new(STATE).join("tmp")
 }

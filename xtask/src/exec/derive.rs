@@ -6,10 +6,13 @@ use serde_json::Value;
 
 use super::{Runner, write};
 use crate::failure::{Failure, Kind, Result, ResultExt};
-use crate::live::{Delta, compare, fence, kluctl, lease, ledger, resources};
+use crate::live::{Delta, compare, diff, fence, kluctl, lease, ledger, resources, review};
 use crate::plan::Derivation;
 use crate::project::Project;
 use crate::ui::{Word, plural};
+
+/// Lines of a difference that a run shows; `diff` shows all.
+const SHOWN_LINES: usize = 60;
 
 impl Runner<'_> {
     /// Carries out a derivation; what a person should know is said, a no is a failure.
@@ -24,8 +27,16 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
-            Derivation::Resources { served, to } => {
-                let resources = resources::parse(&read(root, served)?)?;
+            Derivation::Resources { served, project, to } => {
+                let mut resources = resources::parse(&read(root, served)?)?;
+                if let Some(project) = project {
+                    let project = Project::read(&root.join(project))?;
+                    resources.retain(|resource| {
+                        project
+                            .objects()
+                            .any(|(_, object)| resource.serves(&object.reference()))
+                    });
+                }
                 write_json(
                     root,
                     to,
@@ -34,14 +45,94 @@ impl Runner<'_> {
             }
             Derivation::Compare {
                 project,
+                whole,
+                only,
                 listing,
                 groups,
                 to,
             } => {
+                let same = project == whole;
                 let project = Project::read(&root.join(project))?;
-                let delta = compare::compare(&project, &read_json(root, listing)?, groups);
+                // A project that nothing was left out of is not read twice.
+                let whole = if same {
+                    None
+                } else {
+                    Some(Project::read(&root.join(whole))?)
+                };
+                let delta = compare::compare(
+                    &project,
+                    whole.as_ref().unwrap_or(&project),
+                    only.as_ref(),
+                    &read_json(root, listing)?,
+                    groups,
+                );
                 self.say_delta(&delta);
                 write_json(root, to, &delta)
+            }
+            Derivation::Show {
+                project,
+                listing,
+                delta,
+            } => {
+                let project = Project::read(&root.join(project))?;
+                let delta: Delta = typed(root, delta)?;
+                let report = diff::report(&project, &read_json(root, listing)?, &delta);
+                self.ui.text(report.text(SHOWN_LINES));
+                Ok(())
+            }
+            Derivation::SameDelta { shown, now } => {
+                let shown: Delta = typed(root, shown)?;
+                let now: Delta = typed(root, now)?;
+                if shown == now {
+                    return Ok(());
+                }
+                Err(
+                    Failure::refused("the cluster changed between what was shown and the Lease; nothing was changed")
+                        .hinted("run the same command again: it shows what differs now"),
+                )
+            }
+            Derivation::Reviewed {
+                project,
+                golden,
+                stale,
+                to,
+            } => {
+                let review = review::review(root, project, golden, *stale)?;
+                if review.reviewed {
+                    self.ui.status(Word::Checked, "the project is what was reviewed");
+                } else {
+                    for problem in review.problems.iter().take(10) {
+                        self.ui.status(Word::Stale, problem);
+                    }
+                    self.ui.status(
+                        Word::Stale,
+                        format!(
+                            "{} from what was reviewed; the ledger will say so",
+                            plural(review.problems.len(), "difference")
+                        ),
+                    );
+                }
+                write_json(root, to, &review)
+            }
+            Derivation::Described { project, digest } => {
+                let found = crate::project::StageDescription::read(&root.join(project))?;
+                if found.digest() == *digest {
+                    return Ok(());
+                }
+                Err(Failure::refused(format!(
+                    "`{project}` is not described as it was when this was planned; nothing was changed"
+                ))
+                .hinted("plan again: run the same command without `--resume` and `--plan`"))
+            }
+            Derivation::CleanTree { status } => review::check_clean(&fs_err::read(root.join(status))?),
+            Derivation::Keep { project, to } => {
+                ledger::keep(&root.join(project), &root.join(to))?;
+                Ok(())
+            }
+            Derivation::LeaseAbandoned { lease, nonce } => {
+                let holder = lease::check_abandoned(&read(root, lease)?, nonce)?;
+                self.ui.status(Word::Checked, format!("the lock was held by {holder}"));
+                Ok(())
             }
             Derivation::NothingDiffers { delta } => {
                 let delta: Delta = typed(root, delta)?;
@@ -80,7 +171,7 @@ impl Runner<'_> {
                 Ok(())
             }
             Derivation::Lease { content, to } => write_json(root, to, &lease::object(content)),
-            Derivation::LeaseHeld { lease, nonce } => lease::check_held(&read_json(root, lease)?, nonce),
+            Derivation::LeaseHeld { lease, nonce } => lease::check_held(&read(root, lease)?, nonce),
             Derivation::LeaseRelease { lease, to } => {
                 write_json(root, to, &lease::delete_options(&read_json(root, lease)?))
             }
@@ -88,11 +179,33 @@ impl Runner<'_> {
                 current,
                 project,
                 delta,
+                revision,
+                review,
                 entry,
                 to,
             } => {
                 let current = read(root, current)?;
-                let object = ledger::append(&current, &root.join(project), &typed::<Delta>(root, delta)?, entry)?;
+                let observed = ledger::Observed {
+                    revision: optional(root, revision)?.map(|text| text.trim().to_owned()),
+                    reviewed: optional(root, review)?
+                        .and_then(|text| serde_json::from_str::<review::Review>(&text).ok())
+                        .map(|review| review.reviewed),
+                    lock: optional(root, Utf8Path::new("flake.lock"))?.map(crate::golden::json::sha256),
+                    tools: self
+                        .tools
+                        .iter()
+                        .filter_map(|(tool, found)| {
+                            Some((tool.program().to_owned(), found.version.as_ref()?.to_string()))
+                        })
+                        .collect(),
+                };
+                let object = ledger::append(
+                    &current,
+                    &root.join(project),
+                    &typed::<Delta>(root, delta)?,
+                    entry,
+                    observed,
+                )?;
                 write_json(root, to, &object)
             }
             Derivation::ValidityDefinitions { project, to } => {
@@ -125,8 +238,7 @@ impl Runner<'_> {
                 let (passed, not_run) = crate::nix::judge_tests(&read_json(root, result)?)?;
                 self.ui.status(Word::Checked, format!("{passed} Nix tests"));
                 for name in not_run {
-                    self.ui
-                        .status(Word::Skipped, format!("{name}: needs a source that is not here"));
+                    self.ui.status(Word::Skipped, name);
                 }
                 Ok(())
             }
@@ -173,8 +285,7 @@ impl Runner<'_> {
                 ),
             );
         }
-        // Copies that a controller made carry the label too, but nobody here applied them.
-        for orphan in delta.orphans.iter().filter(|orphan| orphan.managed && !orphan.owned) {
+        for orphan in delta.left() {
             self.ui.status(
                 Word::Warning,
                 format!(
@@ -188,6 +299,15 @@ impl Runner<'_> {
 
 fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
     Ok(fs_err::read_to_string(root.join(path))?)
+}
+
+/// The text of a file that need not be there.
+fn optional(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>> {
+    match fs_err::read_to_string(root.join(path)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {

@@ -3,6 +3,7 @@
 
 mod derive;
 mod environment;
+pub(crate) mod leftover;
 mod probe;
 mod process;
 
@@ -21,9 +22,16 @@ use process::{Ended, Input, Outcome, Process, Stdout};
 
 fn own_binary() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()?;
+    if !path.exists() && cfg!(target_os = "linux") {
+        // Built anew while it runs, as by the tests of `ci`; the kernel still has the one that runs.
+        return Ok(Utf8PathBuf::from(format!("/proc/{}/exe", std::process::id())));
+    }
     Utf8PathBuf::from_path_buf(path)
         .map_err(|path| Failure::config(format!("the path of xtask itself, `{}`, is not UTF-8", path.display())))
 }
+
+/// Variables whose folder has to exist before a tool starts.
+const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +40,8 @@ pub enum Consent {
     Ask,
     /// `--yes`: answers a prompt, never a guard.
     Given,
+    /// `--plan`: what is done was saved, shown and approved before, and its stamp still holds.
+    Reviewed,
 }
 
 /// Runs plans and asks probes, in one checkout.
@@ -89,12 +99,15 @@ impl Runner<'_> {
         summary: &mut Summary,
     ) -> Result<()> {
         let mut agreed = Agreement::None;
-        for (index, step) in plan.steps.iter().enumerate().skip(from) {
+        // A guard is never left out, wherever a run begins.
+        let chosen = |(index, step): &(usize, &Step)| *index >= from || step.guard;
+        for (index, step) in plan.steps.iter().enumerate().filter(chosen) {
             if self.interrupt.is_set() {
                 return Err(interrupted_failure());
             }
             let asks = step.effect.asks(plan.target.as_ref());
-            if asks != Agreement::None && asks != agreed && !self.is_fresh(step)? {
+            // Who typed the cluster's name has agreed to everything less, too.
+            if asks > agreed && !self.is_fresh(step)? {
                 self.agree(plan, step, asks, consent)?;
                 agreed = asks;
             }
@@ -116,6 +129,7 @@ impl Runner<'_> {
         };
         match asks {
             Agreement::None => Ok(()),
+            _ if consent == Consent::Reviewed => Ok(()),
             Agreement::Prompt if consent == Consent::Given => Ok(()),
             Agreement::Prompt | Agreement::TypedName if !self.ui.can_ask() => {
                 Err(refused("there is no terminal to ask on").hinted(match asks {
@@ -126,7 +140,10 @@ impl Runner<'_> {
                 }))
             }
             Agreement::Prompt => loop {
-                match self.ui.ask(&format!("{}. Proceed?", step.title)) {
+                match self.ui.ask(&format!(
+                    "`{}` changes `{cluster}` from here on ({}). Proceed?",
+                    plan.goal, step.id
+                )) {
                     Answer::Yes => return Ok(()),
                     Answer::No => return Err(refused("the answer was no")),
                     Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),
@@ -292,6 +309,9 @@ impl Runner<'_> {
         for (name, value) in &command.env {
             let mut values = Vec::new();
             self.resolve(value, &mut values)?;
+            if let (true, Arg::Path(path)) = (FOLDERS.contains(&name.as_str()), value) {
+                fs_err::create_dir_all(self.root.join(path))?;
+            }
             env.insert(name.clone(), values.join(","));
         }
         Ok(Process {
@@ -302,6 +322,7 @@ impl Runner<'_> {
             stdin: match &command.stdin {
                 Stdin::Null => Input::Null,
                 Stdin::File(path) => Input::File(self.root.join(path)),
+                Stdin::Text(text) => Input::Bytes(text.clone().into_bytes()),
                 Stdin::Secret(name) => Input::Bytes(secret(name)?.into_bytes()),
             },
             stdout: match &command.output {
@@ -309,6 +330,7 @@ impl Runner<'_> {
                 Output::File(path) => Stdout::File(self.root.join(path)),
             },
             log: log.map(Utf8Path::to_owned),
+            note: log.map(|log| log.with_file_name(crate::journal::CHILD)),
             deadline: Duration::from_secs(command.deadline),
         })
     }
@@ -328,6 +350,15 @@ impl Runner<'_> {
             Arg::Path(path) => into.push(self.root.join(path).into_string()),
             Arg::FlagPath(flag, path) => into.push(format!("{flag}={}", self.root.join(path))),
             Arg::Tool(tool) => into.push(self.path(*tool)?.into_string()),
+            Arg::SearchPath(tools) => {
+                let mut folders = Vec::new();
+                for tool in tools {
+                    folders.extend(self.path(*tool)?.parent().map(ToString::to_string));
+                }
+                folders.dedup();
+                folders.extend(std::env::var("PATH"));
+                into.push(folders.join(":"));
+            }
             Arg::Secret(name) => into.push(secret(name)?),
             Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
             Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {
@@ -392,6 +423,9 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
             Kind::of_exit_code(code).unwrap_or(Kind::Step),
             format!("`{program}` ended with exit status {code}"),
         ),
+        Ended::Code(_) if command.on_failure == OnFailure::NotReached => {
+            return Err(crate::live::reach::explain(&outcome.tail).hinted(format!("the command: {}", command.shell())));
+        }
         Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
         Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
         Ended::Deadline => (

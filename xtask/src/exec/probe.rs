@@ -66,6 +66,18 @@ impl Runner<'_> {
                 }),
                 Err(reason) => Seen::no(reason),
             },
+            Probe::Gone {
+                command,
+                pointer,
+                value,
+            } => match self.ask(command)? {
+                Ok(printed) => {
+                    let here = serde_json::from_slice::<serde_json::Value>(&printed)
+                        .is_ok_and(|object| object.pointer(pointer).and_then(serde_json::Value::as_str) == Some(value));
+                    Seen::from(!here, || format!("`{value}` is still there"))
+                }
+                Err(reason) => Seen::no(reason),
+            },
             Probe::Gates { command, gates } => match self.read_json(command)? {
                 Ok(list) => {
                     let reasons = crate::live::gate::open_gates(gates, &list);

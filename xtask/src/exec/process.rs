@@ -1,7 +1,7 @@
 //! One child process: its own process group, a deadline, bounded output, and nothing of it left behind.
 //! It knows no plan; it is told a program, and says how that ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::OptionsMode;
+use super::leftover;
 use crate::failure::{Failure, Kind, Result, ResultExt};
 
 /// Lines of output that a failure shows.
@@ -42,6 +43,8 @@ pub(crate) struct Process {
     pub(crate) stdout: Stdout,
     /// Where standard error, and standard output when it is logged, is appended.
     pub(crate) log: Option<Utf8PathBuf>,
+    /// Where it is noted while it runs, so that it can be ended should xtask die before it.
+    pub(crate) note: Option<Utf8PathBuf>,
     pub(crate) deadline: Duration,
 }
 
@@ -79,7 +82,14 @@ pub(crate) struct Outcome {
     pub(crate) tail: Vec<String>,
 }
 
-/// Set by the first Ctrl-C or SIGTERM; the second ends xtask at once.
+/// Process groups of children that run now: the second Ctrl-C ends them with us.
+static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn groups() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
+    GROUPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Set by the first Ctrl-C or SIGTERM; the second ends xtask and its children at once.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
@@ -87,13 +97,27 @@ impl Interrupt {
     /// Listens for SIGINT and SIGTERM from now on.
     pub fn listen() -> Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // In this order: the second signal finds the flag set and ends the process.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+        let mut signals =
+            signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
                 .or_fail(Kind::Unexpected, "cannot listen for signals")?;
-        }
+        let set = Arc::clone(&flag);
+        std::thread::spawn(move || {
+            let mut signals = signals.forever();
+            signals.next();
+            set.store(true, Ordering::SeqCst);
+            // Also while `finally` steps run, for which the flag is cleared again.
+            signals.next();
+            for group in groups().iter().copied().filter_map(rustix::process::Pid::from_raw) {
+                let _gone_already = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
+            signal_hook::low_level::exit(i32::from(Kind::Interrupted.exit_code()));
+        });
         Ok(Self(flag))
+    }
+
+    /// Around a flag that somebody else sets.
+    pub(crate) fn from_flag(flag: &Arc<AtomicBool>) -> Self {
+        Self(Arc::clone(flag))
     }
 
     /// The flag itself, for whoever waits elsewhere.
@@ -175,6 +199,7 @@ impl Process {
         let handle = expression.start().map_err(|error| self.cannot_start(&error))?;
         // The expression holds the write ends of the pipes; the readers end only when they are closed.
         drop(expression);
+        let _running = Running::new(&handle, self.note.as_deref());
         let log = Log::follow(log_reader, self.log.clone());
         let captured = capture.map(Capture::follow);
 
@@ -281,6 +306,38 @@ impl Process {
             // E2BIG.
             Some(7) => failure.hinted("the argument list is too long"),
             _ => failure.hinted("`cargo xtask doctor` shows where each tool was found"),
+        }
+    }
+}
+
+/// A child that runs: known to the second Ctrl-C, and noted for the next run in case this one is killed.
+struct Running<'a> {
+    groups: Vec<i32>,
+    note: Option<&'a Utf8Path>,
+}
+
+impl<'a> Running<'a> {
+    fn new(handle: &duct::Handle, note: Option<&'a Utf8Path>) -> Self {
+        let pids: Vec<i32> = handle
+            .pids()
+            .iter()
+            .filter_map(|pid| i32::try_from(*pid).ok())
+            .collect();
+        groups().extend(&pids);
+        if let Some(note) = note {
+            leftover::note(note, &pids);
+        }
+        Self { groups: pids, note }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        for group in &self.groups {
+            groups().remove(group);
+        }
+        if let Some(note) = self.note {
+            let _absent_is_fine = fs_err::remove_file(note);
         }
     }
 }
@@ -419,6 +476,7 @@ mod tests {
             stdin: Input::Null,
             stdout: Stdout::Log,
             log: None,
+            note: None,
             deadline,
         }
     }

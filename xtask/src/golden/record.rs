@@ -26,19 +26,41 @@ pub struct Record {
 /// Folders whose files decide what is rendered: modules, and the encrypted files that are wrapped into manifests.
 const FOLDERS: [&str; 2] = ["modules", "k8s/secrets"];
 
-/// Files beside them.
-const FILES: [&str; 1] = ["flake.nix"];
-
 /// The lock file.
 const LOCK: &str = "flake.lock";
+
+/// Parts of a path whose files decide nothing of what is rendered: tests, hosts, servers, applications, and the
+/// outputs of the flake that are about none of it. What is not known here counts.
+const BESIDE: [&str; 14] = [
+    "tests",
+    "testing",
+    "tests.nix",
+    "testing.nix",
+    "nixos",
+    "machines",
+    "terranix",
+    "apps",
+    "options-doc.nix",
+    "shell.nix",
+    "xtask.nix",
+    "checks.nix",
+    "image.nix",
+    "generated.nix",
+];
+
+/// Whether a file decides what is rendered.
+fn decides(path: &Utf8Path) -> bool {
+    !path.components().any(|part| BESIDE.contains(&part.as_str()))
+}
 
 impl Record {
     /// What the checkout holds now.
     pub fn of(root: &Utf8Path) -> Result<Self> {
-        let mut paths: Vec<Utf8PathBuf> = FILES.iter().map(Utf8PathBuf::from).collect();
+        let mut paths: Vec<Utf8PathBuf> = Vec::new();
         for folder in FOLDERS {
             let files = super::folder::scan(&root.join(folder))?;
-            paths.extend(files.into_iter().map(|file| Utf8Path::new(folder).join(file.path)));
+            let sources = files.into_iter().map(|file| Utf8Path::new(folder).join(file.path));
+            paths.extend(sources.filter(|path| decides(path)));
         }
         paths.sort_unstable();
         let mut digest = Sha256::new();

@@ -204,10 +204,10 @@ impl<'a> Sides<'a> {
         let mut lost = false;
         let mut known: Vec<Option<Seen>> = Vec::with_capacity(pairs.len());
         for (path, left, right) in pairs {
-            while let Some(earlier) = seen.next_if(|seen| seen.path.as_path() < *path) {
+            while let Some(earlier) = seen.next_if(|seen| seen.path.as_str() < path.as_str()) {
                 lost |= earlier.judged;
             }
-            let same = seen.next_if(|seen| seen.path.as_path() == *path).filter(|seen| {
+            let same = seen.next_if(|seen| seen.path.as_str() == path.as_str()).filter(|seen| {
                 let equal = |file: &Option<&File>, stat: Stat| {
                     file.is_some_and(|file| file.form == Form::Plain && file.stat == stat)
                 };
@@ -345,7 +345,7 @@ fn pair_up<'a>(left: &'a [File], right: &'a [File]) -> Vec<PathPair<'a>> {
                 left.next();
                 right.next();
             }
-            (Some(one), other) if other.is_none_or(|other| one.path < other.path) => {
+            (Some(one), other) if other.is_none_or(|other| one.path.as_str() < other.path.as_str()) => {
                 pairs.push((one.path.as_path(), Some(*one), None));
                 left.next();
             }

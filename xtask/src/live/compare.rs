@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ownership;
+use crate::plan::Only;
 use crate::project::{ObjectRef, Project, digest_of};
 
 /// The result of a comparison, as `delta.json` and for people.
@@ -82,8 +83,12 @@ pub struct Orphan {
     pub managed: bool,
     /// Whether another object owns it.
     pub owned: bool,
-    /// Whether it is protected by an annotation.
-    pub protected: bool,
+    /// Whether it is annotated `helm.sh/resource-policy: keep`.
+    pub policy_keep: bool,
+    /// Whether it is annotated `kluctl.io/skip-delete`.
+    pub skip_delete: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
 }
 
 impl std::fmt::Display for Why {
@@ -103,8 +108,15 @@ impl std::fmt::Display for Why {
     }
 }
 
-/// Compares a project with a listing of everything that carries its discriminator.
-pub fn compare(project: &Project, listing: &Value, groups: &[Vec<String>]) -> Delta {
+/// Compares a project, or a part of it, with a listing of everything that carries its discriminator. What the
+/// whole project has is never an orphan.
+pub fn compare(
+    project: &Project,
+    whole: &Project,
+    only: Option<&Only>,
+    listing: &Value,
+    groups: &[Vec<String>],
+) -> Delta {
     let none = Vec::new();
     let items = listing.get("items").and_then(Value::as_array).unwrap_or(&none);
     let mut live: BTreeMap<_, &Value> = items
@@ -115,9 +127,12 @@ pub fn compare(project: &Project, listing: &Value, groups: &[Vec<String>]) -> De
     let mut differences = Vec::new();
     let mut objects = 0;
     for (item, object) in project.objects() {
+        if only.is_some_and(|only| !only.takes(&item.component, &item.phase)) {
+            continue;
+        }
         objects += 1;
         let reference = object.reference();
-        let why = match live.remove(&reference.identity()) {
+        let why = match live.get(&reference.identity()) {
             None => Some(Why::Missing),
             Some(found) => why_not_fresh(&object.value, found),
         };
@@ -129,6 +144,9 @@ pub fn compare(project: &Project, listing: &Value, groups: &[Vec<String>]) -> De
                 why,
             });
         }
+    }
+    for (_, object) in project.objects().chain(whole.objects()) {
+        live.remove(&object.reference().identity());
     }
     let orphans: Vec<Orphan> = live.into_values().map(orphan).collect();
     let groups = groups
@@ -176,6 +194,21 @@ fn why_not_fresh(rendered: &Value, live: &Value) -> Option<Why> {
     })
 }
 
+impl Orphan {
+    /// Whether `prune` may take it: applied by kluctl, and nobody's child. Copies that a controller made of a
+    /// labelled object (Endpoints, EndpointSlices, what `clusterctl move` brought) carry the label too.
+    pub fn is_left(&self) -> bool {
+        self.managed && !self.owned
+    }
+}
+
+impl Delta {
+    /// Orphans that `prune` may take.
+    pub fn left(&self) -> impl Iterator<Item = &Orphan> {
+        self.orphans.iter().filter(|orphan| orphan.is_left())
+    }
+}
+
 fn orphan(live: &Value) -> Orphan {
     let annotation = |name: &str| {
         live.get("metadata")
@@ -196,6 +229,8 @@ fn orphan(live: &Value) -> Orphan {
             .pointer("/metadata/ownerReferences")
             .and_then(Value::as_array)
             .is_some_and(|owners| !owners.is_empty()),
-        protected: annotation("kluctl.io/skip-delete") == "true" || annotation("helm.sh/resource-policy") == "keep",
+        policy_keep: annotation("helm.sh/resource-policy") == "keep",
+        skip_delete: annotation("kluctl.io/skip-delete") == "true",
+        terminating: live.pointer("/metadata/deletionTimestamp").is_some(),
     }
 }

@@ -1,5 +1,6 @@
 //! The ledger: the last deployments of each stage, kept in the cluster they went to.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use camino::Utf8Path;
@@ -24,36 +25,86 @@ pub struct Entry {
     pub run: String,
     /// `user@host`.
     pub actor: String,
+    /// The CI run, where there was one.
+    #[serde(default)]
+    pub ci: Option<String>,
+    /// Why, in the words of who deployed.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The commit that was deployed from.
+    #[serde(default)]
+    pub revision: Option<String>,
+    /// SHA-256 of `flake.lock`.
+    #[serde(default)]
+    pub lock: Option<String>,
     /// Where the project came from.
     pub source: String,
+    /// The path of the project, when Nix built it.
+    #[serde(default)]
+    pub store_path: Option<String>,
     /// Digest over every file of the project.
     pub digest: String,
-    /// Objects of the project.
+    /// Whether the project was equal to its golden; none where nothing was compared.
+    #[serde(default)]
+    pub reviewed: Option<bool>,
+    /// Objects of the project, or of the part that was deployed.
     pub objects: usize,
     /// Objects that differed before the deploy.
     pub changed: usize,
     /// Component or phase, when only a part was deployed.
     pub only: Option<String>,
+    /// Run whose deployment was taken up again.
+    #[serde(default)]
+    pub rolled_back_to: Option<String>,
+    /// Versions of the tools that did it.
+    #[serde(default)]
+    pub tools: BTreeMap<String, String>,
+}
+
+/// What is observed when an entry is written.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// The commit that was deployed from.
+    pub revision: Option<String>,
+    /// Whether the project was equal to its golden.
+    pub reviewed: Option<bool>,
+    /// SHA-256 of `flake.lock`.
+    pub lock: Option<String>,
+    /// Versions of the tools.
+    pub tools: BTreeMap<String, String>,
 }
 
 /// The ConfigMap with one more entry.
-pub fn append(current: &str, project: &Utf8Path, delta: &Delta, content: &LedgerContent) -> Result<Value> {
+pub fn append(
+    current: &str,
+    project: &Utf8Path,
+    delta: &Delta,
+    content: &LedgerContent,
+    observed: Observed,
+) -> Result<Value> {
     let mut entries = entries(current, &content.stage)?;
     // A resumed run writes its entry once.
     entries.retain(|entry| entry.run != content.run);
     entries.push(Entry {
         time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         run: content.run.clone(),
-        actor: format!(
-            "{}@{}",
-            std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned()),
-            lease::host()
-        ),
+        actor: actor(),
+        ci: ci_run(),
+        reason: content.reason.clone(),
+        revision: observed.revision,
+        lock: observed.lock,
         source: content.source.clone(),
+        store_path: fs_err::canonicalize(project)
+            .ok()
+            .and_then(|path| path.to_str().map(ToOwned::to_owned))
+            .filter(|path| path.starts_with("/nix/store/")),
         digest: digest(project)?,
+        reviewed: observed.reviewed,
         objects: delta.objects,
         changed: delta.differences.len(),
         only: content.only.clone(),
+        rolled_back_to: content.rolled_back_to.clone(),
+        tools: observed.tools,
     });
     let first = entries.len().saturating_sub(KEPT);
     let text = serde_json::to_string(&entries[first..]).expect("plain data");
@@ -63,6 +114,79 @@ pub fn append(current: &str, project: &Utf8Path, delta: &Delta, content: &Ledger
         "metadata": {"name": lease::name(&content.cluster), "namespace": lease::NAMESPACE},
         "data": {content.stage.clone(): text},
     }))
+}
+
+/// `user@host`; in a hosted workflow the person who started it.
+fn actor() -> String {
+    let user = ["GITHUB_ACTOR", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    format!("{user}@{}", lease::host())
+}
+
+/// The run of a hosted workflow, as an address where it is known.
+fn ci_run() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (
+        variable("GITHUB_SERVER_URL"),
+        variable("GITHUB_REPOSITORY"),
+        variable("GITHUB_RUN_ID"),
+    ) {
+        (Some(server), Some(repository), Some(run)) => Some(format!("{server}/{repository}/actions/runs/{run}")),
+        (_, _, Some(run)) => Some(run),
+        _ => variable("CI_JOB_URL").or_else(|| variable("BUILD_URL")),
+    }
+}
+
+/// Projects of a stage that are kept on this host.
+const KEPT_PROJECTS: usize = 5;
+
+/// Copies a project to `to/<digest>` and forgets all but the newest; returns the digest.
+pub fn keep(project: &Utf8Path, to: &Utf8Path) -> Result<String> {
+    let digest = digest(project)?;
+    let order_path = to.join("order.json");
+    let mut order: Vec<String> = match fs_err::read_to_string(&order_path) {
+        Ok(text) => serde_json::from_str(&text).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let place = to.join(&digest);
+    if !place.exists() {
+        let beside = to.join(format!("{digest}.new"));
+        if beside.exists() {
+            fs_err::remove_dir_all(&beside)?;
+        }
+        copy(project, &beside)?;
+        fs_err::rename(&beside, &place)?;
+    }
+    order.retain(|kept| *kept != digest);
+    order.push(digest.clone());
+    while order.len() > KEPT_PROJECTS {
+        let old = to.join(order.remove(0));
+        if old.exists() {
+            fs_err::remove_dir_all(&old)?;
+        }
+    }
+    let text = serde_json::to_string(&order).expect("plain data");
+    crate::exec::write(&order_path, text.as_bytes(), 0o600)?;
+    Ok(digest)
+}
+
+/// Copies a project, following a link at its root; folders are made anew, for those of a store are read-only.
+pub fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    let from = from.canonicalize_utf8()?;
+    for entry in walkdir::WalkDir::new(&from).sort_by_file_name() {
+        let entry = entry.map_err(|error| Failure::unexpected(format!("cannot read `{from}`: {error}")))?;
+        let path = Utf8Path::from_path(entry.path())
+            .ok_or_else(|| Failure::config(format!("`{}` is not UTF-8", entry.path().display())))?;
+        let target = to.join(path.strip_prefix(&from).expect("it was found below"));
+        if entry.file_type().is_dir() {
+            fs_err::create_dir_all(&target)?;
+        } else {
+            fs_err::copy(path, &target)?;
+        }
+    }
+    Ok(())
 }
 
 /// The entries of a stage, oldest first; none when there is no ledger yet.
@@ -87,6 +211,8 @@ pub fn entries(current: &str, stage: &str) -> Result<Vec<Entry>> {
 /// SHA-256 over the names and contents of every file of a project.
 pub fn digest(project: &Utf8Path) -> Result<String> {
     let mut hash = Sha256::new();
+    // A link to a store path is followed; links inside a project are none of its files.
+    let project = &project.canonicalize_utf8()?;
     for entry in walkdir::WalkDir::new(project).sort_by_file_name() {
         let entry = entry.map_err(|error| Failure::unexpected(format!("cannot read `{project}`: {error}")))?;
         if entry.file_type().is_file() {

@@ -2,12 +2,17 @@
 //! It reads listings and decides; it talks to no cluster itself.
 
 pub mod compare;
+pub mod diff;
 pub mod fence;
 pub mod gate;
 pub mod kluctl;
 pub mod lease;
 pub mod ledger;
 pub mod ownership;
+pub mod prune;
+pub mod reach;
 pub mod resources;
+pub mod review;
+pub mod secrets;
 
 pub use compare::{Delta, Difference, Why};

@@ -122,7 +122,7 @@ fn walk(rendered: &Value, owned: Option<&Value>, path: &str, lost: &mut Vec<Stri
 
 /// Whether a set key (`k:{…}` by keys, `v:…` by value) stands for a rendered list element. Keys carry
 /// defaults, so one that is missing in the rendered element matches.
-fn is_element(key: &str, element: &Value) -> bool {
+pub(super) fn is_element(key: &str, element: &Value) -> bool {
     if let Some(text) = key.strip_prefix("k:") {
         let Ok(Value::Object(keys)) = serde_json::from_str::<Value>(text) else {
             return false;
@@ -138,7 +138,7 @@ fn is_element(key: &str, element: &Value) -> bool {
 }
 
 /// Values that the API server leaves out of what it stores.
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(map) => map.values().all(is_empty),

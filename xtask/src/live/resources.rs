@@ -24,6 +24,11 @@ impl Resource {
         self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
+    /// Whether an object is of this kind, in whatever version.
+    pub fn serves(&self, object: &ObjectRef) -> bool {
+        self.kind == object.kind && self.group() == object.group()
+    }
+
     /// As `kubectl get` takes it: `deployments.apps`, `pods`.
     pub fn argument(&self) -> String {
         match self.group() {
@@ -86,9 +91,7 @@ pub fn listable(resources: &[Resource]) -> String {
 
 /// Whether an object's kind is served, in whatever version.
 pub fn serves(resources: &[Resource], object: &ObjectRef) -> bool {
-    resources
-        .iter()
-        .any(|resource| resource.kind == object.kind && resource.group() == object.group())
+    resources.iter().any(|resource| resource.serves(object))
 }
 
 #[cfg(test)]

@@ -154,6 +154,8 @@ pub enum OnFailure {
     Fail,
     /// Nothing: the next step looks for itself what came of it.
     LookNext,
+    /// The cluster cannot be reached or read, and nothing was changed; the cause is told from its words.
+    NotReached,
 }
 
 /// What a command reads on standard input.
@@ -164,6 +166,8 @@ pub enum Stdin {
     Null,
     /// A file, relative to the root.
     File(Utf8PathBuf),
+    /// This text.
+    Text(String),
     /// The value of this variable of xtask's own environment; never printed.
     Secret(String),
 }
@@ -190,6 +194,8 @@ pub enum Arg {
     FlagPath(String, Utf8PathBuf),
     /// The path of a tool.
     Tool(Tool),
+    /// `PATH` with the folders of these tools in front, for a script that calls them by name.
+    SearchPath(Vec<Tool>),
     /// The value of this variable of xtask's own environment; only in `env`.
     Secret(String),
     /// What a file that an earlier step wrote says at a JSON pointer.
@@ -314,13 +320,28 @@ impl Command {
         self
     }
 
+    /// Says that a failure means the cluster was not reached.
+    #[must_use]
+    pub fn or_not_reached(mut self) -> Self {
+        self.on_failure = OnFailure::NotReached;
+        self
+    }
+
+    /// Reads this text on standard input.
+    #[must_use]
+    pub fn from_text(mut self, text: impl Into<String>) -> Self {
+        self.stdin = Stdin::Text(text.into());
+        self
+    }
+
     /// Every tool the command needs.
     pub fn tools(&self) -> impl Iterator<Item = Tool> {
-        let named = self.args.iter().chain(self.env.values()).filter_map(|arg| match arg {
-            Arg::Tool(tool) => Some(*tool),
-            _ => None,
+        let named = self.args.iter().chain(self.env.values()).flat_map(|arg| match arg {
+            Arg::Tool(tool) => std::slice::from_ref(tool),
+            Arg::SearchPath(tools) => tools,
+            _ => &[],
         });
-        std::iter::once(self.tool).chain(named)
+        std::iter::once(self.tool).chain(named.copied())
     }
 
     /// The command as a line of shell, run from the root with the tools on PATH.
@@ -337,6 +358,9 @@ impl Command {
         match &self.stdin {
             Stdin::Null => line.push_str(" </dev/null"),
             Stdin::File(path) => write!(line, " <{}", quote(path.as_str())).expect("a string takes everything"),
+            Stdin::Text(text) => {
+                line = format!("printf %s {} | {line}", quote(text));
+            }
             Stdin::Secret(name) => {
                 line = format!("printf %s \"${name}\" | {line}");
             }
@@ -363,9 +387,13 @@ pub fn quote(word: &str) -> String {
 fn shell_arg(arg: &Arg) -> String {
     match arg {
         Arg::Lit(text) => quote(text),
+        Arg::Path(path) if path.is_absolute() => quote(path.as_str()),
+        Arg::FlagPath(flag, path) if path.is_absolute() => format!("{}={}", quote(flag), quote(path.as_str())),
         Arg::Path(path) => format!("\"$PWD\"/{}", quote(path.as_str())),
         Arg::FlagPath(flag, path) => format!("{}=\"$PWD\"/{}", quote(flag), quote(path.as_str())),
         Arg::Tool(tool) => format!("\"$(command -v {})\"", tool.program()),
+        // The script is run with the tools on PATH.
+        Arg::SearchPath(_) => "\"$PATH\"".to_owned(),
         Arg::Secret(name) => format!("\"${name}\""),
         Arg::Later { file, pointer } => {
             format!("\"$(xtask probe later {} {})\"", quote(file.as_str()), quote(pointer))

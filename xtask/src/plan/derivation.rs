@@ -24,6 +24,9 @@ pub enum Derivation {
     Resources {
         /// Output of `kubectl api-resources --no-headers -o wide`.
         served: Utf8PathBuf,
+        /// Only kinds that this project has objects of. A server takes a third of a second for the first listing
+        /// of each new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
+        project: Option<Utf8PathBuf>,
         /// JSON file `{ "resources": "a,b" }`.
         to: Utf8PathBuf,
     },
@@ -31,11 +34,61 @@ pub enum Derivation {
     Compare {
         /// The project.
         project: Utf8PathBuf,
+        /// The project before anything was left out of it; what it has is never an orphan.
+        whole: Utf8PathBuf,
+        /// The part that is deployed; none means all of it.
+        only: Option<Only>,
         /// `kubectl get … --show-managed-fields -o json`.
         listing: Utf8PathBuf,
         /// Groups of phases that go in one kluctl call.
         groups: Vec<Vec<String>>,
         /// JSON file of the type `live::Delta`.
+        to: Utf8PathBuf,
+    },
+    /// Shows what a deploy would change, field by field.
+    Show {
+        /// The project.
+        project: Utf8PathBuf,
+        /// `kubectl get … --show-managed-fields -o json`.
+        listing: Utf8PathBuf,
+        /// JSON file of the type `live::Delta`.
+        delta: Utf8PathBuf,
+    },
+    /// Whether two comparisons found the same: what was shown is what is done.
+    SameDelta {
+        /// JSON file of the type `live::Delta`, as it was shown.
+        shown: Utf8PathBuf,
+        /// JSON file of the type `live::Delta`, looked at again.
+        now: Utf8PathBuf,
+    },
+    /// Whether a rendered project is what was reviewed.
+    Reviewed {
+        /// The project.
+        project: Utf8PathBuf,
+        /// Folder of its golden.
+        golden: Utf8PathBuf,
+        /// What a difference means.
+        stale: Stale,
+        /// JSON file `{ "reviewed": bool, "problems": […] }`.
+        to: Utf8PathBuf,
+    },
+    /// Whether a project is described as it was when the plan was made.
+    Described {
+        /// The project.
+        project: Utf8PathBuf,
+        /// Digest of the description.
+        digest: String,
+    },
+    /// Whether a working tree is clean where it decides what is deployed.
+    CleanTree {
+        /// Output of `git status --porcelain=v1 -z`.
+        status: Utf8PathBuf,
+    },
+    /// Copies a deployed project where `rollback` finds it, and forgets the oldest.
+    Keep {
+        /// The project that was deployed.
+        project: Utf8PathBuf,
+        /// Folder of the kept projects of this stage.
         to: Utf8PathBuf,
     },
     /// Whether a comparison found no difference.
@@ -71,6 +124,13 @@ pub enum Derivation {
         /// Nonce of the run.
         nonce: String,
     },
+    /// Whether the Lease in the cluster has this nonce, and its holder is not alive on this host.
+    LeaseAbandoned {
+        /// The Lease as the cluster has it.
+        lease: Utf8PathBuf,
+        /// The nonce that was named.
+        nonce: String,
+    },
     /// The options of a delete that hits this very Lease or nothing.
     LeaseRelease {
         /// The Lease as the cluster has it.
@@ -86,6 +146,10 @@ pub enum Derivation {
         project: Utf8PathBuf,
         /// What was compared before the deploy.
         delta: Utf8PathBuf,
+        /// The commit that was deployed from; the file is missing where there is no Git.
+        revision: Utf8PathBuf,
+        /// Whether the project was reviewed, as `Reviewed` wrote it; the file is missing where nothing was compared.
+        review: Utf8PathBuf,
         /// What is recorded.
         entry: LedgerContent,
         /// JSON file of the object.
@@ -171,4 +235,45 @@ pub struct LedgerContent {
     pub source: String,
     /// Component or phase, when only a part was deployed.
     pub only: Option<String>,
+    /// Why, in the words of who deployed.
+    pub reason: Option<String>,
+    /// Run whose deployment was taken up again by a rollback.
+    pub rolled_back_to: Option<String>,
+}
+
+/// A part of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Only {
+    /// One component.
+    Component(String),
+    /// One phase.
+    Phase(String),
+}
+
+impl Only {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Component(name) | Self::Phase(name) => name,
+        }
+    }
+
+    /// Whether something of this component and phase belongs to the part.
+    pub fn takes(&self, component: &str, phase: &str) -> bool {
+        match self {
+            Self::Component(name) => name == component,
+            Self::Phase(name) => name == phase,
+        }
+    }
+}
+
+/// What a stale golden means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stale {
+    /// It is shown, and the ledger marks the deployment as unreviewed.
+    Shown,
+    /// The run ends.
+    Refused,
 }

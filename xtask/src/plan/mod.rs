@@ -11,7 +11,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent};
+pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent, Only, Stale};
 pub use print::{Form, Reasons};
 pub use probe::Probe;
 
@@ -60,6 +60,8 @@ pub struct Step {
     pub why: String,
     /// What a mistake costs.
     pub effect: Effect,
+    /// Runs also when a run is told to begin at a later step: fences and locks are never left out.
+    pub guard: bool,
     /// The step is fresh, and skipped, when this holds.
     pub unless: Option<Probe>,
     /// What it does.
@@ -82,8 +84,8 @@ pub enum Effect {
     Destroy,
 }
 
-/// How a step has to be agreed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a step has to be agreed to; ordered, the stronger covers the weaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Agreement {
     /// Not at all.
     None,
@@ -162,10 +164,18 @@ impl Step {
             title: title.into(),
             why: why.to_owned(),
             effect,
+            guard: false,
             unless: None,
             action,
             undo: None,
         }
+    }
+
+    /// Runs the step also when a run is told to begin later.
+    #[must_use]
+    pub fn guarding(mut self) -> Self {
+        self.guard = true;
+        self
     }
 
     /// Skips the step when the probe holds.

@@ -34,6 +34,16 @@ pub enum Probe {
         /// Expected value.
         value: serde_json::Value,
     },
+    /// A command that only reads ends 0 and prints nothing that has this value at a pointer: the object is gone,
+    /// and not only out of reach.
+    Gone {
+        /// `kubectl get … --ignore-not-found -o json`.
+        command: Command,
+        /// RFC 6901, to what tells the object from a later one of the same name.
+        pointer: String,
+        /// What must not be found there.
+        value: String,
+    },
     /// Every gate holds of the objects that the command lists as JSON.
     Gates {
         /// `kubectl get … -o json`.
@@ -72,6 +82,7 @@ impl Probe {
             Self::Exists(_) | Self::Says { .. } | Self::Answers { .. } | Self::Alive(_) => Vec::new(),
             Self::Succeeds(command)
             | Self::Prints { command, .. }
+            | Self::Gone { command, .. }
             | Self::Gates { command, .. }
             | Self::Capi { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use super::deploy::{Deploy, Steps};
+use super::deploy::{Deploy, Mode, Steps};
 use super::{Source, embedded, nix_build};
 use crate::cluster::access::Access;
 use crate::cluster::capi::providers::{Origin, Pinned};
@@ -152,6 +152,7 @@ impl Bootstrap<'_> {
             source: &staged.source,
             nonce: self.nonce,
             goal,
+            mode: &Mode::USUAL,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Everything that `ci` runs, group by group: what is cheap first, what needs a cluster last.
 
 use super::nix;
-use crate::plan::{Action, Command, Effect, Plan, Step, Tool};
+use crate::plan::{Action, Arg, Command, Effect, Plan, Step, Tool};
 use crate::platform::Platform;
 
 /// The goal of the plan.
@@ -62,7 +62,24 @@ pub fn plan(platform: &Platform) -> Plan {
             xtask(["local-up", "--dry-run=json"]).env("PATH", "").env("CARGO", ""),
         ),
     ];
+    plan.steps.push(group(
+        "workflow",
+        "Lint the hosted workflow",
+        "A workflow that does not parse runs nothing.",
+        60,
+        Command::new(Tool::Actionlint).arg(".github/workflows/ci.yml"),
+    ));
     plan.steps.extend(nix::tests("nix-tests"));
+    plan.steps.push(group(
+        "nix-renderer",
+        "Test the renderer",
+        "A chart, manifests and a secret of our own, and every error that a build can end with.",
+        600,
+        Command::new(Tool::Bash).arg("modules/k8s/render-tests.sh").env(
+            "PATH",
+            Arg::SearchPath(vec![Tool::Helm, Tool::Jq, Tool::NixInstantiate, Tool::Yq]),
+        ),
+    ));
     plan.steps
         .extend(nix::render("nix-render", platform, &nix::pairs(platform)));
     plan.steps.push(Step::new(
@@ -75,6 +92,13 @@ pub fn plan(platform: &Platform) -> Plan {
                 .flag_path("--from", nix::renderings_path())
                 .within(300),
         ),
+    ));
+    plan.steps.push(group(
+        "validity",
+        "Have an API server and kubeconform judge every object of every golden",
+        "A field that no server knows would be dropped in silence.",
+        1200,
+        xtask(["golden", "validate"]),
     ));
     for (name, cluster) in &platform.clusters {
         for stage in cluster.stages.keys() {

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::Source;
 use crate::cluster::access::Access;
-use crate::live::{gate, lease};
-use crate::plan::{Action, Arg, Command, Derivation, Effect, Fenced, LeaseContent, LedgerContent, Probe, Step, Tool};
-use crate::platform::{Backend, Cluster, Stage};
+use crate::live::gate;
+use crate::plan::{Action, Arg, Command, Derivation, Effect, LedgerContent, Only, Probe, Stale, Step, Tool};
+use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
 
 /// Seconds kluctl may wait for one object; 120 s failed on loaded machines, 300 s held.
@@ -33,6 +33,31 @@ pub struct Deploy<'a> {
     pub nonce: &'a str,
     /// Words for the Lease.
     pub goal: &'a str,
+    /// What makes this deploy another than the usual one.
+    pub mode: &'a Mode,
+}
+
+/// What makes a deploy another than the usual one; the default is the whole stage, not compared with a golden.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Deploy this part alone.
+    pub only: Option<Only>,
+    /// Compare the project with the golden in this folder first.
+    pub golden: Option<Utf8PathBuf>,
+    /// Why, in the words of who deploys; goes to the ledger.
+    pub reason: Option<String>,
+    /// Run whose deployment is taken up again.
+    pub rolled_back_to: Option<String>,
+}
+
+impl Mode {
+    /// The usual one.
+    pub const USUAL: Self = Self {
+        only: None,
+        golden: None,
+        reason: None,
+        rolled_back_to: None,
+    };
 }
 
 /// Steps of a deploy, and those that always run.
@@ -53,7 +78,7 @@ impl Deploy<'_> {
     }
 
     /// The project as this cluster gets it.
-    fn project(&self) -> Utf8PathBuf {
+    pub fn project(&self) -> Utf8PathBuf {
         if self.embedded() {
             self.work("project")
         } else {
@@ -61,11 +86,21 @@ impl Deploy<'_> {
         }
     }
 
+    fn production(&self) -> bool {
+        self.facts.environment == Environment::Production
+    }
+
     /// Gates that this backend can hold, and those that are only simulated.
     fn gates(&self) -> (Vec<Gate>, Vec<Gate>) {
         self.description
             .gates
             .iter()
+            .filter(|gate| {
+                self.mode
+                    .only
+                    .as_ref()
+                    .is_none_or(|only| only.takes(&gate.component, &gate.phase))
+            })
             .cloned()
             .partition(|gate| gate::can_hold(gate, self.embedded()))
     }
@@ -74,12 +109,25 @@ impl Deploy<'_> {
     /// no controller waits for another, kluctl's own barriers keep the order, and one call is faster than many;
     /// its gates are held once everything is there.
     fn groups(&self, gates: &[Gate]) -> Vec<Vec<String>> {
+        let phases: Vec<&String> = self
+            .description
+            .phases
+            .iter()
+            .filter(|phase| {
+                self.mode.only.as_ref().is_none_or(|only| {
+                    let items = &self.description.items;
+                    items
+                        .iter()
+                        .any(|item| item.phase == **phase && only.takes(&item.component, &item.phase))
+                })
+            })
+            .collect();
         if self.embedded() {
-            return vec![self.description.phases.clone()];
+            return vec![phases.into_iter().cloned().collect()];
         }
         let mut groups: Vec<Vec<String>> = Vec::new();
         let mut open = false;
-        for phase in &self.description.phases {
+        for phase in phases {
             match groups.last_mut() {
                 Some(group) if open => group.push(phase.clone()),
                 _ => groups.push(vec![phase.clone()]),
@@ -87,13 +135,6 @@ impl Deploy<'_> {
             open = !gates.iter().any(|gate| gate.phase == *phase);
         }
         groups
-    }
-
-    fn fenced(&self) -> Fenced {
-        match &self.facts.uid {
-            Some(uid) => Fenced::Committed(uid.clone()),
-            None => Fenced::Recorded(self.access.folder.join("uid.json")),
-        }
     }
 
     fn get_gates(&self, gates: &[Gate]) -> Command {
@@ -109,14 +150,23 @@ impl Deploy<'_> {
         let (gates, simulated) = self.gates();
         let groups = self.groups(&gates);
         let delta = self.work("delta.json");
-        let fresh = Probe::Says {
-            file: delta.clone(),
-            pointer: "/fresh".to_owned(),
-            value: json!(true),
-        };
+        // A run that was killed after it deployed still has a ledger to write and a Lease to give back.
+        let fresh = Probe::All(vec![
+            Probe::Says {
+                file: delta.clone(),
+                pointer: "/fresh".to_owned(),
+                value: json!(true),
+            },
+            Probe::Not(Box::new(super::guard::ours(self.access, self.nonce))),
+        ]);
 
-        let mut steps = vec![self.fence_read(), self.fence_check()];
+        let mut steps = super::guard::steps(self.access, self.facts);
+        if self.production() {
+            steps.extend(self.tree_steps());
+        }
+        steps.push(self.revision_step());
         steps.extend(self.source_steps());
+        steps.extend(self.review_step());
         if !simulated.is_empty() {
             steps.push(Step::new(
                 "gates.simulate",
@@ -127,7 +177,36 @@ impl Deploy<'_> {
             ));
         }
         steps.extend(self.compare_steps("stage", &groups));
+        steps.push(
+            Step::new(
+                "stage.show",
+                "Show what would change",
+                "Nobody agrees to what was not shown.",
+                Effect::Read,
+                Action::Check(Derivation::Show {
+                    project: self.project(),
+                    listing: self.work("listing.json"),
+                    delta: delta.clone(),
+                }),
+            )
+            .unless(fresh.clone()),
+        );
         steps.extend(self.lease_steps(&fresh));
+        let again = self.compare_steps("held", &groups);
+        steps.extend(again.into_iter().map(|step| step.unless(fresh.clone())));
+        steps.push(
+            Step::new(
+                "held.judge",
+                "Check that the cluster is as it was shown",
+                "Somebody may have changed it before the Lease was ours.",
+                Effect::Read,
+                Action::Check(Derivation::SameDelta {
+                    shown: delta.clone(),
+                    now: self.work("delta-held.json"),
+                }),
+            )
+            .unless(fresh.clone()),
+        );
         for (index, group) in groups.iter().enumerate() {
             steps.extend(self.group_steps(index, group, &gates, &delta));
         }
@@ -149,7 +228,7 @@ impl Deploy<'_> {
             ));
         }
         // Kinds that the deploy has defined were not served when the run began.
-        let look_again = [self.api_list("served"), self.api_choose("served")];
+        let look_again = [self.api_list("served"), self.api_choose("served", Some(self.project()))];
         let verify = look_again.into_iter().chain(self.compare_steps("verify", &groups));
         steps.extend(verify.map(|step| step.unless(fresh.clone())));
         steps.push(
@@ -167,7 +246,7 @@ impl Deploy<'_> {
         steps.extend(self.ledger_steps(&fresh));
         Steps {
             steps,
-            finally: self.release_steps(),
+            finally: super::guard::give_back(self.access, self.nonce),
         }
     }
 
@@ -177,34 +256,80 @@ impl Deploy<'_> {
         self.compare_steps("again", &self.groups(&gates))
     }
 
-    fn fence_read(&self) -> Step {
+    /// Everything up to the first comparison: it writes nothing but files of this host.
+    pub fn look(&self) -> Vec<Step> {
+        let (gates, _) = self.gates();
+        let mut steps = super::guard::steps(self.access, self.facts);
+        steps.extend(self.source_steps());
+        steps.extend(self.compare_steps("stage", &self.groups(&gates)));
+        steps
+    }
+
+    /// Production gets what is committed, and nothing else.
+    fn tree_steps(&self) -> Vec<Step> {
+        let status = self.work("status.txt");
+        vec![
+            Step::new(
+                "tree.read",
+                "Ask Git what is not committed",
+                "What production runs must be found again in the history.",
+                Effect::Read,
+                Action::Run(
+                    Command::new(Tool::Git)
+                        .args([
+                            "status",
+                            "--porcelain=v1",
+                            "-z",
+                            "--no-renames",
+                            "--untracked-files=all",
+                        ])
+                        .to_file(&status),
+                ),
+            ),
+            Step::new(
+                "tree.check",
+                "Check that everything is committed",
+                "A dirty tree cannot be reviewed, and cannot be rolled back to.",
+                Effect::Read,
+                Action::Check(Derivation::CleanTree { status }),
+            ),
+        ]
+    }
+
+    fn revision_step(&self) -> Step {
         Step::new(
-            "fence.read",
-            "Read the UID of kube-system",
-            "A cluster is known by it, not by a name.",
+            "revision.read",
+            "Ask Git for the revision",
+            "The ledger names it.",
             Effect::Read,
             Action::Run(
-                self.access
-                    .kubectl()
-                    .args(["get", "namespace", "kube-system", "--output=json"])
-                    .to_file(self.work("kube-system.json"))
-                    .within(30),
+                Command::new(Tool::Git)
+                    .args(["rev-parse", "HEAD"])
+                    .to_file(self.work("revision.txt"))
+                    // A checkout without Git can deploy; its ledger entry then names no revision.
+                    .or_look_next(),
             ),
         )
     }
 
-    fn fence_check(&self) -> Step {
-        Step::new(
-            "fence.check",
-            format!("Check that this is `{}`", self.access.cluster),
-            "Nothing is ever written to another cluster.",
+    fn review_step(&self) -> Option<Step> {
+        let golden = self.mode.golden.as_ref()?;
+        Some(Step::new(
+            "golden.check",
+            "Compare the project with what was reviewed",
+            "Production gets what was reviewed; a local cluster may get more, and its ledger says so.",
             Effect::Read,
-            Action::Check(Derivation::Fence {
-                namespace: self.work("kube-system.json"),
-                expected: self.fenced(),
-                cluster: self.access.cluster.clone(),
+            Action::Check(Derivation::Reviewed {
+                project: self.source.folder(),
+                golden: golden.clone(),
+                stale: if self.production() {
+                    Stale::Refused
+                } else {
+                    Stale::Shown
+                },
+                to: self.work("review.json"),
             }),
-        )
+        ))
     }
 
     fn source_steps(&self) -> Vec<Step> {
@@ -230,6 +355,18 @@ impl Deploy<'_> {
                 ),
             ));
         }
+        if !matches!(self.source, Source::Golden(_)) {
+            steps.push(Step::new(
+                "project.check",
+                "Check that the project is described as planned",
+                "The plan's phases and gates are those of the description it was made from.",
+                Effect::Read,
+                Action::Check(Derivation::Described {
+                    project: self.source.folder(),
+                    digest: self.description.digest(),
+                }),
+            ));
+        }
         steps.push(self.api_list("api"));
         if self.embedded() {
             steps.push(Step::new(
@@ -244,7 +381,7 @@ impl Deploy<'_> {
                 }),
             ));
         }
-        steps.push(self.api_choose("api"));
+        steps.push(self.api_choose("api", None));
         steps
     }
 
@@ -264,7 +401,7 @@ impl Deploy<'_> {
         )
     }
 
-    fn api_choose(&self, name: &str) -> Step {
+    fn api_choose(&self, name: &str, project: Option<Utf8PathBuf>) -> Step {
         Step::new(
             &format!("{name}.choose"),
             "Choose the kinds to list",
@@ -272,6 +409,7 @@ impl Deploy<'_> {
             Effect::Read,
             Action::Derive(Derivation::Resources {
                 served: self.work("served.txt"),
+                project,
                 to: self.work("resources.json"),
             }),
         )
@@ -315,6 +453,8 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Derive(Derivation::Compare {
                     project: self.project(),
+                    whole: self.source.folder(),
+                    only: self.mode.only.clone(),
                     listing,
                     groups: groups.to_vec(),
                     to: self.work(&format!("delta{suffix}.json")),
@@ -323,66 +463,11 @@ impl Deploy<'_> {
         ]
     }
 
-    fn lease_get(&self) -> Command {
-        self.access
-            .kubectl()
-            .args(["get", "lease", "--ignore-not-found", "--output=json"])
-            .arg(format!("--namespace={}", lease::NAMESPACE))
-            .arg(lease::name(&self.access.cluster))
-            .within(30)
-    }
-
     fn lease_steps(&self, fresh: &Probe) -> Vec<Step> {
-        let wanted = self.work("lease.json");
-        let held = self.work("lease-held.json");
-        let steps = [
-            Step::new(
-                "lease.write",
-                "Write the Lease of this run",
-                "It says who holds the cluster, since when and for what.",
-                Effect::Local,
-                Action::Derive(Derivation::Lease {
-                    content: LeaseContent {
-                        cluster: self.access.cluster.clone(),
-                        nonce: self.nonce.to_owned(),
-                        goal: self.goal.to_owned(),
-                    },
-                    to: wanted.clone(),
-                }),
-            ),
-            Step::new(
-                "lease.take",
-                "Take the cluster's Lease",
-                "Creating it is the atomic step that keeps other hosts out.",
-                Effect::Remote,
-                Action::Run(
-                    self.access
-                        .kubectl()
-                        .args(["create", "--filename"])
-                        .arg(wanted)
-                        .within(30)
-                        .or_look_next(),
-                ),
-            ),
-            Step::new(
-                "lease.read",
-                "Read the Lease back",
-                "Only what the cluster says counts.",
-                Effect::Read,
-                Action::Run(self.lease_get().to_file(&held)),
-            ),
-            Step::new(
-                "lease.check",
-                "Check that the Lease is ours",
-                "Somebody else may have been first.",
-                Effect::Read,
-                Action::Check(Derivation::LeaseHeld {
-                    lease: held,
-                    nonce: self.nonce.to_owned(),
-                }),
-            ),
-        ];
-        steps.into_iter().map(|step| step.unless(fresh.clone())).collect()
+        let steps = super::guard::take(self.access, self.nonce, self.goal).into_iter();
+        std::iter::once(super::guard::look(self.access))
+            .chain(steps.map(|step| step.unless(fresh.clone())))
+            .collect()
     }
 
     fn group_steps(&self, index: usize, phases: &[String], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
@@ -470,15 +555,7 @@ impl Deploy<'_> {
                 "Read the ledger",
                 "It keeps the last deployments of each stage.",
                 Effect::Read,
-                Action::Run(
-                    self.access
-                        .kubectl()
-                        .args(["get", "configmap", "--ignore-not-found", "--output=json"])
-                        .arg(format!("--namespace={}", lease::NAMESPACE))
-                        .arg(lease::name(&self.access.cluster))
-                        .to_file(&current)
-                        .within(30),
-                ),
+                Action::Run(super::guard::ledger_get(self.access).to_file(&current)),
             ),
             Step::new(
                 "ledger.add",
@@ -487,14 +564,18 @@ impl Deploy<'_> {
                 Effect::Local,
                 Action::Derive(Derivation::Ledger {
                     current,
-                    project: self.project(),
+                    project: self.source.folder(),
                     delta: self.work("delta.json"),
+                    revision: self.work("revision.txt"),
+                    review: self.work("review.json"),
                     entry: LedgerContent {
                         cluster: self.access.cluster.clone(),
                         stage: self.stage.name().to_owned(),
                         run: self.nonce.to_owned(),
                         source: self.source.name().to_owned(),
-                        only: None,
+                        only: self.mode.only.as_ref().map(|only| only.name().to_owned()),
+                        reason: self.mode.reason.clone(),
+                        rolled_back_to: self.mode.rolled_back_to.clone(),
                     },
                     to: next.clone(),
                 }),
@@ -515,54 +596,24 @@ impl Deploy<'_> {
                         .within(30),
                 ),
             ),
+            Step::new(
+                "project.keep",
+                "Keep the project for a rollback",
+                "A rollback must not need Nix or a network.",
+                Effect::Local,
+                Action::Derive(Derivation::Keep {
+                    project: self.source.folder(),
+                    to: kept(self.access, self.stage),
+                }),
+            ),
         ];
         steps.into_iter().map(|step| step.unless(fresh.clone())).collect()
     }
+}
 
-    /// Gives the Lease back, if it is ours; a run that never took it has nothing to give.
-    fn release_steps(&self) -> Vec<Step> {
-        let held = self.work("lease-held.json");
-        let options = self.work("lease-release.json");
-        let never_read = Probe::Not(Box::new(Probe::Exists(held.clone())));
-        let not_ours = Probe::Not(Box::new(Probe::Prints {
-            command: self.lease_get(),
-            pointer: lease::NONCE_POINTER.to_owned(),
-            value: json!(self.nonce),
-        }));
-        vec![
-            Step::new(
-                "lease.aim",
-                "Aim at this very Lease",
-                "A delete by name could hit the Lease of somebody who came after us.",
-                Effect::Local,
-                Action::Derive(Derivation::LeaseRelease {
-                    lease: held,
-                    to: options.clone(),
-                }),
-            )
-            .unless(never_read.clone()),
-            Step::new(
-                "lease.release",
-                "Give the Lease back",
-                "The next run must not find a lock without a holder.",
-                Effect::Remote,
-                Action::Run(
-                    self.access
-                        .kubectl()
-                        .arg("delete")
-                        .arg(format!(
-                            "--raw=/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}",
-                            lease::NAMESPACE,
-                            lease::name(&self.access.cluster)
-                        ))
-                        .arg("--filename")
-                        .arg(options)
-                        .within(30),
-                ),
-            )
-            .unless(Probe::Any(vec![never_read, not_ours])),
-        ]
-    }
+/// Where the deployed projects of a stage are kept.
+pub fn kept(access: &Access, stage: Stage) -> Utf8PathBuf {
+    access.folder.join("kept").join(stage.name())
 }
 
 fn longest(gates: &[Gate]) -> u64 {

@@ -5,15 +5,19 @@ pub mod capi;
 pub mod ci;
 pub mod deploy;
 pub mod embedded;
+pub mod guard;
 pub mod local_down;
 pub mod local_up;
 pub mod nix;
+pub mod prune;
 pub mod rehearse;
 pub mod validate;
 
 use camino::Utf8PathBuf;
 
+use crate::failure::{Failure, Result};
 use crate::plan::{Command, Tool};
+use crate::platform::{Backend, Environment};
 
 /// Where the project of a stage comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,17 @@ pub enum Source {
 }
 
 impl Source {
+    /// A golden holds facts of upstream objects, not the objects, so it never reaches a real cluster.
+    pub fn golden(path: Utf8PathBuf, backend: Backend, environment: Environment) -> Result<Self> {
+        if backend == Backend::Embedded && environment == Environment::Local {
+            return Ok(Self::Golden(path));
+        }
+        Err(Failure::refused(format!(
+            "`{path}` is a golden, and a golden goes to an embedded local cluster only; nothing was changed"
+        ))
+        .hinted("deploy what Nix builds (leave the folder out), or a rendered project"))
+    }
+
     /// The folder of the project once it is there.
     pub fn folder(&self) -> Utf8PathBuf {
         match self {

@@ -3,7 +3,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::plan::{Action, Command, Derivation, Effect, Plan, Step, Tool};
+use crate::plan::{Action, Arg, Command, Derivation, Effect, Plan, Step, Tool};
 use crate::platform::{Platform, Stage};
 use crate::root::STATE;
 
@@ -138,9 +138,7 @@ pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Ve
                     .args(["modules/k8s/render.sh", "--skip-missing"])
                     .arg(spec)
                     .arg(renderings_path().join(pair))
-                    // The script calls these by name; naming them has them looked for.
-                    .env("XTASK_NEEDS_JQ", Tool::Jq)
-                    .env("XTASK_NEEDS_YQ", Tool::Yq)
+                    .env("PATH", Arg::SearchPath(vec![Tool::Jq, Tool::Yq]))
                     .within(600),
             ),
         ));

@@ -1,4 +1,4 @@
-//! Every object of a golden put before a real API server, strictly and without keeping it, and before kubeconform.
+//! Every object of a golden or rendering put before a real API server, strictly and without keeping it, and before kubeconform.
 
 use crate::cluster::access::Access;
 use crate::golden::openapi;
@@ -14,8 +14,10 @@ pub struct Validate<'a> {
     pub access: &'a Access,
     /// Facts of the cluster whose golden it is: its version and its service addresses matter.
     pub facts: &'a Cluster,
-    /// The golden, relative to the root.
-    pub golden: Utf8PathBuf,
+    /// The golden or rendering, relative to the root.
+    pub project: Utf8PathBuf,
+    /// Manifests of further definitions.
+    pub definitions: &'a [Utf8PathBuf],
     /// What the run is for.
     pub goal: &'a str,
 }
@@ -26,24 +28,39 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
     let work = access.work();
     let mut plan = Plan::new(validate.goal);
     plan.choices = vec![format!(
-        "golden `{}`, on an ephemeral embedded cluster",
-        validate.golden
+        "project `{}`, on an ephemeral embedded cluster",
+        validate.project
     )];
     plan.target = Some(Target {
         cluster: access.cluster.clone(),
         production: false,
     });
     plan.steps = embedded::up(access, validate.facts);
+    if !validate.definitions.is_empty() {
+        let apply = validate
+            .definitions
+            .iter()
+            .fold(strictly(access).arg("--recursive").within(300), |command, path| {
+                command.arg("--filename").arg(path)
+            });
+        plan.steps.push(Step::new(
+            "definition.bring",
+            "Apply definitions that no stage brings",
+            "Without them resources of their kinds could not be tried.",
+            Effect::Local,
+            Action::Run(apply),
+        ));
+    }
     let objects = work.join("objects");
     let schemas = work.join("schemas");
     plan.steps.extend([
         Step::new(
             "definition.pick",
-            "Pick the definitions and namespaces of the golden",
+            "Pick the definitions and namespaces of the project",
             "Custom resources can be tried only where their kinds are served.",
             Effect::Local,
             Action::Derive(Derivation::ValidityDefinitions {
-                project: validate.golden.clone(),
+                project: validate.project.clone(),
                 to: work.join("definitions.json"),
             }),
         ),
@@ -70,7 +87,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
                     .args(["wait", "--for=condition=Established", "--all", "--timeout=60s"])
                     .arg("customresourcedefinitions.apiextensions.k8s.io")
                     .within(90)
-                    // A golden may have no definition at all; then there is nothing to wait for.
+                    // A project may have no definition at all; then there is nothing to wait for.
                     .or_look_next(),
             ),
         ),
@@ -92,7 +109,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
             "Kinds whose definitions another stage brings cannot be tried here.",
             Effect::Local,
             Action::Derive(Derivation::ValidityObjects {
-                project: validate.golden.clone(),
+                project: validate.project.clone(),
                 served: work.join("served.txt"),
                 to: objects.clone(),
             }),

@@ -157,6 +157,12 @@ impl Toolbox {
         Ok(tools)
     }
 
+    /// What keeps these tools from being there, one an entry; empty when all are found or can be built.
+    pub fn lacks(&self, tools: &[Tool]) -> Vec<String> {
+        let (missing, causes) = self.problems(&self.look(tools));
+        missing.into_iter().chain(causes).collect()
+    }
+
     /// Builds what these tools need into the cache, also what PATH has: a runner's cache must not depend on
     /// what its image happens to carry.
     fn prebuild(&self, tools: &[Tool]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `ci`: the one test command, on a person's machine and in the hosted workflow alike.
 //! A group that cannot run is named; with `CI=true` it is a failure, never a skip.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -44,9 +45,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     if arguments.list {
         let mut text = String::new();
         for step in &plan.steps {
-            if let Action::Run(command) = &step.action {
-                writeln!(text, "{:<32} {}", name(step), command.shell()).expect("a string takes everything");
-            }
+            let what = match &step.action {
+                Action::Run(command) => command.shell(),
+                _ => step.title.clone(),
+            };
+            writeln!(text, "{:<32} {what}", name(step)).expect("a string takes everything");
         }
         return ui.data(text);
     }
@@ -70,36 +73,53 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         tools: &tools,
         interrupt: &context.interrupt,
     };
-    let mut verdicts = Vec::new();
+    let mut verdicts: Vec<Verdict> = Vec::new();
     let mut failure = None;
     for (index, step) in plan.steps.iter().enumerate() {
-        let group = name(step).to_owned();
+        if context.interrupt.is_set() {
+            failure = Some(Failure::new(Kind::Interrupted, "interrupted"));
+            break;
+        }
+        let group = name(step);
+        if verdicts.last().is_none_or(|verdict| verdict.group != group) {
+            verdicts.push(Verdict {
+                group: group.to_owned(),
+                elapsed: Duration::ZERO,
+                failure: None,
+            });
+        }
+        let verdict = verdicts.last_mut().expect("one was just pushed");
         ui.status(Word::Running, format!("{group}: {}", step.title));
+        ui.spin(format!("{group}: {}", step.title));
         journal.record(&step.id, State::Started)?;
         let started = Instant::now();
         let log = journal.log_path(index, &step.id);
-        let outcome = runner.act(step, &log);
-        let elapsed = started.elapsed();
-        let failed = outcome.err();
+        let failed = runner.act(step, &log).err();
+        ui.still();
+        verdict.elapsed += started.elapsed();
         let state = failed
             .as_ref()
             .map_or(State::Done, |failure| State::Failed(failure.chain()));
         journal.record(&step.id, state)?;
-        if failed.is_none() {
-            ui.status(Word::Done, format!("{group} ({})", seconds(elapsed)));
-        }
-        verdicts.push(Verdict {
-            group,
-            elapsed,
-            failure: failed.as_ref().map(Failure::chain),
-        });
-        if let Some(failed) = failed {
-            failure = Some(
-                failed
-                    .hinted(format!("the whole log: {log}"))
-                    .context(format!("group `{}` failed", name(step))),
-            );
-            break;
+        match failed {
+            None => ui.status(
+                Word::Done,
+                format!("{group}: {} ({})", step.title, seconds(started.elapsed())),
+            ),
+            Some(failed) => {
+                verdict.failure = Some(failed.chain());
+                let failed = if log.exists() {
+                    failed.hinted(format!("the whole log: {log}"))
+                } else {
+                    failed
+                };
+                failure = Some(
+                    failed
+                        .context(format!("group `{group}` failed"))
+                        .hinted(format!("alone: `cargo xtask ci {group}`")),
+                );
+                break;
+            }
         }
     }
     let end = if failure.is_none() { End::Success } else { End::Failure };
@@ -115,11 +135,18 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         if failure.is_none() { Word::Done } else { Word::Failed },
         format!(
             "{passed} of {} passed, {} not run for lack of a tool",
-            plural(plan.steps.len(), "group"),
+            plural(groups(&plan), "group"),
             left_out.len()
         ),
     );
     failure.map_or(Ok(()), Err)
+}
+
+/// How many groups a plan has.
+fn groups(plan: &Plan) -> usize {
+    let mut names: Vec<&str> = plan.steps.iter().map(name).collect();
+    names.dedup();
+    names.len()
 }
 
 fn name(step: &Step) -> &str {
@@ -142,30 +169,34 @@ fn chosen(mut plan: Plan, groups: &[String]) -> Result<Plan> {
 
 /// Leaves out the groups whose tools nothing on this host provides, with the reason of each.
 fn runnable(mut plan: Plan, toolbox: &crate::tool::Toolbox) -> (Plan, Vec<String>) {
-    let mut left_out = Vec::new();
-    plan.steps.retain(|step| {
+    let mut missing: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for step in &plan.steps {
         let tools: Vec<Tool> = step
             .commands()
             .into_iter()
             .flat_map(|command| command.tools().collect::<Vec<_>>())
             .filter(|tool| *tool != Tool::Xtask)
             .collect();
-        let missing: Vec<String> = toolbox
-            .look(&tools)
-            .into_iter()
-            .filter(|lookup| matches!(lookup.outcome, Outcome::Missing | Outcome::Refused(_)))
-            .map(|lookup| format!("`{}`", lookup.tool.program()))
-            .collect();
-        if missing.is_empty() {
-            return true;
+        for lookup in toolbox.look(&tools) {
+            if matches!(lookup.outcome, Outcome::Missing | Outcome::Refused(_)) {
+                missing
+                    .entry(name(step).to_owned())
+                    .or_default()
+                    .insert(lookup.tool.program());
+            }
         }
-        left_out.push(format!(
-            "group `{}` needs {}, which nothing here provides",
-            name(step),
-            missing.join(", ")
-        ));
-        false
-    });
+    }
+    plan.steps.retain(|step| !missing.contains_key(name(step)));
+    let left_out = missing
+        .into_iter()
+        .map(|(group, tools)| {
+            let tools: Vec<String> = tools.into_iter().map(|tool| format!("`{tool}`")).collect();
+            format!(
+                "group `{group}` needs {}, which nothing here provides (`cargo xtask doctor` says how to get it)",
+                tools.join(", ")
+            )
+        })
+        .collect();
     (plan, left_out)
 }
 

@@ -122,6 +122,12 @@ pub struct Diff {
 pub struct Validate {
     #[command(flatten)]
     pub choice: Choice,
+    /// Judge complete renderings from here instead of the goldens
+    #[arg(long, value_name = "DIR")]
+    pub rendering: Option<Utf8PathBuf>,
+    /// Manifests of definitions that no stage brings (what clusterctl installs); a file or a folder
+    #[arg(long, value_name = "PATH")]
+    pub definitions: Vec<Utf8PathBuf>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -243,7 +249,22 @@ impl Verb<'_> {
         }
         let mut failing = 0;
         for (pair, comparison) in comparisons {
-            for problem in &comparison.problems {
+            let absent = !arguments.alone && !self.checkout.path(pair.golden()).exists();
+            if absent {
+                ui.status(
+                    Word::Stale,
+                    format!(
+                        "{pair}: there is no golden; a bless would write {}",
+                        plural(comparison.count, "object")
+                    ),
+                );
+            }
+            // Of a golden that is not there every file is missing; the folder says it once.
+            for problem in comparison
+                .problems
+                .iter()
+                .filter(|problem| !absent || problem.fix().is_none())
+            {
                 let word = if problem.fails() { Word::Stale } else { Word::Warning };
                 ui.status(word, format!("{pair}: {problem}"));
             }
@@ -298,6 +319,8 @@ impl Verb<'_> {
         } else if arguments.alone {
             failure
                 .hinted("restore what was edited (`git checkout -- k8s/golden`), or bless on a machine that can render")
+        } else if strays.len() == failing {
+            failure.hinted("remove what no stage of the facts needs (`git rm -r`), or add the stage to the facts")
         } else {
             failure.hinted("blessing cannot mend these: change the modules, or resolve the merge")
         })
@@ -442,17 +465,21 @@ impl Verb<'_> {
     }
 
     fn validate(&self, arguments: &Validate) -> Result<()> {
-        for pair in self.pairs(&arguments.choice)?.0 {
-            let facts = self.checkout.platform.cluster(&pair.cluster)?;
-            let golden = pair.golden();
-            if !self.checkout.path(&golden).join("stage.json").is_file() {
+        let (pairs, named) = self.pairs(&arguments.choice)?;
+        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.rendering {
+            Some(folder) => pairs::renderings(folder, &pairs, named)?,
+            None => pairs.into_iter().map(|pair| (pair.clone(), pair.golden())).collect(),
+        };
+        for (pair, project) in projects {
+            if !self.checkout.path(&project).join("stage.json").is_file() {
                 return Err(Failure::new(Kind::Stale, format!("there is no golden of `{pair}`"))
                     .hinted("make one: `cargo xtask golden bless`"));
             }
             let plan = validate::plan(&validate::Validate {
                 access: &Access::rehearsal(&pair.cluster, &nonce()),
-                facts,
-                golden,
+                facts: self.checkout.platform.cluster(&pair.cluster)?,
+                project,
+                definitions: &arguments.definitions,
                 goal: &format!("golden validate {pair}"),
             });
             carry_out(
@@ -504,6 +531,7 @@ impl Verb<'_> {
             let folder = Utf8PathBuf::from(STATE).join("golden").join(pair.to_string());
             fs_err::create_dir_all(self.checkout.path(&folder))?;
             let link = folder.join("rendered");
+            let log = folder.join("nix.log");
             let build = |id: &str, command: Command| {
                 let step = Step::new(
                     id,
@@ -512,7 +540,11 @@ impl Verb<'_> {
                     Effect::Local,
                     Action::Run(command),
                 );
-                runner.act(&step, &self.checkout.path(folder.join("nix.log")))
+                runner.act(&step, &self.checkout.path(&log)).map_err(|failure| {
+                    failure
+                        .hinted(format!("the whole log: {log}"))
+                        .hinted("a rendering made elsewhere is taken too: `--from DIR`")
+                })
             };
             build("golden.render", nix_build(pair).arg("--out-link").arg(link.as_path()))?;
             let rendered = self.checkout.path(&link);

@@ -1,12 +1,15 @@
 //! `kubectl`: the right kubectl with a cluster's own kubeconfig and context.
-//! It changes no argument; on simulated pods it says which verbs cannot work.
+//! It changes no argument; the fence stands before it, and in production what changes something is asked for.
 
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
-use crate::context::Context;
+use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Result};
-use crate::plan::Tool;
-use crate::platform::Stage;
+use crate::plan::{Plan, Tool};
+use crate::platform::{Cluster, Environment, Stage};
+use crate::recipe::guard;
+use crate::run::{look, nonce};
+use crate::ui::Answer;
 
 /// Run kubectl with a cluster's own kubeconfig and context
 #[derive(Debug, Clone, clap::Args)]
@@ -14,6 +17,9 @@ pub struct Arguments {
     /// Cluster of the facts; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
+    /// Answer the prompt of a changing verb in production with yes
+    #[arg(long)]
+    pub yes: bool,
     /// Arguments of kubectl
     #[arg(last = true, value_name = "ARG")]
     pub arguments: Vec<String>,
@@ -21,6 +27,61 @@ pub struct Arguments {
 
 /// Verbs that need a kubelet and a container.
 const NEEDS_CONTAINER: [&str; 6] = ["logs", "exec", "attach", "cp", "port-forward", "debug"];
+
+/// Verbs that speak to no cluster.
+const LOCAL: [&str; 6] = ["", "help", "config", "completion", "kustomize", "options"];
+
+/// Verbs that change nothing in a cluster; every other is taken for one that does.
+const READS: [&str; 13] = [
+    "get",
+    "describe",
+    "explain",
+    "logs",
+    "top",
+    "events",
+    "api-resources",
+    "api-versions",
+    "cluster-info",
+    "version",
+    "diff",
+    "wait",
+    "auth",
+];
+
+/// Refuses any other cluster than the one of the facts.
+fn fence(context: &Context, checkout: &Checkout, name: &str, facts: &Cluster) -> Result<()> {
+    let access = Access::of(name, facts).looking(&nonce());
+    let mut plan = Plan::new(format!("kubectl --cluster {name}"));
+    plan.steps = guard::steps(&access, facts);
+    super::target::preflight(context, checkout, name, facts, &plan, None)?;
+    // The sentence that the fence held is not what somebody asked kubectl for.
+    let outcome = look(&context.quiet(), checkout, &plan.steps, &access.work());
+    let folder = checkout.path(access.work());
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    outcome.map(drop)
+}
+
+fn agree(context: &Context, name: &str, verb: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let refused = |reason: &str| {
+        Failure::refused(format!(
+            "`kubectl {verb}` may change production cluster `{name}`, and {reason}; nothing was changed"
+        ))
+    };
+    if !context.ui.can_ask() {
+        return Err(refused("there is no terminal to ask on").hinted("`--yes`, before `--`, answers this prompt"));
+    }
+    match context.ui.ask(&format!(
+        "`kubectl {verb}` may change production cluster `{name}`. Proceed?"
+    )) {
+        Answer::Yes => Ok(()),
+        Answer::No | Answer::Explain => Err(refused("the answer was no")),
+    }
+}
 
 /// Runs the verb; kubectl's exit status becomes ours.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
@@ -47,6 +108,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             .hinted("the embedded backend runs a real control plane only; a virtual machine runs containers: `cargo xtask local-up --backend colima`"));
     }
     let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Kubectl])?;
+    if !LOCAL.contains(&verb) {
+        fence(context, &checkout, &name, facts)?;
+    }
+    let reads = LOCAL.contains(&verb) || READS.contains(&verb);
+    if facts.environment == Environment::Production && !reads {
+        agree(context, &name, verb, arguments.yes)?;
+    }
     let command = access.kubectl().args(arguments.arguments.iter().map(String::as_str));
     crate::exec::pass_through(&checkout.root, &tools, &command)
 }

@@ -7,7 +7,7 @@ use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
 use crate::platform::{Backend, Environment, Stage};
 use crate::project::StageDescription;
-use crate::recipe::deploy::Deploy;
+use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{Source, local_up};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 
@@ -56,6 +56,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         source: &source,
         nonce: &nonce,
         goal: &goal,
+        mode: &Mode::USUAL,
     };
     let choices = vec![
         format!("cluster `{name}`, stage `local`"),

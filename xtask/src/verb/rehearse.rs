@@ -5,7 +5,7 @@ use crate::cluster::access::Access;
 use crate::context::Context;
 use crate::failure::Result;
 use crate::platform::{Backend, Stage};
-use crate::recipe::deploy::Deploy;
+use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::rehearse::{self, Keep};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 
@@ -49,6 +49,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         source: &source,
         nonce: &nonce,
         goal: &goal,
+        mode: &Mode::USUAL,
     };
     let choices = vec![
         format!(

@@ -1,0 +1,233 @@
+//! The steps that stand around every change of a cluster: the fence before it, the Lease while it lasts.
+
+use camino::Utf8PathBuf;
+use serde_json::json;
+
+use crate::cluster::access::Access;
+use crate::live::lease;
+use crate::plan::{Action, Command, Derivation, Effect, Fenced, LeaseContent, Probe, Step};
+use crate::platform::Cluster;
+
+/// How a cluster of the facts is known.
+pub fn fenced(access: &Access, facts: &Cluster) -> Fenced {
+    match &facts.uid {
+        Some(uid) => Fenced::Committed(uid.clone()),
+        None => Fenced::Recorded(record(access)),
+    }
+}
+
+/// Where the UID of a local cluster is recorded.
+pub fn record(access: &Access) -> Utf8PathBuf {
+    access.folder.join("uid.json")
+}
+
+/// Reads who the cluster is.
+pub fn read(access: &Access) -> Step {
+    Step::new(
+        "fence.read",
+        "Read the UID of kube-system",
+        "A cluster is known by it, not by a name.",
+        Effect::Read,
+        Action::Run(
+            access
+                .kubectl()
+                .args(["get", "namespace", "kube-system", "--output=json"])
+                .to_file(found(access))
+                .within(30)
+                .or_not_reached(),
+        ),
+    )
+}
+
+/// The file with what `fence.read` found.
+pub fn found(access: &Access) -> Utf8PathBuf {
+    access.work().join("kube-system.json")
+}
+
+/// Reads who the cluster is and refuses any other than the one of the facts.
+pub fn steps(access: &Access, facts: &Cluster) -> Vec<Step> {
+    let steps = [
+        read(access),
+        Step::new(
+            "fence.check",
+            format!("Check that this is `{}`", access.cluster),
+            "Nothing is ever written to another cluster.",
+            Effect::Read,
+            Action::Check(Derivation::Fence {
+                namespace: found(access),
+                expected: fenced(access, facts),
+                cluster: access.cluster.clone(),
+            }),
+        ),
+    ];
+    steps.into_iter().map(Step::guarding).collect()
+}
+
+/// The Lease of a cluster.
+pub fn lease_get(access: &Access) -> Command {
+    access
+        .kubectl()
+        .args(["get", "lease", "--ignore-not-found", "--output=json"])
+        .arg(format!("--namespace={}", lease::NAMESPACE))
+        .arg(lease::name(&access.cluster))
+        .within(30)
+}
+
+/// The ledger of a cluster.
+pub fn ledger_get(access: &Access) -> Command {
+    access
+        .kubectl()
+        .args(["get", "configmap", "--ignore-not-found", "--output=json"])
+        .arg(format!("--namespace={}", lease::NAMESPACE))
+        .arg(lease::name(&access.cluster))
+        .within(30)
+}
+
+/// Where the Lease is kept that this run holds. It stands beside the work folder: a run that was killed is resumed
+/// by one that clears the folder, and still has its Lease.
+fn held(access: &Access) -> Utf8PathBuf {
+    access.folder.join("lease-held.json")
+}
+
+/// Whether the Lease that was last read is this run's.
+pub fn ours(access: &Access, nonce: &str) -> Probe {
+    Probe::Says {
+        file: held(access),
+        pointer: lease::NONCE_POINTER.to_owned(),
+        value: json!(nonce),
+    }
+}
+
+/// Where the Lease stands that this run wants.
+fn wanted(access: &Access) -> Utf8PathBuf {
+    access.work().join("lease.json")
+}
+
+/// Reads who holds the Lease: a run that was killed after it deployed still has a ledger to write.
+pub fn look(access: &Access) -> Step {
+    Step::new(
+        "lease.look",
+        "Look who holds the cluster's Lease",
+        "A run that was cut off may hold it, and is not over before it gives it back.",
+        Effect::Read,
+        Action::Run(lease_get(access).to_file(held(access))),
+    )
+    .guarding()
+}
+
+/// Takes the Lease, and makes sure that it is ours.
+pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
+    let wanted = wanted(access);
+    let held = held(access);
+    let steps = [
+        Step::new(
+            "lease.write",
+            "Write the Lease of this run",
+            "It says who holds the cluster, since when and for what.",
+            Effect::Local,
+            Action::Derive(Derivation::Lease {
+                content: LeaseContent {
+                    cluster: access.cluster.clone(),
+                    nonce: nonce.to_owned(),
+                    goal: goal.to_owned(),
+                },
+                to: wanted.clone(),
+            }),
+        ),
+        Step::new(
+            "lease.take",
+            "Take the cluster's Lease",
+            "Creating it is the atomic step that keeps other hosts out.",
+            Effect::Remote,
+            Action::Run(
+                access
+                    .kubectl()
+                    .args(["create", "--filename"])
+                    .arg(wanted)
+                    .within(30)
+                    .or_look_next(),
+            ),
+        ),
+        Step::new(
+            "lease.read",
+            "Read the Lease back",
+            "Only what the cluster says counts.",
+            Effect::Read,
+            Action::Run(lease_get(access).to_file(&held)),
+        ),
+        Step::new(
+            "lease.check",
+            "Check that the Lease is ours",
+            "Somebody else may have been first.",
+            Effect::Read,
+            Action::Check(Derivation::LeaseHeld {
+                lease: held,
+                nonce: nonce.to_owned(),
+            }),
+        ),
+    ];
+    steps.into_iter().map(Step::guarding).collect()
+}
+
+/// Gives the Lease back if it is this run's; a run that never took it has nothing to give.
+pub fn give_back(access: &Access, nonce: &str) -> Vec<Step> {
+    let held = held(access);
+    // Taking it may have been cut off before it was read back, so the cluster is asked whenever it was wanted.
+    let never_wanted = Probe::Not(Box::new(Probe::Exists(wanted(access))));
+    let find = Step::new(
+        "lease.find",
+        "Look whether the Lease is ours",
+        "Only what the cluster says counts.",
+        Effect::Read,
+        Action::Run(lease_get(access).to_file(&held)),
+    )
+    .unless(never_wanted.clone());
+    let not_ours = Probe::Not(Box::new(ours(access, nonce)));
+    let given_back = Probe::Gone {
+        command: lease_get(access),
+        pointer: lease::NONCE_POINTER.to_owned(),
+        value: nonce.to_owned(),
+    };
+    let done = Probe::Any(vec![never_wanted, not_ours, given_back]);
+    std::iter::once(find)
+        .chain(release(access, held, Effect::Local, &done))
+        .collect()
+}
+
+/// Deletes the very Lease that was read into `held`, and no later one of the same name.
+pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect, unless: &Probe) -> Vec<Step> {
+    let options = access.work().join("lease-release.json");
+    vec![
+        Step::new(
+            "lease.aim",
+            "Aim at this very Lease",
+            "A delete by name could hit the Lease of somebody who came after us.",
+            Effect::Local,
+            Action::Derive(Derivation::LeaseRelease {
+                lease: held,
+                to: options.clone(),
+            }),
+        )
+        .unless(unless.clone()),
+        Step::new(
+            "lease.release",
+            "Give the Lease back",
+            "The next run must not find a lock without a holder.",
+            effect,
+            Action::Run(
+                access
+                    .kubectl()
+                    .arg("delete")
+                    .arg(format!(
+                        "--raw=/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}",
+                        lease::NAMESPACE,
+                        lease::name(&access.cluster)
+                    ))
+                    .arg("--filename")
+                    .arg(options)
+                    .within(30),
+            ),
+        )
+        .unless(unless.clone()),
+    ]
+}

@@ -1,0 +1,112 @@
+//! `adopt`: accepts the cluster that a kubeconfig leads to as the one of the facts.
+//! It is the only way to accept a new UID, and it asks.
+
+use serde_json::json;
+
+use super::target;
+use crate::cluster::access::Access;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::plan::Plan;
+use crate::platform::Environment;
+use crate::recipe::guard;
+use crate::root::FACTS;
+use crate::run::{look, nonce};
+use crate::ui::{Answer, Word};
+
+/// Accept a new or rebuilt cluster as the one of the facts
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Cluster of the facts
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: String,
+    /// Answer the prompt with yes; a production cluster's name is always typed
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let checkout = context.checkout()?;
+    let name = &arguments.cluster;
+    let facts = checkout.platform.cluster(name)?;
+    let access = Access::of(name, facts).looking(&nonce());
+    let mut plan = Plan::new(format!("adopt {name}"));
+    plan.steps = vec![guard::read(&access)];
+    // A missing UID is what adopt is for.
+    let mut known = facts.clone();
+    known.uid.get_or_insert_with(String::new);
+    target::preflight(context, &checkout, name, &known, &plan, None)?;
+    let found = look(context, &checkout, &plan.steps, &access.work())
+        .and_then(|_| crate::exec::later(&checkout.root, &guard::found(&access), "/metadata/uid"));
+    fs_err::remove_dir_all(checkout.path(access.work()))?;
+    let found = crate::exec::text_of(&found?);
+    let record = checkout.path(guard::record(&access));
+    let before = match facts.environment {
+        Environment::Production => facts.uid.clone(),
+        Environment::Local => crate::exec::later(&checkout.root, &guard::record(&access), "/uid")
+            .ok()
+            .map(|uid| crate::exec::text_of(&uid)),
+    };
+    if before.as_deref() == Some(found.as_str()) {
+        context
+            .ui
+            .status(Word::Fresh, format!("`{name}` is known by this UID already ({found})"));
+        return Ok(());
+    }
+    context.ui.text(format!(
+        "cluster `{name}`: `{}` leads to UID {found}, known so far: {}",
+        access.kubeconfig,
+        before.as_deref().unwrap_or("none")
+    ));
+    ask(context, name, facts.environment, arguments.yes)?;
+    match facts.environment {
+        Environment::Local => {
+            let text = serde_json::to_string_pretty(&json!({"uid": found})).expect("plain data");
+            crate::exec::write(&record, text.as_bytes(), 0o600)?;
+            context.ui.status(Word::Wrote, guard::record(&access).as_str());
+        }
+        Environment::Production => {
+            let path = checkout.path(FACTS);
+            let mut value: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&path)?)
+                .map_err(|error| Failure::config(format!("`{FACTS}` is no JSON: {error}")))?;
+            value["clusters"][name.as_str()]["uid"] = json!(found);
+            let mut text = serde_json::to_string_pretty(&value).expect("plain data");
+            text.push('\n');
+            crate::exec::write(&path, text.as_bytes(), 0o644)?;
+            context.ui.status(Word::Wrote, FACTS);
+            context.ui.status(
+                Word::Next,
+                format!(
+                    "say the same in `modules/platform.nix`, review and commit both: clusters.{name}.uid = \"{found}\";"
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn ask(context: &Context, name: &str, environment: Environment, yes: bool) -> Result<()> {
+    let refused =
+        |reason: &str| Failure::refused(format!("the new UID was not accepted: {reason}; nothing was changed"));
+    if environment == Environment::Production {
+        if !context.ui.can_ask() {
+            return Err(refused("there is no terminal to type the cluster's name on")
+                .hinted("a production cluster is adopted by a person"));
+        }
+        return match context.ui.read_line(&format!("Type `{name}` to accept it: ")) {
+            Some(line) if line == name => Ok(()),
+            _ => Err(refused("the cluster's name was not typed")),
+        };
+    }
+    if yes {
+        return Ok(());
+    }
+    if !context.ui.can_ask() {
+        return Err(refused("there is no terminal to ask on").hinted("`--yes` answers this prompt"));
+    }
+    match context.ui.ask("Accept it?") {
+        Answer::Yes => Ok(()),
+        Answer::No | Answer::Explain => Err(refused("the answer was no")),
+    }
+}

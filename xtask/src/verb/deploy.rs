@@ -1,0 +1,297 @@
+//! `deploy`: a stage onto a cluster that is up.
+
+use camino::Utf8PathBuf;
+
+use super::target::{self, Target, TargetArgs};
+use crate::cluster::access::Access;
+use crate::context::{Checkout, Context};
+use crate::failure::{Failure, Kind, Result};
+use crate::plan::{self, Only, Plan};
+use crate::platform::{Environment, Stage};
+use crate::project::StageDescription;
+use crate::recipe::deploy::{Deploy, Mode};
+use crate::recipe::{Source, guard, local_up};
+use crate::run::{Lock, PlanArgs, Reviewed, SavedArgs, carry_out_reviewed, look, nonce};
+use crate::stamp::{Inputs, Saved, Stamp};
+use crate::ui::{Word, nearest};
+
+/// Deploy a stage: fence, comparison, Lease, phases with their gates, verification, ledger
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Deploy this part alone, with its gates
+    #[arg(long, value_name = "COMPONENT|PHASE")]
+    pub only: Option<String>,
+    /// Why, for the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub saved: SavedArgs,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let checkout = context.checkout()?;
+    if let Some(file) = &arguments.saved.plan {
+        return apply(
+            context,
+            &checkout,
+            "deploy",
+            arguments.target.stage,
+            file,
+            &arguments.plan,
+        );
+    }
+    let mut target = target::choose(context, &checkout, &arguments.target)?;
+    let only = arguments
+        .only
+        .as_deref()
+        .map(|only| part(&target.description, only))
+        .transpose()?;
+    if let Some(only) = &only {
+        target.choices.push(match only {
+            Only::Phase(name) => format!("only phase `{name}`"),
+            Only::Component(name) => format!("only component `{name}`"),
+        });
+    }
+    let mode = Mode {
+        golden: (!matches!(target.source, Source::Golden(_))).then(|| target.golden.clone()),
+        only,
+        reason: arguments.reason.clone(),
+        rolled_back_to: None,
+    };
+    let goal = goal("deploy", &target.name, target.stage, mode.only.as_ref());
+    deploy(
+        context,
+        &checkout,
+        &target,
+        &mode,
+        "deploy",
+        &goal,
+        &arguments.saved,
+        &arguments.plan,
+    )
+}
+
+fn goal(verb: &str, cluster: &str, stage: Stage, only: Option<&Only>) -> String {
+    match only {
+        Some(only) => format!("{verb} {stage} to {cluster}, only {}", only.name()),
+        None => format!("{verb} {stage} to {cluster}"),
+    }
+}
+
+/// Plans and carries out a deploy of a target.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "deploy and rollback hand over all that tells them apart"
+)]
+pub fn deploy(
+    context: &Context,
+    checkout: &Checkout,
+    target: &Target<'_>,
+    mode: &Mode,
+    verb: &str,
+    goal: &str,
+    saved: &SavedArgs,
+    args: &PlanArgs,
+) -> Result<()> {
+    let nonce = nonce();
+    let recipe = Deploy {
+        access: &target.access,
+        facts: target.facts,
+        backend: target.backend,
+        stage: target.stage,
+        description: &target.description,
+        source: &target.source,
+        nonce: &nonce,
+        goal,
+        mode,
+    };
+    let mut plan = Plan::new(goal);
+    plan.choices.clone_from(&target.choices);
+    plan.target = Some(plan::Target {
+        cluster: target.name.clone(),
+        production: target.facts.environment == Environment::Production,
+    });
+    plan.steps.push(local_up::clear_work(&recipe));
+    let steps = recipe.steps();
+    plan.steps.extend(steps.steps);
+    plan.finally = steps.finally;
+    plan.next = Some(format!(
+        "cargo xtask history --stage {} --cluster {}",
+        target.stage, target.name
+    ));
+    if args.dry_run.is_none() {
+        target::preflight(context, checkout, &target.name, target.facts, &plan, Some(target.stage))?;
+    }
+    if let Some(file) = &saved.save_plan {
+        let access = target.access.looking(&nonce);
+        let looking = Deploy {
+            access: &access,
+            ..recipe.clone()
+        };
+        let steps = looking.look();
+        let subject = Subject {
+            verb,
+            cluster: &target.name,
+            stage: target.stage,
+            access: &access,
+            project: target.source.folder(),
+        };
+        return save(context, checkout, &subject, steps, plan, file);
+    }
+    carry_out_reviewed(
+        context,
+        checkout,
+        verb,
+        plan,
+        args,
+        &Lock::Host(target.name.clone()),
+        Reviewed::Now,
+    )
+}
+
+/// The part of a stage that is meant: a phase, or a component.
+fn part(description: &StageDescription, name: &str) -> Result<Only> {
+    if description.phases.iter().any(|phase| phase == name) {
+        return Ok(Only::Phase(name.to_owned()));
+    }
+    if description.items.iter().any(|item| item.component == name) {
+        return Ok(Only::Component(name.to_owned()));
+    }
+    let failure = Failure::config(format!(
+        "stage `{}` has no phase or component `{name}`",
+        description.stage
+    ));
+    let known: Vec<&str> = description
+        .phases
+        .iter()
+        .map(String::as_str)
+        .chain(description.items.iter().map(|item| item.component.as_str()))
+        .collect();
+    let failure = match nearest(name, known.iter().copied()) {
+        Some(near) => failure.hinted(format!("did you mean `{near}`?")),
+        None => failure,
+    };
+    Err(failure.hinted(format!("phases: {}", description.phases.join(", "))))
+}
+
+/// What a saved plan is about.
+pub struct Subject<'a> {
+    /// The verb.
+    pub verb: &'a str,
+    /// The cluster.
+    pub cluster: &'a str,
+    /// The stage.
+    pub stage: Stage,
+    /// Access with the work folder that the look uses.
+    pub access: &'a Access,
+    /// The project.
+    pub project: Utf8PathBuf,
+}
+
+/// Looks, and writes the plan with its stamp.
+pub fn save(
+    context: &Context,
+    checkout: &Checkout,
+    subject: &Subject<'_>,
+    steps: Vec<plan::Step>,
+    plan: Plan,
+    file: &Utf8PathBuf,
+) -> Result<()> {
+    look(context, checkout, &steps, &subject.access.work())?;
+    let stamp = observe(context, checkout, subject, &plan)?;
+    fs_err::remove_dir_all(checkout.path(subject.access.work()))?;
+    let saved = Saved::new(
+        subject.verb,
+        subject.cluster,
+        subject.stage.name(),
+        steps,
+        plan,
+        &subject.project,
+        stamp,
+    )?;
+    let path = crate::root::absolute(file)?;
+    saved.write(&path)?;
+    context
+        .ui
+        .status(Word::Wrote, format!("{file}: the plan and what it was made from"));
+    context.ui.status(
+        Word::Next,
+        format!("cargo xtask {} --stage {} --plan {file}", subject.verb, subject.stage),
+    );
+    Ok(())
+}
+
+fn observe(context: &Context, checkout: &Checkout, subject: &Subject<'_>, plan: &Plan) -> Result<Stamp> {
+    let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
+    let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
+    Stamp::observe(&Inputs {
+        root: &checkout.root,
+        golden: &Utf8PathBuf::from(format!("k8s/golden/{}/{}", subject.cluster, subject.stage)),
+        project: &subject.project,
+        namespace: &guard::found(subject.access),
+        listing: &subject.access.work().join("listing.json"),
+        tools: &tools,
+    })
+}
+
+/// Applies a saved plan, if nothing it was made from has moved.
+pub fn apply(
+    context: &Context,
+    checkout: &Checkout,
+    verb: &str,
+    stage: Stage,
+    file: &Utf8PathBuf,
+    args: &PlanArgs,
+) -> Result<()> {
+    let saved = Saved::read(&crate::root::absolute(file)?)?;
+    if saved.verb != verb || saved.stage != stage.name() {
+        return Err(Failure::new(
+            Kind::Config,
+            format!("`{file}` is a plan of `{} --stage {}`", saved.verb, saved.stage),
+        )
+        .hinted(format!(
+            "`cargo xtask {} --stage {} --plan {file}`",
+            saved.verb, saved.stage
+        )));
+    }
+    let facts = checkout.platform.cluster(&saved.cluster)?;
+    target::preflight(context, checkout, &saved.cluster, facts, &saved.plan, Some(stage))?;
+    let access = saved_access(&saved, facts);
+    let subject = Subject {
+        verb,
+        cluster: &saved.cluster,
+        stage,
+        access: &access,
+        project: saved.project.clone(),
+    };
+    look(context, checkout, &saved.look, &access.work())?;
+    let now = observe(context, checkout, &subject, &saved.plan)?;
+    fs_err::remove_dir_all(checkout.path(access.work()))?;
+    saved.check(&now)?;
+    context
+        .ui
+        .status(Word::Checked, "nothing that the plan was made from has moved");
+    let lock = Lock::Host(saved.cluster.clone());
+    carry_out_reviewed(context, checkout, verb, saved.plan, args, &lock, Reviewed::Saved)
+}
+
+/// Access with the work folder that the saved look writes to.
+fn saved_access(saved: &Saved, facts: &crate::platform::Cluster) -> Access {
+    let access = Access::of(&saved.cluster, facts);
+    let written = saved.look.iter().find_map(|step| match &step.action {
+        plan::Action::Run(command) => match &command.output {
+            plan::Output::File(path) => path.parent().and_then(|folder| folder.file_name()),
+            plan::Output::Log => None,
+        },
+        _ => None,
+    });
+    match written.and_then(|name| name.strip_prefix("look-")) {
+        Some(nonce) => access.looking(nonce),
+        None => access,
+    }
+}

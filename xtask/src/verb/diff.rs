@@ -1,0 +1,136 @@
+//! `diff` and `drift`: what a deploy would change, and what others changed, from one listing.
+//! Both only look.
+
+use super::target::{self, TargetArgs};
+use crate::context::{Checkout, Context};
+use crate::failure::Result;
+use crate::live::diff::{Report, What};
+use crate::live::{Delta, diff};
+use crate::plan::Plan;
+use crate::project::Project;
+use crate::recipe::Source;
+use crate::recipe::deploy::{Deploy, Mode};
+use crate::run::{look, nonce};
+use crate::ui::{Word, plural};
+
+/// Show what a deploy would change, field by field
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// End with code 4 when something differs
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whether everything is shown, or only what others did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// `diff`: everything a deploy would change.
+    Everything,
+    /// `drift`: what differs though the project is the deployed one.
+    Foreign,
+}
+
+/// The code of `--exit-code` when something differs.
+const DIFFERS: u8 = 4;
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
+    let checkout = context.checkout()?;
+    let mut target = target::choose(context, &checkout, &arguments.target)?;
+    if view == View::Foreign && arguments.target.from_folder.is_none() {
+        // The project that was deployed last is what live objects are held against, where it was kept.
+        if let Some(kept) = super::rollback::newest_kept(&checkout, &target.access, target.stage)? {
+            target
+                .choices
+                .push(format!("compared with `{kept}`, which was deployed last"));
+            target.description = crate::project::StageDescription::read(&checkout.path(&kept))?;
+            target.source = Source::Folder(kept);
+        }
+    }
+    let nonce = nonce();
+    let access = target.access.looking(&nonce);
+    let deploy = Deploy {
+        access: &access,
+        facts: target.facts,
+        backend: target.backend,
+        stage: target.stage,
+        description: &target.description,
+        source: &target.source,
+        nonce: &nonce,
+        goal: "diff",
+        mode: &Mode::USUAL,
+    };
+    let mut plan = Plan::new(match view {
+        View::Everything => "diff",
+        View::Foreign => "drift",
+    });
+    plan.steps = deploy.look();
+    target::preflight(
+        context,
+        &checkout,
+        &target.name,
+        target.facts,
+        &plan,
+        Some(target.stage),
+    )?;
+    for choice in &target.choices {
+        context.ui.status(Word::Taking, choice);
+    }
+    let outcome = look(context, &checkout, &plan.steps, &access.work())
+        .and_then(|_| read(&checkout, &deploy))
+        .map(|report| narrowed(report, view));
+    let folder = checkout.path(access.work());
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    let report = outcome?;
+    if arguments.json {
+        context.ui.json(&report)?;
+    } else {
+        let text = report.text(usize::MAX);
+        if !text.is_empty() {
+            context.ui.data(text)?;
+        }
+        let count = report.changes.len();
+        let words = match view {
+            View::Everything => format!("{} of {} would change", plural(count, "object"), report.objects),
+            View::Foreign => format!("{} of {} drifted", plural(count, "object"), report.objects),
+        };
+        context
+            .ui
+            .status(if count == 0 { Word::Fresh } else { Word::Stale }, words);
+    }
+    let differs = !report.changes.is_empty() || !report.orphans.is_empty();
+    Ok(if arguments.exit_code && differs { DIFFERS } else { 0 })
+}
+
+fn read(checkout: &Checkout, deploy: &Deploy<'_>) -> Result<Report> {
+    let work = checkout.path(deploy.access.work());
+    let json = |name: &str| -> Result<serde_json::Value> {
+        let text = fs_err::read_to_string(work.join(name))?;
+        serde_json::from_str(&text)
+            .map_err(|error| crate::failure::Failure::unexpected(format!("`{name}` is no JSON: {error}")))
+    };
+    let delta: Delta = serde_json::from_value(json("delta.json")?)
+        .map_err(|error| crate::failure::Failure::unexpected(format!("`delta.json` cannot be read: {error}")))?;
+    let project = Project::read(&checkout.path(deploy.project()))?;
+    Ok(diff::report(&project, &json("listing.json")?, &delta))
+}
+
+/// Drift leaves out what the project alone would change: fields that nobody else took.
+fn narrowed(mut report: Report, view: View) -> Report {
+    if view == View::Foreign {
+        report.orphans.clear();
+        for change in &mut report.changes {
+            if change.what == What::Mend {
+                change.fields.retain(|field| field.wanted.is_some());
+            }
+        }
+    }
+    report
+}

@@ -1,0 +1,104 @@
+//! `history`: the deployments of a stage, from the ledger in its cluster.
+
+use super::target;
+use crate::cluster::access::Access;
+use crate::context::{Checkout, Context};
+use crate::failure::Result;
+use crate::live::ledger::{self, Entry};
+use crate::plan::{Action, Effect, Plan, Step};
+use crate::platform::{Cluster, Stage};
+use crate::recipe::guard;
+use crate::run::{look, nonce};
+use crate::ui::Word;
+
+/// List the deployments of a stage
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Stage
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Stage,
+    /// Cluster of the facts; the default is the stage's default cluster
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let checkout = context.checkout()?;
+    let (name, facts, _) = target::cluster(&checkout, arguments.stage, arguments.cluster.as_deref())?;
+    let entries = entries(context, &checkout, &name, facts, arguments.stage)?;
+    if arguments.json {
+        return context.ui.json(&entries);
+    }
+    if entries.is_empty() {
+        context.ui.status(
+            Word::Fresh,
+            format!("stage `{}` was never deployed to `{name}`", arguments.stage),
+        );
+        return Ok(());
+    }
+    let mut text = String::new();
+    for (age, entry) in entries.iter().rev().enumerate() {
+        text.push_str(&line(age, entry));
+        text.push('\n');
+    }
+    context.ui.data(text)
+}
+
+/// One deployment on a line; the age is what `rollback --to` takes.
+fn line(age: usize, entry: &Entry) -> String {
+    let revision = entry.revision.as_deref().unwrap_or("no revision");
+    let mut words = vec![
+        format!("{age:>2}"),
+        entry.time.clone(),
+        entry.run.clone(),
+        entry.actor.clone(),
+        revision.chars().take(12).collect(),
+        format!("{} of {} objects", entry.changed, entry.objects),
+        entry.source.clone(),
+    ];
+    match entry.reviewed {
+        Some(true) => words.push("reviewed".to_owned()),
+        Some(false) => words.push("unreviewed".to_owned()),
+        None => {}
+    }
+    words.extend(entry.only.iter().map(|only| format!("only {only}")));
+    words.extend(entry.rolled_back_to.iter().map(|run| format!("rolled back to {run}")));
+    words.extend(entry.ci.clone());
+    words.extend(entry.reason.iter().map(|reason| format!("\"{reason}\"")));
+    words.join("  ")
+}
+
+/// The ledger's entries of a stage, oldest first.
+pub fn entries(
+    context: &Context,
+    checkout: &Checkout,
+    name: &str,
+    facts: &Cluster,
+    stage: Stage,
+) -> Result<Vec<Entry>> {
+    let access = Access::of(name, facts).looking(&nonce());
+    let current = access.work().join("ledger-current.json");
+    let mut plan = Plan::new(format!("history {stage} of {name}"));
+    plan.steps = guard::steps(&access, facts);
+    plan.steps.push(Step::new(
+        "ledger.read",
+        "Read the ledger",
+        "It keeps the last deployments of each stage.",
+        Effect::Read,
+        Action::Run(guard::ledger_get(&access).to_file(&current)),
+    ));
+    target::preflight(context, checkout, name, facts, &plan, None)?;
+    let outcome = look(context, checkout, &plan.steps, &access.work()).and_then(|_| {
+        let text = fs_err::read_to_string(checkout.path(&current))?;
+        ledger::entries(&text, stage.name())
+    });
+    let folder = checkout.path(access.work());
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    outcome
+}

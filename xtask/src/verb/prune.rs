@@ -1,0 +1,188 @@
+//! `prune`: what the project no longer has, shown as a tree, then deleted object by object.
+
+use serde_json::Value;
+
+use super::deploy::{Subject, apply, save};
+use super::target::{self, TargetArgs};
+use crate::context::{Checkout, Context};
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::live::prune::{self, Choice};
+use crate::live::{Delta, resources};
+use crate::plan::{self, Action, Arg, Effect, Plan, Step};
+use crate::platform::Environment;
+use crate::recipe::deploy::{Deploy, Mode};
+use crate::recipe::{local_up, prune as recipe};
+use crate::run::{Lock, PlanArgs, SavedArgs, carry_out, look, nonce};
+use crate::ui::{Word, plural};
+
+/// Delete what a stage no longer has, exactly as shown
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Allow the delete of this very object: a Namespace, CRD, PVC, PV, Secret or one with skip-delete
+    #[arg(long, value_name = "KIND/NAMESPACE/NAME")]
+    pub allow_delete: Vec<String>,
+    #[command(flatten)]
+    pub saved: SavedArgs,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let checkout = context.checkout()?;
+    if let Some(file) = &arguments.saved.plan {
+        return apply(
+            context,
+            &checkout,
+            "prune",
+            arguments.target.stage,
+            file,
+            &arguments.plan,
+        );
+    }
+    let target = target::choose(context, &checkout, &arguments.target)?;
+    let nonce = nonce();
+    let access = target.access.looking(&nonce);
+    let goal = format!("prune {} of {}", target.stage, target.name);
+    let deploy = Deploy {
+        access: &access,
+        facts: target.facts,
+        backend: target.backend,
+        stage: target.stage,
+        description: &target.description,
+        source: &target.source,
+        nonce: &nonce,
+        goal: &goal,
+        mode: &Mode::USUAL,
+    };
+    let mut plan = Plan::new(goal.clone());
+    plan.steps = deploy.look();
+    target::preflight(
+        context,
+        &checkout,
+        &target.name,
+        target.facts,
+        &plan,
+        Some(target.stage),
+    )?;
+    let looking = plan.steps.clone();
+    let outcome = look(context, &checkout, &looking, &access.work())
+        .and_then(|_| choose(context, &checkout, &deploy, &arguments.allow_delete));
+    let folder = checkout.path(access.work());
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    let (choice, objects) = outcome?;
+    context.ui.text(choice.text());
+    if choice.doomed.is_empty() {
+        context.ui.status(Word::Fresh, "nothing to delete");
+        return Ok(());
+    }
+    let steps = recipe::steps(&target.access, target.facts, &nonce, &goal, &choice.doomed);
+    let actual = Deploy {
+        access: &target.access,
+        ..deploy.clone()
+    };
+    plan.choices.clone_from(&target.choices);
+    plan.choices
+        .push(format!("{} to delete", plural(choice.doomed.len(), "object")));
+    plan.target = Some(plan::Target {
+        cluster: target.name.clone(),
+        production: target.facts.environment == Environment::Production,
+    });
+    plan.steps = vec![local_up::clear_work(&actual)];
+    plan.steps.extend(steps.steps);
+    plan.finally = steps.finally;
+    if let Some(file) = &arguments.saved.save_plan {
+        let subject = Subject {
+            verb: "prune",
+            cluster: &target.name,
+            stage: target.stage,
+            access: &access,
+            project: target.source.folder(),
+        };
+        return save(context, &checkout, &subject, looking, plan, file);
+    }
+    if arguments.plan.dry_run.is_none()
+        && let Some(why) = choice.why_typed(objects)
+    {
+        confirm(context, &target.name, &why)?;
+    }
+    carry_out(
+        context,
+        &checkout,
+        "prune",
+        plan,
+        &arguments.plan,
+        &Lock::Host(target.name.clone()),
+    )
+}
+
+/// Chooses from the listing; what goes along is looked up when something takes others along.
+fn choose(context: &Context, checkout: &Checkout, deploy: &Deploy<'_>, allowed: &[String]) -> Result<(Choice, usize)> {
+    let work = deploy.access.work();
+    let json = |name: &str| -> Result<Value> {
+        let text = fs_err::read_to_string(checkout.path(work.join(name)))?;
+        serde_json::from_str(&text).or_fail(Kind::Unexpected, format!("`{name}` is no JSON"))
+    };
+    let delta: Delta =
+        serde_json::from_value(json("delta.json")?).or_fail(Kind::Unexpected, "`delta.json` cannot be read")?;
+    let served = resources::parse(&fs_err::read_to_string(checkout.path(work.join("served.txt")))?)?;
+    let mut choice = prune::choose(&delta, &served, allowed)?;
+    if choice.has_cascades() {
+        let list = |name: &str, what: Arg, file: &str| {
+            Step::new(
+                name,
+                "List everything that could go along",
+                "A namespace, a CRD and a claim take others along, and all of it is shown.",
+                Effect::Read,
+                Action::Run(
+                    deploy
+                        .access
+                        .kubectl()
+                        .arg("get")
+                        .arg(what)
+                        .args(["--all-namespaces", "--output=json"])
+                        .to_file(work.join(file))
+                        .within(120),
+                ),
+            )
+        };
+        let everything = Arg::Later {
+            file: work.join("resources.json"),
+            pointer: "/resources".to_owned(),
+        };
+        let steps = [
+            list("everything.list", everything, "everything.json"),
+            list(
+                "definition.list",
+                "customresourcedefinitions.apiextensions.k8s.io".into(),
+                "definitions.json",
+            ),
+        ];
+        look(context, checkout, &steps, &work)?;
+        choice.add_cascades(
+            &json("everything.json")?,
+            &json("definitions.json")?,
+            &deploy.description.discriminator,
+        )?;
+    }
+    Ok((choice, delta.objects))
+}
+
+/// A large prune is agreed to by typing the cluster's name, and never by `--yes`.
+fn confirm(context: &Context, cluster: &str, why: &str) -> Result<()> {
+    let refused = |reason: &str| {
+        Failure::refused(format!("{why}, and {reason}; nothing was changed"))
+            .hinted("review it as a saved plan: `--save-plan FILE`, then `--plan FILE`")
+    };
+    if !context.ui.can_ask() {
+        return Err(refused("there is no terminal to type the cluster's name on"));
+    }
+    match context.ui.read_line(&format!("{why}. Type `{cluster}` to go on: ")) {
+        Some(line) if line == cluster => Ok(()),
+        _ => Err(refused("the cluster's name was not typed")),
+    }
+}

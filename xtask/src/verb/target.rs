@@ -1,0 +1,326 @@
+//! What a deploying verb is about: the cluster, the stage, and where its project comes from.
+//! It chooses and refuses; it changes nothing.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::cluster::access::Access;
+use crate::cluster::embedded;
+use crate::context::{Checkout, Context};
+use crate::exec::Runner;
+use crate::failure::{Failure, Kind, Result};
+use crate::plan::{Command, Plan, Tool};
+use crate::platform::{Backend, Cluster, Environment, Stage};
+use crate::project::StageDescription;
+use crate::recipe::Source;
+use crate::root::STATE;
+use crate::tool::Outcome;
+
+/// Which stage of which cluster, from where.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TargetArgs {
+    /// Stage
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Stage,
+    /// Cluster of the facts; the default is the stage's default cluster
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+    /// Take a rendered project made elsewhere instead of building it
+    #[arg(long, value_name = "DIR")]
+    pub from_folder: Option<Utf8PathBuf>,
+}
+
+/// What was chosen.
+pub struct Target<'a> {
+    /// Name of the cluster.
+    pub name: String,
+    /// Its facts.
+    pub facts: &'a Cluster,
+    /// How it is reached.
+    pub access: Access,
+    /// What runs it.
+    pub backend: Backend,
+    /// The stage.
+    pub stage: Stage,
+    /// Where the project comes from.
+    pub source: Source,
+    /// Its description.
+    pub description: StageDescription,
+    /// Its golden.
+    pub golden: Utf8PathBuf,
+    /// What was chosen and why, a sentence each.
+    pub choices: Vec<String>,
+}
+
+/// The cluster of a stage: the named one, or the default, with words for the choice.
+pub fn cluster<'a>(checkout: &'a Checkout, stage: Stage, given: Option<&str>) -> Result<(String, &'a Cluster, String)> {
+    let platform = &checkout.platform;
+    let (name, why) = match given {
+        Some(name) => (name.to_owned(), String::new()),
+        None => (
+            platform.default_cluster(stage)?.to_owned(),
+            format!(" (the default of stage `{stage}`)"),
+        ),
+    };
+    let facts = platform.cluster(&name)?;
+    if facts.environment == Environment::Production && stage == Stage::Local {
+        return Err(Failure::refused(format!(
+            "stage `local` never goes to production, and cluster `{name}` is"
+        ))
+        .hinted("stages of this cluster: ".to_owned() + &names(facts)));
+    }
+    platform.stage(&name, stage)?;
+    let words = format!("cluster `{name}`{why}, stage `{stage}`");
+    Ok((name, facts, words))
+}
+
+fn names(facts: &Cluster) -> String {
+    facts
+        .stages
+        .keys()
+        .map(|stage| stage.name())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// What runs a cluster now: embedded when this checkout has made it, else what the facts name.
+pub fn backend(checkout: &Checkout, access: &Access, facts: &Cluster) -> Backend {
+    if facts.environment == Environment::Local && checkout.path(embedded::marker(access)).exists() {
+        return Backend::Embedded;
+    }
+    let real = facts.backends.iter().find(|backend| **backend != Backend::Embedded);
+    real.copied().unwrap_or(Backend::Embedded)
+}
+
+/// Chooses everything.
+pub fn choose<'a>(context: &Context, checkout: &'a Checkout, arguments: &TargetArgs) -> Result<Target<'a>> {
+    let stage = arguments.stage;
+    let (name, facts, words) = cluster(checkout, stage, arguments.cluster.as_deref())?;
+    let access = Access::of(&name, facts);
+    let backend = backend(checkout, &access, facts);
+    let golden = Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}"));
+    let mut choices = vec![words];
+    let (source, description) = match &arguments.from_folder {
+        Some(folder) => {
+            let folder = relative(checkout, folder)?;
+            let source = if checkout.path(&folder).join("source.json").is_file() {
+                Source::golden(folder.clone(), backend, facts.environment)?
+            } else {
+                Source::Folder(folder.clone())
+            };
+            choices.push(format!("source `{folder}`: a rendered project, as told"));
+            (source, StageDescription::read(&checkout.path(&folder))?)
+        }
+        None if backend == Backend::Embedded => {
+            let (source, description, from) = super::local_up::golden(checkout, &name, stage)?;
+            choices.push(format!("source {from}"));
+            (source, description)
+        }
+        None => {
+            let attribute = format!("k8s-manifests-{name}-{stage}");
+            let (description, from) = described(context, checkout, &name, stage, &golden)?;
+            choices.push(format!("source `.#{attribute}`, built by Nix; described {from}"));
+            let link = Utf8Path::new(STATE).join("projects").join(format!("{name}-{stage}"));
+            (Source::Built { attribute, link }, description)
+        }
+    };
+    check_description(&description, checkout, &name, stage)?;
+    Ok(Target {
+        name,
+        facts,
+        access,
+        backend,
+        stage,
+        source,
+        description,
+        golden,
+        choices,
+    })
+}
+
+/// A project says whose it is; another's is never deployed.
+fn check_description(found: &StageDescription, checkout: &Checkout, cluster: &str, stage: Stage) -> Result<()> {
+    let facts = checkout.platform.cluster(cluster)?;
+    let on = checkout.platform.stage(cluster, stage)?;
+    let mut problems = Vec::new();
+    if found.cluster != cluster || found.stage != stage {
+        problems.push(format!(
+            "it is stage `{}` of cluster `{}`, not stage `{stage}` of `{cluster}`",
+            found.stage, found.cluster
+        ));
+    }
+    if found.environment != facts.environment {
+        problems.push("it was rendered for another environment".to_owned());
+    }
+    if found.discriminator != on.discriminator {
+        problems.push(format!(
+            "its discriminator is `{}`, the facts say `{}`",
+            found.discriminator, on.discriminator
+        ));
+    }
+    if found.items.is_empty() {
+        problems.push("it has no item: an empty rendering would leave everything orphaned".to_owned());
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::many(
+        Kind::Refused,
+        "the project is not for this cluster and stage; nothing was changed",
+        &problems,
+    )
+    .hinted("name the cluster and stage that it was rendered for, or render it anew"))
+}
+
+/// The description of a stage that Nix will build: evaluated when Nix can, else as the golden has it.
+fn described(
+    context: &Context,
+    checkout: &Checkout,
+    cluster: &str,
+    stage: Stage,
+    golden: &Utf8Path,
+) -> Result<(StageDescription, String)> {
+    let toolbox = context.toolbox("");
+    let has_nix = toolbox
+        .look(&[Tool::Nix])
+        .iter()
+        .any(|lookup| matches!(lookup.outcome, Outcome::Found(_)));
+    if has_nix {
+        let tools = toolbox.ensure(&[Tool::Nix])?;
+        let runner = Runner {
+            root: &checkout.root,
+            ui: &context.ui,
+            tools: &tools,
+            interrupt: &context.interrupt,
+        };
+        let command = Command::new(Tool::Nix)
+            .args([
+                "eval",
+                "--extra-experimental-features",
+                "nix-command flakes",
+                "--no-write-lock-file",
+                "--json",
+            ])
+            .arg(format!(".#stages.{cluster}-{stage}"))
+            .within(300);
+        if let Some(bytes) = runner.answer(&command)? {
+            let description = serde_json::from_slice(&bytes).map_err(|error| {
+                Failure::config(format!(
+                    "`.#stages.{cluster}-{stage}` is not what this xtask reads: {error}"
+                ))
+                .hinted("use the xtask of the same checkout")
+            })?;
+            return Ok((description, "as the flake evaluates".to_owned()));
+        }
+    }
+    let folder = checkout.path(golden);
+    if folder.join("stage.json").is_file() {
+        let why = if has_nix {
+            "Nix cannot evaluate it here"
+        } else {
+            "there is no Nix here"
+        };
+        return Ok((StageDescription::read(&folder)?, format!("by its golden, for {why}")));
+    }
+    Err(Failure::preflight(format!(
+        "stage `{stage}` of cluster `{cluster}` can be neither evaluated nor read from a golden; nothing was changed"
+    ))
+    .hinted("with Nix on PATH the flake is evaluated")
+    .hinted("a project that was rendered elsewhere is taken with `--from-folder DIR`")
+    .hinted(format!("a reviewed golden belongs in `{golden}`")))
+}
+
+/// A path relative to the root where it can be, for plans are the same on every host.
+fn relative(checkout: &Checkout, path: &Utf8Path) -> Result<Utf8PathBuf> {
+    let absolute = crate::root::absolute(path)?;
+    let absolute = absolute.canonicalize_utf8().map_err(|error| {
+        Failure::config(format!("`{path}` cannot be used: {error}")).hinted("it must be a rendered stage project")
+    })?;
+    let root = checkout.root.canonicalize_utf8()?;
+    Ok(absolute
+        .strip_prefix(&root)
+        .map_or_else(|_| absolute.clone(), Utf8Path::to_owned))
+}
+
+/// Everything that keeps a plan from running here, in one report, before anything is changed.
+pub fn preflight(
+    context: &Context,
+    checkout: &Checkout,
+    name: &str,
+    facts: &Cluster,
+    plan: &Plan,
+    stage: Option<Stage>,
+) -> Result<()> {
+    let access = Access::of(name, facts);
+    let production = facts.environment == Environment::Production;
+    let kubeconfig = checkout.path(&access.kubeconfig);
+    let mut lacks = Vec::new();
+    let mut refused = Vec::new();
+    if kubeconfig.is_file() {
+        lacks.extend(wrong_mode(&kubeconfig)?);
+        if production && is_insecure(&kubeconfig)? {
+            refused.push(format!(
+                "`{}` turns the verification of the API server's certificate off",
+                access.kubeconfig
+            ));
+        }
+    } else if production {
+        lacks.push(format!(
+            "no kubeconfig of cluster `{name}` at `{}`: whoever made the cluster has one; put it there with mode 0600",
+            access.kubeconfig
+        ));
+    } else {
+        lacks.push(format!(
+            "no kubeconfig of cluster `{name}` at `{}`: `cargo xtask local-up --cluster {name}` brings it up",
+            access.kubeconfig
+        ));
+    }
+    if production && facts.uid.is_none() {
+        let lack = format!(
+            "the facts commit no UID for production cluster `{name}`: `cargo xtask adopt --cluster {name}` reads and records it"
+        );
+        refused.push(lack);
+    }
+    let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
+    lacks.extend(context.toolbox(kubernetes).lacks(&plan.tools()));
+    if lacks.is_empty() && refused.is_empty() {
+        return Ok(());
+    }
+    let kind = if lacks.is_empty() {
+        Kind::Refused
+    } else {
+        Kind::Preflight
+    };
+    lacks.extend(refused);
+    let failure = Failure::many(
+        kind,
+        format!("`{}` cannot run here; nothing was changed", plan.goal),
+        &lacks,
+    );
+    Err(match stage {
+        Some(stage) if kind == Kind::Preflight => {
+            failure.hinted(format!("what works here: `cargo xtask rehearse --stage {stage}`"))
+        }
+        _ => failure,
+    })
+}
+
+fn wrong_mode(kubeconfig: &Utf8Path) -> Result<Option<String>> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = fs_err::metadata(kubeconfig)?.permissions().mode() & 0o777;
+    Ok((mode & 0o077 != 0)
+        .then(|| format!("`{kubeconfig}` may be read by others (mode {mode:04o}): `chmod 600 {kubeconfig}`")))
+}
+
+fn is_insecure(kubeconfig: &Utf8Path) -> Result<bool> {
+    let text = fs_err::read_to_string(kubeconfig)?;
+    let config = crate::golden::yaml::read_one(&text)
+        .map_err(|error| Failure::config(format!("`{kubeconfig}` cannot be read: {error}")))?;
+    let clusters = config.get("clusters").and_then(serde_json::Value::as_array);
+    Ok(clusters.into_iter().flatten().any(|cluster| {
+        cluster
+            .pointer("/cluster/insecure-skip-tls-verify")
+            .and_then(serde_json::Value::as_bool)
+            == Some(true)
+    }))
+}

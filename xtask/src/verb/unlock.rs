@@ -1,0 +1,66 @@
+//! `unlock`: takes the lock of a dead run away, and no other.
+
+use super::target;
+use crate::cluster::access::Access;
+use crate::context::Context;
+use crate::failure::Result;
+use crate::plan::{self, Action, Derivation, Effect, Plan, Probe, Step};
+use crate::platform::{Environment, Stage};
+use crate::recipe::guard;
+use crate::run::{Lock, PlanArgs, carry_out};
+
+/// Take the lock of a dead run away
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Cluster of the facts; the default is the one of stage local
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+    /// Id of the lock, as the locked run names it
+    #[arg(long, value_name = "ID")]
+    pub id: String,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let checkout = context.checkout()?;
+    let name = match &arguments.cluster {
+        Some(name) => name.clone(),
+        None => checkout.platform.default_cluster(Stage::Local)?.to_owned(),
+    };
+    let facts = checkout.platform.cluster(&name)?;
+    let access = Access::of(&name, facts);
+    let held = access.work().join("lease-found.json");
+    let mut plan = Plan::new(format!("unlock {name}"));
+    plan.target = Some(plan::Target {
+        cluster: name.clone(),
+        production: facts.environment == Environment::Production,
+    });
+    plan.choices.push(format!("cluster `{name}`, lock `{}`", arguments.id));
+    plan.steps = guard::steps(&access, facts);
+    plan.steps.push(Step::new(
+        "lease.find",
+        "Read the cluster's Lease",
+        "It says who holds it.",
+        Effect::Read,
+        Action::Run(guard::lease_get(&access).to_file(&held)),
+    ));
+    plan.steps.push(Step::new(
+        "lease.abandoned",
+        "Check that it is the named one, and its holder not alive here",
+        "Two runs at once would overwrite each other.",
+        Effect::Read,
+        Action::Check(Derivation::LeaseAbandoned {
+            lease: held.clone(),
+            nonce: arguments.id.clone(),
+        }),
+    ));
+    let never = Probe::Not(Box::new(Probe::Exists(held.clone())));
+    plan.steps
+        .extend(guard::release(&access, held, Effect::Destroy, &never));
+    if arguments.plan.dry_run.is_none() {
+        target::preflight(context, &checkout, &name, facts, &plan, None)?;
+    }
+    carry_out(context, &checkout, "unlock", plan, &arguments.plan, &Lock::Host(name))
+}

@@ -1,0 +1,358 @@
+//! Checkouts for tests: a folder with the real facts and a tiny stage, and runs of the binary in it.
+//! Whatever a test starts there is ended with it, also when the test panics.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+
+/// Longest that any run of a test may take; a test that hangs must not hang its caller.
+const LIMIT: Duration = Duration::from_secs(420);
+
+/// The binary under test.
+pub(crate) const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
+
+/// A temporary checkout.
+pub(crate) struct Checkout {
+    folder: tempfile::TempDir,
+    pub(crate) root: Utf8PathBuf,
+    /// Variables that every run gets on top of the harness's own.
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+impl Checkout {
+    /// With the facts of this checkout and a stage of five objects for both local clusters.
+    pub(crate) fn tiny() -> Self {
+        Self::named("checkout")
+    }
+
+    /// As [`Checkout::tiny`], in a folder of this name.
+    pub(crate) fn named(name: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("xtask-").tempdir().unwrap();
+        let base = Utf8PathBuf::from_path_buf(folder.path().canonicalize().unwrap()).unwrap();
+        let root = base.join(name);
+        let checkout = Self {
+            folder,
+            root,
+            variables: BTreeMap::new(),
+        };
+        fs_err::create_dir_all(checkout.base().join("home")).unwrap();
+        fs_err::create_dir_all(&checkout.root).unwrap();
+        fs_err::copy(repository().join("platform.json"), checkout.root.join("platform.json")).unwrap();
+        for cluster in ["k3s-dev", "k3s-capi"] {
+            checkout.stage(cluster, &tiny_objects());
+        }
+        checkout
+    }
+
+    /// The folder around the checkout, with the home of its runs.
+    pub(crate) fn base(&self) -> Utf8PathBuf {
+        Utf8PathBuf::from_path_buf(self.folder.path().canonicalize().unwrap()).unwrap()
+    }
+
+    /// Writes the golden of stage local of a cluster: `(item, phase, object)`.
+    pub(crate) fn stage(&self, cluster: &str, objects: &[(&str, &str, Value)]) {
+        let golden = self.golden(cluster);
+        if golden.exists() {
+            fs_err::remove_dir_all(&golden).unwrap();
+        }
+        let mut items: Vec<(&str, &str)> = objects.iter().map(|(item, phase, _)| (*item, *phase)).collect();
+        items.dedup();
+        let mut phases: Vec<&str> = items.iter().map(|(_, phase)| *phase).collect();
+        phases.dedup();
+        let discriminator = format!("vanixiets-{cluster}-local");
+        let described: Vec<Value> = items
+            .iter()
+            .map(|(item, phase)| {
+                json!({"directory": item, "component": &item[3..], "phase": phase, "waitReadiness": true, "barrier": true})
+            })
+            .collect();
+        let description = json!({
+            "schema": 1, "cluster": cluster, "stage": "local", "environment": "local",
+            "discriminator": discriminator, "phases": phases, "items": described, "charts": [],
+            "gates": [{
+                "id": "app.ready", "component": "app", "phase": "apps", "needs": "kubelet",
+                "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "tiny", "name": "web"},
+                "condition": {"type": "podsReady"}, "timeoutSeconds": 120,
+            }],
+        });
+        let deployments: Vec<Value> = items
+            .iter()
+            .flat_map(|(item, phase)| {
+                [
+                    json!({"path": item, "waitReadiness": true,
+                        "tags": [format!("phase-{phase}"), format!("component-{}", &item[3..]), format!("item-{item}")]}),
+                    json!({"barrier": true, "message": format!("after {item}")}),
+                ]
+            })
+            .collect();
+        write(&golden.join("stage.json"), &description.to_string());
+        write(
+            &golden.join(".kluctl.yaml"),
+            &json!({"discriminator": discriminator}).to_string(),
+        );
+        write(
+            &golden.join("deployment.yaml"),
+            &json!({"deployments": deployments}).to_string(),
+        );
+        write(&golden.join(".templateignore"), "*\n");
+        for (index, (item, _, object)) in objects.iter().enumerate() {
+            let mut object = object.clone();
+            let digest = xtask::golden::object::digest_of(&object);
+            object["metadata"]["annotations"][xtask::project::DIGEST] = digest.into();
+            write(&golden.join(item).join(format!("{index:02}.yaml")), &object.to_string());
+        }
+    }
+
+    /// The golden of stage local of a cluster.
+    pub(crate) fn golden(&self, cluster: &str) -> Utf8PathBuf {
+        self.root.join("k8s/golden").join(cluster).join("local")
+    }
+
+    /// A run of the binary, not started yet: a clean environment, the built tools, a home of its own.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(XTASK);
+        command
+            .args(arguments)
+            .current_dir(&self.root)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.base().join("home"))
+            .env("XTASK_TOOL_CACHE", tool_cache())
+            .env("GOPATH", self.base().join("home/go"))
+            .envs(&self.variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        finish(self.command(arguments).spawn().unwrap())
+    }
+
+    /// Runs the binary, which has to end 0.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> Ran {
+        let ran = self.run(arguments);
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {ran}");
+        ran
+    }
+
+    /// What kubectl answers about a cluster of the facts, as JSON.
+    pub(crate) fn get(&self, cluster: &str, arguments: &[&str]) -> Value {
+        let mut all = vec!["kubectl", "--cluster", cluster, "--", "get", "--output=json"];
+        all.extend(arguments);
+        serde_json::from_str(&self.ok(&all).stdout).unwrap()
+    }
+
+    /// Runs kubectl on a cluster of the facts; has to end 0.
+    pub(crate) fn kubectl(&self, cluster: &str, arguments: &[&str]) -> String {
+        let mut all = vec!["kubectl", "--cluster", cluster, "--"];
+        all.extend(arguments);
+        self.ok(&all).stdout
+    }
+
+    /// Processes whose command line or environment names this checkout: what a run may not leave behind.
+    pub(crate) fn processes(&self) -> Vec<(i32, String)> {
+        processes_naming(self.base().as_str())
+    }
+
+    /// The newest run folder of a verb.
+    pub(crate) fn newest_run(&self, verb: &str) -> Utf8PathBuf {
+        let mut runs: Vec<Utf8PathBuf> = self
+            .root
+            .join(".xtask/runs")
+            .read_dir_utf8()
+            .unwrap()
+            .map(|entry| entry.unwrap().into_path())
+            .filter(|path| path.file_name().unwrap().contains(&format!("-{verb}-")))
+            .collect();
+        runs.sort();
+        runs.pop().expect("the verb has run")
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        // Whatever is left belongs to this test alone: its command line names the temporary folder.
+        for _ in 0..100 {
+            let left = self.processes();
+            if left.is_empty() {
+                break;
+            }
+            for (pid, _) in left {
+                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                    let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "code {:?}, signal {:?}, {:?}\n--- stdout\n{}\n--- stderr\n{}\n---",
+            self.code, self.signal, self.took, self.stdout, self.stderr
+        )
+    }
+}
+
+/// Waits for a started run, reading what it says; fails the test when it does not end.
+pub(crate) fn finish(mut child: Child) -> Ran {
+    let started = Instant::now();
+    let stdout = child.stdout.take().map(read);
+    let stderr = child.stderr.take().map(read);
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if started.elapsed() > LIMIT {
+            child.kill().unwrap();
+            let stderr = stderr.map(|thread| thread.join().unwrap()).unwrap_or_default();
+            panic!("did not end within {LIMIT:?}: {stderr}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let text = |thread: Option<std::thread::JoinHandle<String>>| thread.map(|thread| thread.join().unwrap());
+    Ran {
+        code: status.code(),
+        signal: status.signal(),
+        stdout: text(stdout).unwrap_or_default(),
+        stderr: text(stderr).unwrap_or_default(),
+        took: started.elapsed(),
+    }
+}
+
+fn read(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// A program, for tests only: they stand outside of plans.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test looks at the binary from outside, where no plan is"
+)]
+pub(crate) fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
+    Command::new(path)
+}
+
+/// The checkout that this test was built from.
+pub(crate) fn repository() -> Utf8PathBuf {
+    Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The cache of built tools that the caller of the tests uses.
+pub(crate) fn tool_cache() -> Utf8PathBuf {
+    if let Ok(cache) = std::env::var("XTASK_TOOL_CACHE") {
+        return cache.into();
+    }
+    if let Ok(cache) = std::env::var("XDG_CACHE_HOME") {
+        return Utf8PathBuf::from(cache).join("vanixiets-xtask/tools");
+    }
+    let home = Utf8PathBuf::from(std::env::var("HOME").expect("the home of whoever runs the tests is known"));
+    if cfg!(target_os = "macos") {
+        home.join("Library/Caches/vanixiets-xtask/tools")
+    } else {
+        home.join(".cache/vanixiets-xtask/tools")
+    }
+}
+
+/// Live processes whose command line or environment has this text, without this test itself.
+pub(crate) fn processes_naming(text: &str) -> Vec<(i32, String)> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs_err::read_dir("/proc") else {
+        return found;
+    };
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if u32::try_from(pid) == Ok(std::process::id()) {
+            continue;
+        }
+        let part = |name: &str| {
+            let bytes = fs_err::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        };
+        let line = part("cmdline");
+        // A zombie has no command line and no environment any more.
+        if line.contains(text) || part("environ").contains(text) {
+            found.push((pid, line));
+        }
+    }
+    found
+}
+
+/// Writes a file and the folders above it.
+pub(crate) fn write(path: &Utf8Path, content: &str) {
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(path, content).unwrap();
+}
+
+/// Waits until something is true; fails the test with a sentence when it never is.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(60), "never came: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Five objects in two phases: enough for order, readiness, a gate and field ownership.
+pub(crate) fn tiny_objects() -> Vec<(&'static str, &'static str, Value)> {
+    let labels = json!({"app": "web"});
+    vec![
+        (
+            "01-base",
+            "base",
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tiny"}}),
+        ),
+        (
+            "01-base",
+            "base",
+            json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "web", "namespace": "tiny"}}),
+        ),
+        (
+            "02-app",
+            "apps",
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "tiny"},
+                "data": {"colour": "blue"}}),
+        ),
+        (
+            "02-app",
+            "apps",
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "tiny"},
+                "spec": {"selector": labels, "ports": [{"port": 80}]}}),
+        ),
+        (
+            "02-app",
+            "apps",
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "tiny"},
+                "spec": {"replicas": 1, "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": {"serviceAccountName": "web",
+                        "containers": [{"name": "web", "image": "registry.example/web:1.0.0"}]}}}}),
+        ),
+    ]
+}
