@@ -2,6 +2,7 @@
 //! It knows no recipe and decides nothing that the plan does not say.
 
 mod derive;
+mod dns;
 mod environment;
 pub(crate) mod leftover;
 mod probe;
@@ -209,6 +210,19 @@ impl Runner<'_> {
             Action::Remove { path } => remove(&self.root.join(path)),
             Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
             Action::Check(derivation) | Action::Derive(derivation) => self.derive(derivation),
+            Action::SetRecord { record, at } => {
+                let address = dns::address(self.root, record)?;
+                let done = dns::set(
+                    at,
+                    &secret(&at.token)?,
+                    &record.name,
+                    address,
+                    record.ttl,
+                    self.interrupt,
+                )?;
+                self.ui.status(Word::Checked, done);
+                Ok(())
+            }
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
             Action::End { folder } => {
                 let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;

@@ -105,6 +105,14 @@ impl Runner<'_> {
                 }
                 Err(reason) => Seen::no(reason),
             },
+            Probe::Resolves(record) => {
+                let elsewhere = super::dns::leads_elsewhere(&record.name, super::dns::address(self.root, record)?);
+                Seen::from(elsewhere.is_none(), || elsewhere.unwrap_or_default())
+            }
+            Probe::Listens { at } => match super::dns::listens(at) {
+                Ok(()) => Seen::yes(),
+                Err(error) => Seen::no(format!("`{at}` does not answer: {error}")),
+            },
             Probe::Answers { address, path } => {
                 let answer = answer_of(address, path);
                 Seen::from(answer.as_deref().is_ok_and(|code| code == "200"), || match answer {

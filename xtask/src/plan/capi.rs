@@ -155,6 +155,15 @@ pub enum Capi {
         /// Folder of the copy; replaced whole.
         to: Utf8PathBuf,
     },
+    /// The address of the first control-plane machine, and what a person has to know of its record.
+    Address {
+        /// `kubectl get machines … -o json`.
+        machines: Utf8PathBuf,
+        /// JSON file `{ "address": "…" }`.
+        to: Utf8PathBuf,
+    },
+    /// Tells a person which record to set.
+    Tell(super::dns::Record),
     /// Whether two clusters are two.
     Elsewhere {
         /// `kube-system` of the one.

@@ -4,6 +4,7 @@
 pub mod capi;
 mod command;
 mod derivation;
+pub mod dns;
 mod print;
 mod probe;
 
@@ -140,6 +141,13 @@ pub enum Action {
     Check(Derivation),
     /// Reads files and writes another.
     Derive(Derivation),
+    /// Sets a record through Cloudflare's interface; a record that is right is left alone.
+    SetRecord {
+        /// The record.
+        record: dns::Record,
+        /// Where it stands.
+        at: dns::Cloudflare,
+    },
     /// Starts a process that outlives this run, unless it runs already; its pid is kept below the folder.
     Serve {
         /// Folder of the pid files, named in the command's arguments, relative to the root.
@@ -219,6 +227,7 @@ impl Step {
             Action::Run(command) | Action::Serve { command, .. } => commands.push(command),
             Action::Wait { until, .. } => commands.extend(until.commands()),
             Action::Write { .. }
+            | Action::SetRecord { .. }
             | Action::Remove { .. }
             | Action::Check(_)
             | Action::Derive(_)

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Command;
 use super::capi::Want;
+use super::dns::Record;
 use crate::project::Gate;
 
 /// A question with yes or no for an answer.
@@ -58,6 +59,13 @@ pub enum Probe {
         /// What is wanted.
         want: Want,
     },
+    /// A name leads to its address and to no other.
+    Resolves(Record),
+    /// Something listens at a name.
+    Listens {
+        /// `host:port`.
+        at: String,
+    },
     /// An HTTP server on this host's loopback answers 200.
     Answers {
         /// Address and port.
@@ -79,7 +87,12 @@ impl Probe {
     /// Every command the probe may run.
     pub fn commands(&self) -> Vec<&Command> {
         match self {
-            Self::Exists(_) | Self::Says { .. } | Self::Answers { .. } | Self::Alive(_) => Vec::new(),
+            Self::Exists(_)
+            | Self::Says { .. }
+            | Self::Answers { .. }
+            | Self::Resolves(_)
+            | Self::Listens { .. }
+            | Self::Alive(_) => Vec::new(),
             Self::Succeeds(command)
             | Self::Prints { command, .. }
             | Self::Gone { command, .. }

@@ -7,12 +7,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
 use super::deploy::{Deploy, Mode, Steps};
+use super::rehearse::Keep;
 use super::{Source, embedded, nix_build};
 use crate::cluster::access::Access;
 use crate::cluster::capi::providers::{Origin, Pinned};
 use crate::cluster::{capi, embedded as host};
 use crate::live::lease;
 use crate::plan::capi::{Capi, Fit, Pivot, PivotState, Provider, Want};
+use crate::plan::dns::{Cloudflare, Record};
 use crate::plan::{Action, Command, Derivation, Effect, Plan, Probe, Stdin, Step, Target, Tool};
 use crate::platform::{Backend, Cluster, ClusterApi, Stage};
 use crate::project::StageDescription;
@@ -22,6 +24,9 @@ const CONTROL_PLANE: u64 = 1800;
 
 /// Seconds in which every machine has to be Running.
 const MACHINES: u64 = 2400;
+
+/// Seconds that others may keep the record of the endpoint.
+const TTL: u32 = 60;
 
 /// Seconds that controllers may take to answer.
 const CONTROLLERS: u64 = 300;
@@ -99,6 +104,8 @@ pub struct Dns {
     pub name: String,
     /// Port that has to answer there.
     pub port: u16,
+    /// Who sets it; a person where this is none.
+    pub cloudflare: Option<Cloudflare>,
 }
 
 /// Phases that the workload cluster needs at once: no node is Ready without a CNI, none has a provider ID without
@@ -202,13 +209,15 @@ impl Bootstrap<'_> {
     }
 
     /// The whole way, then one worker more, then the end of everything.
-    pub fn rehearsal(&self, choices: Vec<String>) -> Plan {
+    pub fn rehearsal(&self, choices: Vec<String>, keep: Keep) -> Plan {
         let mut plan = self.plan(choices);
         if let Some((deployment, count)) = self.workers.iter().next() {
             plan.steps
                 .extend(self.scale_steps(&format!("{}-{deployment}", self.name), count + 1));
         }
-        plan.finally.extend(self.sweep_steps());
+        if keep == Keep::Nothing {
+            plan.finally.extend(self.sweep_steps());
+        }
         plan.next = None;
         plan
     }
@@ -668,8 +677,74 @@ impl Bootstrap<'_> {
 
     /// Sets the record of the endpoint, or has a person set it, and waits until it leads there.
     pub fn dns_steps(&self, dns: &Dns) -> Vec<Step> {
-        let _ = dns;
-        Vec::new()
+        let machines = self.work("control-plane.json");
+        let address = self.work("address.json");
+        let record = Record {
+            name: dns.name.clone(),
+            address: address.clone(),
+            ttl: TTL,
+        };
+        let set = match &dns.cloudflare {
+            Some(at) => Step::new(
+                "record.set",
+                format!("Set the record of `{}` in zone `{}`", dns.name, at.zone),
+                "The first machine has an address, and nobody else can know it.",
+                Effect::Remote,
+                Action::SetRecord {
+                    record: record.clone(),
+                    at: at.clone(),
+                },
+            ),
+            None => Step::new(
+                "record.tell",
+                format!("Say which record `{}` needs", dns.name),
+                "A person sets it, as the facts have it.",
+                Effect::Read,
+                Action::Check(Derivation::Capi(Capi::Tell(record.clone()))),
+            ),
+        };
+        vec![
+            Step::new(
+                "address.list",
+                "List the control-plane machines",
+                "The record leads to the first that has an address.",
+                Effect::Read,
+                Action::Run(self.list(&self.source.access).to_file(&machines)),
+            ),
+            Step::new(
+                "address.choose",
+                "Choose the address of the endpoint",
+                "The external one; machines elsewhere have to reach it.",
+                Effect::Read,
+                Action::Derive(Derivation::Capi(Capi::Address { machines, to: address })),
+            ),
+            set,
+            Step::new(
+                "record.resolve",
+                format!("Wait until `{}` leads there", dns.name),
+                "An old address may be kept by others for as long as its TTL; joining machines would ask it.",
+                Effect::Read,
+                Action::Wait {
+                    until: Probe::Resolves(record),
+                    // A person needs longer than an interface.
+                    deadline: if dns.cloudflare.is_some() { 900 } else { 3600 },
+                    every: 5,
+                },
+            ),
+            Step::new(
+                "endpoint.answer",
+                format!("Wait until port {} answers there", dns.port),
+                "The name leads to a machine that may still boot.",
+                Effect::Read,
+                Action::Wait {
+                    until: Probe::Listens {
+                        at: format!("{}:{}", dns.name, dns.port),
+                    },
+                    deadline: CONTROL_PLANE,
+                    every: 5,
+                },
+            ),
+        ]
     }
 
     /// Fetches the kubeconfig of the workload cluster and uses it.

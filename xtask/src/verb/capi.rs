@@ -8,9 +8,11 @@ use crate::cluster::capi::providers;
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
 use crate::plan::Plan;
-use crate::platform::{Backend, Cluster, ClusterApi, Stage};
+use crate::plan::dns::Cloudflare;
+use crate::platform::{Backend, Cluster, ClusterApi, DnsProvider, Environment, Stage};
 use crate::recipe::Source;
 use crate::recipe::capi::{Bootstrap, Controllers, Dns, Side, Staged};
+use crate::recipe::rehearse::Keep;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 
 use super::local_up::golden;
@@ -26,6 +28,8 @@ pub enum Arguments {
     Apply(Acting),
     /// Wait for the first address, the record and the control plane
     Wait(Acting),
+    /// Set the record of the endpoint, or say which, and wait until it leads there
+    Dns(Acting),
     /// Fetch the kubeconfig of the workload cluster and use it
     Kubeconfig(Acting),
     /// Check, back up and move the objects, and see that the target takes over
@@ -33,7 +37,7 @@ pub enum Arguments {
     /// Remove the bootstrap cluster, once the pivot is done
     Down(Acting),
     /// The whole way with real controllers, two embedded clusters and machines in memory
-    Rehearse(Acting),
+    Rehearse(Rehearsing),
 }
 
 /// Which cluster, and how the plan is carried out.
@@ -44,6 +48,16 @@ pub struct Acting {
     pub cluster: Option<String>,
     #[command(flatten)]
     pub plan: PlanArgs,
+}
+
+/// A rehearsal.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Rehearsing {
+    #[command(flatten)]
+    pub acting: Acting,
+    /// Keep the clusters for a look, and for `--resume` after a failure
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// The workload cluster that is meant, with its facts.
@@ -62,10 +76,15 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Arguments::Init(acting) => ("init", acting, Controllers::Pods),
         Arguments::Apply(acting) => ("apply", acting, Controllers::Pods),
         Arguments::Wait(acting) => ("wait", acting, Controllers::Pods),
+        Arguments::Dns(acting) => ("dns", acting, Controllers::Pods),
         Arguments::Kubeconfig(acting) => ("kubeconfig", acting, Controllers::Pods),
         Arguments::Move(acting) => ("move", acting, Controllers::Pods),
         Arguments::Down(acting) => ("down", acting, Controllers::Pods),
-        Arguments::Rehearse(acting) => ("rehearse", acting, Controllers::Processes),
+        Arguments::Rehearse(rehearsing) => ("rehearse", &rehearsing.acting, Controllers::Processes),
+    };
+    let keep = match arguments {
+        Arguments::Rehearse(rehearsing) if rehearsing.keep => Keep::Cluster,
+        _ => Keep::Nothing,
     };
     let chosen = choose(&checkout, acting.cluster.as_deref())?;
     let nonce = nonce();
@@ -74,6 +93,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         // The clusters of a rehearsal are nobody's: no UID of the facts is theirs.
         facts.0.uid = None;
         facts.1.uid = None;
+        facts.1.environment = Environment::Local;
         if acting.plan.dry_run.is_none() {
             only_loopback()?;
         }
@@ -95,7 +115,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     if verb == "bootstrap" && !acting.plan.resume && acting.plan.dry_run.is_none() {
         not_yet(&checkout, &bootstrap)?;
     }
-    let plan = plan(verb, &bootstrap);
+    let plan = plan(verb, &bootstrap, keep);
     let lock = match controllers {
         Controllers::Pods => Lock::Host(format!("capi-{}", chosen.name)),
         Controllers::Processes => Lock::None,
@@ -104,7 +124,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
-fn plan(verb: &str, bootstrap: &Bootstrap<'_>) -> Plan {
+fn plan(verb: &str, bootstrap: &Bootstrap<'_>, keep: Keep) -> Plan {
     let choices = vec![
         format!(
             "workload cluster `{}`: {} control plane machines, {} workers",
@@ -121,7 +141,7 @@ fn plan(verb: &str, bootstrap: &Bootstrap<'_>) -> Plan {
     let goal = bootstrap.goal(verb);
     let mut plan = match verb {
         "bootstrap" => return bootstrap.plan(choices),
-        "rehearse" => return bootstrap.rehearsal(choices),
+        "rehearse" => return bootstrap.rehearsal(choices, keep),
         _ => bootstrap.empty(verb, choices),
     };
     match verb {
@@ -135,6 +155,13 @@ fn plan(verb: &str, bootstrap: &Bootstrap<'_>) -> Plan {
             plan.finally = steps.finally;
         }
         "wait" => plan.steps = bootstrap.wait_steps(),
+        "dns" => {
+            plan.steps = bootstrap
+                .dns
+                .as_ref()
+                .map(|dns| bootstrap.dns_steps(dns))
+                .unwrap_or_default()
+        }
         "kubeconfig" => {
             plan.steps = bootstrap.provider_steps();
             plan.steps.extend(bootstrap.kubeconfig_steps());
@@ -279,6 +306,12 @@ fn bootstrap<'a>(
         dns: (!rehearsal).then(|| Dns {
             name: chosen.facts.api_host.clone(),
             port: chosen.facts.api_port,
+            cloudflare: (api.dns == DnsProvider::Cloudflare).then(|| Cloudflare {
+                api: "https://api.cloudflare.com/client/v4".to_owned(),
+                zone: checkout.platform.domain.clone(),
+                token: "CLOUDFLARE_API_TOKEN".to_owned(),
+                deadline: 300,
+            }),
         }),
         nonce,
     })

@@ -1,7 +1,10 @@
 //! Tests with the real tools on real embedded clusters; each makes its own checkout and takes it down.
 //! Tools that are not there are built first, as in any run.
 
-#![expect(clippy::unwrap_used, reason = "a test that meets the unforeseen has to end, with the place in its words")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets the unforeseen has to end, with the place in its words"
+)]
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test targets share it")]

@@ -40,6 +40,26 @@ pub fn carry_out(root: &Utf8Path, capi: &Capi) -> Result<Vec<String>> {
             to,
         } => project::in_memory(&root.join(from), *control_planes, workers, &root.join(to)),
         Capi::Part { from, phases, to } => project::part(&root.join(from), phases, &root.join(to)).map(|()| Vec::new()),
+        Capi::Address { machines, to } => {
+            let list = read(root, machines)?;
+            let address = super::look::first_address(&list).ok_or_else(|| {
+                Failure::new(
+                    Kind::Step,
+                    "the control-plane machine has lost its address since it was waited for",
+                )
+            })?;
+            write_json(root, to, &json!({"address": address}))?;
+            Ok(vec![format!("the endpoint is at {address}")])
+        }
+        Capi::Tell(record) => {
+            let address = read(root, &record.address)?;
+            Ok(vec![format!(
+                "set this record: {}. {} IN A {}",
+                record.name,
+                record.ttl,
+                text(&address, "/address")
+            )])
+        }
         Capi::Elsewhere { one, other } => elsewhere(&read(root, one)?, &read(root, other)?),
         Capi::Preflight {
             namespace,

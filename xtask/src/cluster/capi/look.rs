@@ -208,6 +208,13 @@ pub(super) fn is_control_plane(machine: &Value) -> bool {
         .is_some_and(|labels| labels.get("cluster.x-k8s.io/control-plane").is_some())
 }
 
+/// The address of the first control-plane machine that has one.
+pub(super) fn first_address(list: &Value) -> Option<&str> {
+    machines(items(list))
+        .filter(|machine| is_control_plane(machine))
+        .find_map(address)
+}
+
 /// The address under which a machine is reached from outside.
 pub fn address(machine: &Value) -> Option<&str> {
     let addresses = machine.pointer("/status/addresses")?.as_array()?;
