@@ -123,12 +123,12 @@ impl Bootstrap<'_> {
 
     /// Folder of files that the run hands from step to step, below that of the target: it outlives the source.
     fn work(&self, name: &str) -> Utf8PathBuf {
-        self.target.access.folder.join("capi").join(name)
+        work(&self.target.access).join(name)
     }
 
     /// What says on this host how far the pivot is.
     pub fn pivot(&self) -> Utf8PathBuf {
-        self.work("pivot.json")
+        pivot(&self.target.access)
     }
 
     fn configuration(&self) -> Utf8PathBuf {
@@ -1393,11 +1393,20 @@ impl Bootstrap<'_> {
     }
 }
 
+fn work(target: &Access) -> Utf8PathBuf {
+    target.folder.join("capi")
+}
+
+/// What says on this host how far the pivot to a cluster is.
+pub fn pivot(target: &Access) -> Utf8PathBuf {
+    work(target).join("pivot.json")
+}
+
 /// The steps that refuse stage capi on a cluster whose objects have moved away.
 pub fn guard(access: &Access, describes: &str, workload: &Access, work: &Utf8Path) -> Vec<Step> {
     let record = work.join("record.json");
     let clusters = work.join("clusters.json");
-    vec![
+    let steps = [
         Step::new(
             "pivot.read",
             "Read whether a pivot is recorded",
@@ -1446,5 +1455,6 @@ pub fn guard(access: &Access, describes: &str, workload: &Access, work: &Utf8Pat
                 elsewhere: Some(clusters),
             })),
         ),
-    ]
+    ];
+    steps.into_iter().map(Step::guarding).collect()
 }

@@ -10,11 +10,12 @@ use crate::failure::{Failure, Kind, Result};
 use crate::plan::Plan;
 use crate::plan::dns::Cloudflare;
 use crate::platform::{Backend, Cluster, ClusterApi, DnsProvider, Environment, Stage};
-use crate::recipe::Source;
 use crate::recipe::capi::{Bootstrap, Controllers, Dns, Side, Staged};
 use crate::recipe::rehearse::Keep;
+use crate::recipe::{self as recipes, Source};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 
+use super::capi_status::{Asked, show};
 use super::local_up::golden;
 
 /// Parts of the way, and the whole.
@@ -34,6 +35,8 @@ pub enum Arguments {
     Kubeconfig(Acting),
     /// Check, back up and move the objects, and see that the target takes over
     Move(Acting),
+    /// Show the tree of the cluster, what is waited for, and where its objects live
+    Status(Looking),
     /// Remove the bootstrap cluster, once the pivot is done
     Down(Acting),
     /// The whole way with real controllers, two embedded clusters and machines in memory
@@ -48,6 +51,17 @@ pub struct Acting {
     pub cluster: Option<String>,
     #[command(flatten)]
     pub plan: PlanArgs,
+}
+
+/// Which cluster, and how it is shown.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Looking {
+    /// Workload cluster of the facts; the default is the only one that ClusterAPI makes
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A rehearsal.
@@ -71,6 +85,9 @@ struct Chosen<'a> {
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let checkout = context.checkout()?;
+    if let Arguments::Status(looking) = arguments {
+        return status(context, &checkout, looking).map(|()| 0);
+    }
     let (verb, acting, controllers) = match arguments {
         Arguments::Bootstrap(acting) => ("bootstrap", acting, Controllers::Pods),
         Arguments::Init(acting) => ("init", acting, Controllers::Pods),
@@ -79,6 +96,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Arguments::Dns(acting) => ("dns", acting, Controllers::Pods),
         Arguments::Kubeconfig(acting) => ("kubeconfig", acting, Controllers::Pods),
         Arguments::Move(acting) => ("move", acting, Controllers::Pods),
+        Arguments::Status(_) => return Ok(0),
         Arguments::Down(acting) => ("down", acting, Controllers::Pods),
         Arguments::Rehearse(rehearsing) => ("rehearse", &rehearsing.acting, Controllers::Processes),
     };
@@ -122,6 +140,21 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     };
     carry_out(context, &checkout, &format!("capi-{verb}"), plan, &acting.plan, &lock)?;
     Ok(0)
+}
+
+fn status(context: &Context, checkout: &Checkout, looking: &Looking) -> Result<()> {
+    let chosen = choose(checkout, looking.cluster.as_deref())?;
+    let target = Access::of(chosen.name, chosen.facts);
+    let asked = Asked {
+        name: chosen.name,
+        namespace: &chosen.api.namespace,
+        machines: chosen.api.control_planes + chosen.api.workers.values().sum::<u32>(),
+        bootstrap: Access::of(&chosen.api.bootstrap, chosen.bootstrap),
+        pivot: &recipes::capi::pivot(&target),
+        target,
+        kubernetes: &chosen.facts.kubernetes,
+    };
+    show(context, &checkout.root, &asked, looking.json)
 }
 
 fn plan(verb: &str, bootstrap: &Bootstrap<'_>, keep: Keep) -> Plan {

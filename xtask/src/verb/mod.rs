@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod build;
 pub mod capi;
+mod capi_status;
 pub mod ci;
 pub mod clean;
 pub mod deploy;

@@ -7,6 +7,7 @@ mod look;
 mod preflight;
 mod project;
 pub mod providers;
+pub mod status;
 
 use camino::Utf8PathBuf;
 
