@@ -275,6 +275,8 @@ in
       admin = "age1myd0w2l46yj3lxn8y7uw29yysue8emxjlekf69zlpw32mvqvv3ssp4azf6";
       ci = "age16y5lyra95z0gf3s2zj3nwq5rw79238y3an0muqyqq08jlc5tau8qdtw407";
       dev = "age19dsrf0lm89nl7aycj02w9npluyuvxpk2tx97h9k9awf8tgzdg3yqa66j5m";
+      # A machine reads the secrets of its own folder, `k8s/secrets/hosts/<machine>`.
+      kube-control = "age1qjf7mh9ezmcemymf0arlr86ly48du72tgfuymnqc7erpsz68udnqpyc6jk";
     };
     operatorIdentities = {
       k3s-dev = "dev";
@@ -404,6 +406,15 @@ in
         };
         # Without this label `clusterctl move` leaves the Secret behind.
         labels."clusterctl.cluster.x-k8s.io/move" = "";
+      }
+      {
+        id = "kube-control-age-key";
+        file = "k8s/secrets/hosts/kube-control/age-key.enc.yaml";
+        name = "age-key";
+        keys.key = {
+          kind = "age-identity";
+          description = "Age identity of the machine, with which it reads the other secrets of its folder.";
+        };
       }
       {
         id = "k3s-token";

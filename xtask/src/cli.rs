@@ -49,11 +49,21 @@ pub enum Verb {
     History(verb::history::Arguments),
     Adopt(verb::adopt::Arguments),
     Unlock(verb::unlock::Arguments),
+    /// Build, take or switch the disk of guests, or load a container image into one
+    #[command(subcommand)]
+    Image(verb::image::Arguments),
+    Ssh(verb::ssh::Arguments),
+    /// Trust the root certificate of a local cluster on this host, or no longer
+    #[command(subcommand)]
+    Trust(verb::trust::Arguments),
     Kubectl(verb::kubectl::Arguments),
     Env(verb::env::Arguments),
     /// Compare reviewed manifests with what the modules render, or accept it
     #[command(subcommand)]
     Golden(verb::golden::Arguments),
+    /// Encrypted files: make, check, change and rotate them
+    #[command(subcommand)]
+    Secrets(verb::secrets::Arguments),
     /// List, prebuild or locate tools
     #[command(subcommand)]
     Tools(crate::tool::verb::ToolsVerb),
@@ -61,6 +71,7 @@ pub enum Verb {
     Clean(verb::clean::Arguments),
     Generate(verb::generate::Arguments),
     Ci(verb::ci::Arguments),
+    Bench(verb::bench::Arguments),
     /// Ask what plans ask; for printed scripts
     #[command(subcommand, hide = true)]
     Probe(verb::probe::Arguments),
@@ -89,6 +100,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::Build(arguments) => verb::build::run(&context, arguments).map(done),
         Verb::Clean(arguments) => verb::clean::run(&context, arguments).map(done),
         Verb::Generate(arguments) => verb::generate::run(&context, arguments).map(done),
+        Verb::Bench(arguments) => verb::bench::run(&context, arguments).map(done),
         Verb::Ci(arguments) => verb::ci::run(&context, arguments).map(done),
         Verb::Rehearse(arguments) => verb::rehearse::run(&context, arguments).map(done),
         Verb::Capi(arguments) => verb::capi::run(&context, arguments),
@@ -100,9 +112,13 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::History(arguments) => verb::history::run(&context, arguments).map(done),
         Verb::Adopt(arguments) => verb::adopt::run(&context, arguments).map(done),
         Verb::Unlock(arguments) => verb::unlock::run(&context, arguments).map(done),
+        Verb::Image(arguments) => verb::image::run(&context, arguments).map(done),
+        Verb::Ssh(arguments) => verb::ssh::run(&context, arguments),
+        Verb::Trust(arguments) => verb::trust::run(&context, arguments).map(done),
         Verb::Kubectl(arguments) => verb::kubectl::run(&context, arguments),
         Verb::Env(arguments) => verb::env::run(&context, arguments).map(done),
         Verb::Golden(arguments) => verb::golden::run(&context, arguments).map(done),
+        Verb::Secrets(arguments) => verb::secrets::run(&context, arguments),
         Verb::Tools(arguments) => crate::tool::verb::tools(&toolbox(&context), ui, arguments).map(done),
         Verb::Doctor(arguments) => crate::tool::verb::doctor(&toolbox(&context), ui, arguments).map(done),
         Verb::Probe(arguments) => verb::probe::run(&context, arguments),

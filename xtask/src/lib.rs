@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod golden;
 pub mod live;
 pub mod nix;
+pub mod secrets;
 
 pub mod exec;
 pub mod journal;

@@ -311,6 +311,8 @@ pub enum SecretKind {
     StepCaIntermediateKey,
     /// An SSH key pair's private half.
     SshKey,
+    /// The age identity of the machine in whose folder the secret lies.
+    AgeIdentity,
 }
 
 /// One row of the parity matrix.
@@ -355,6 +357,16 @@ impl Backend {
             Self::Lima => "lima",
             Self::Embedded => "embedded",
             Self::Remote => "remote",
+        }
+    }
+}
+
+impl Arch {
+    /// The name that Nix, Linux and Lima use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aarch64 => "aarch64",
+            Self::X86_64 => "x86_64",
         }
     }
 }

@@ -247,14 +247,15 @@ struct Holder {
 
 /// Keeps other runs of this host away from one subject. The kernel gives it back when the process ends,
 /// however it ends.
-struct HostLock {
+pub(crate) struct HostLock {
     /// Its lock goes when it is closed.
     _file: fs_err::File,
     holder: Utf8PathBuf,
 }
 
 impl HostLock {
-    fn take(root: &Utf8Path, subject: &str, goal: &str) -> Result<Self> {
+    /// Takes the lock, or says who holds it.
+    pub(crate) fn take(root: &Utf8Path, subject: &str, goal: &str) -> Result<Self> {
         let folder = root.join(STATE).join("locks");
         fs_err::create_dir_all(&folder)?;
         let path = folder.join(format!("{subject}.lock"));

@@ -299,7 +299,8 @@ mod tests {
 
     #[test]
     fn each_input_that_moves_is_named() {
-        let changes: [(&str, fn(&mut Stamp)); 7] = [
+        type Change = (&'static str, fn(&mut Stamp));
+        let changes: [Change; 7] = [
             ("flake.lock", |stamp| stamp.lock.clear()),
             ("golden", |stamp| stamp.golden.clear()),
             ("facts", |stamp| stamp.facts.clear()),

@@ -324,6 +324,24 @@ impl Ui {
         (read > 0).then(|| line.trim().to_owned())
     }
 
+    /// Asks for a secret: what is typed is not shown. None without a terminal or at the end of the input.
+    pub fn read_secret(&self, question: &str) -> Option<String> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        if self.shared.prompts == Prompts::Never {
+            return None;
+        }
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin).ok()?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        // Without silence nothing is read: a value must not stay on the screen.
+        tcsetattr(&stdin, OptionalActions::Flush, &silent).ok()?;
+        let line = self.read_line(question);
+        let _the_terminal_went_away = tcsetattr(&stdin, OptionalActions::Flush, &before);
+        self.write_stderr("\n");
+        line
+    }
+
     /// Whether a prompt could be answered.
     pub fn can_ask(&self) -> bool {
         self.shared.prompts == Prompts::Ask

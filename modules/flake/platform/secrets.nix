@@ -12,6 +12,7 @@ let
           "step-ca-root-key"
           "step-ca-intermediate-key"
           "ssh-key"
+          "age-identity"
         ];
         description = "How the value comes to be.";
       };

@@ -3,4 +3,10 @@
 
 pub mod access;
 pub mod capi;
+pub mod colima;
 pub mod embedded;
+pub mod guest;
+pub mod host;
+pub mod image;
+pub mod lima;
+pub mod trust;

@@ -19,6 +19,16 @@ impl Runner<'_> {
     pub(super) fn derive(&self, derivation: &Derivation) -> Result<()> {
         let root = self.root;
         match derivation {
+            Derivation::FreePorts { content, to } => {
+                let text = crate::cluster::embedded::with_free_ports(content)?;
+                write(&root.join(to), text.as_bytes(), 0o600)
+            }
+            Derivation::OwnKubeconfig {
+                kubeconfig,
+                context,
+                own,
+                cluster,
+            } => crate::cluster::embedded::check_kubeconfig(root, kubeconfig, context, own, cluster),
             Derivation::EmbeddedProject { from, served, to } => {
                 let notes =
                     crate::cluster::embedded::copy_project(&root.join(from), &root.join(served), &root.join(to))?;
@@ -248,6 +258,18 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Derivation::GuestHome { .. }
+            | Derivation::GuestImage { .. }
+            | Derivation::GuestImageIntact { .. }
+            | Derivation::GuestCompare { .. }
+            | Derivation::GuestFits { .. }
+            | Derivation::GuestGone { .. }
+            | Derivation::GuestRecord { .. }
+            | Derivation::LimaTemplate { .. }
+            | Derivation::Kubeconfig { .. }
+            | Derivation::GuestSystem { .. }
+            | Derivation::SameKernel { .. }
+            | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
             Derivation::Simulated { gates } => {
                 for gate in gates {
                     self.ui.status(
@@ -297,7 +319,7 @@ impl Runner<'_> {
     }
 }
 
-fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
+pub(super) fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
     Ok(fs_err::read_to_string(root.join(path))?)
 }
 
@@ -310,7 +332,7 @@ fn optional(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>> {
     }
 }
 
-fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {
+pub(super) fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {
     typed(root, path)
 }
 
@@ -319,7 +341,7 @@ fn typed<T: serde::de::DeserializeOwned>(root: &Utf8Path, path: &Utf8Path) -> Re
         .map_err(|error| Failure::unexpected(format!("`{path}`, written by an earlier step, cannot be read: {error}")))
 }
 
-fn write_json(root: &Utf8Path, path: &Utf8Path, value: &impl Serialize) -> Result<()> {
+pub(super) fn write_json(root: &Utf8Path, path: &Utf8Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::unexpected(format!("cannot write `{path}`: {error}")))?;
     write(&root.join(path), text.as_bytes(), 0o600)

@@ -4,7 +4,9 @@
 mod derive;
 mod dns;
 mod environment;
+mod guest;
 pub(crate) mod leftover;
+mod operator_key;
 mod probe;
 mod process;
 
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub(crate) use guest::make_home as make_guest_home;
 pub use process::{Interrupt, command_line};
 
 use crate::failure::{Failure, Kind, Result};
@@ -21,7 +24,7 @@ use crate::tool::Tools;
 use crate::ui::{Answer, Ui, Word, plural, seconds};
 use process::{Ended, Input, Outcome, Process, Stdout};
 
-fn own_binary() -> Result<Utf8PathBuf> {
+pub(crate) fn own_binary() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()?;
     if !path.exists() && cfg!(target_os = "linux") {
         // Built anew while it runs, as by the tests of `ci`; the kernel still has the one that runs.
@@ -33,6 +36,10 @@ fn own_binary() -> Result<Utf8PathBuf> {
 
 /// Variables whose folder has to exist before a tool starts.
 const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
+
+/// What Go's TLS says of a server that another authority signed, in every version up to 1.26. kubectl ends with
+/// the same status as for a server that is not there yet, and waiting mends only that.
+const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,6 +231,7 @@ impl Runner<'_> {
                 Ok(())
             }
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
+            Action::OperatorKey { key, read, put } => self.put_operator_key(key, read, put),
             Action::End { folder } => {
                 let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
                 if ended > 0 {
@@ -237,12 +245,19 @@ impl Runner<'_> {
 
     fn wait(&self, step: &Step, until: &crate::plan::Probe, deadline: u64, every: u64) -> Result<()> {
         let started = Instant::now();
-        let deadline = Duration::from_secs(deadline);
+        let deadline = Duration::from_secs(longest_wait().map_or(deadline, |limit| deadline.min(limit)));
         let mut told = Instant::now();
         loop {
             let seen = self.look(until)?;
             if seen.holds {
                 return Ok(());
+            }
+            if let Some(reason) = seen.reasons.iter().find(|reason| reason.contains(UNKNOWN_AUTHORITY)) {
+                return Err(Failure::refused(
+                    "an API server answers there that this cluster's own authority did not sign; nothing was written",
+                )
+                .hinted(reason)
+                .hinted("see what listens on its port: another guest's forwarding, or a cluster that is not ours"));
             }
             let waited = started.elapsed();
             if waited >= deadline {
@@ -293,6 +308,24 @@ impl Runner<'_> {
             .detach(&folder.join("pids").join(format!("{name}.pid")))
     }
 
+    /// Runs a command whose output nobody wants; a failure is one all the same.
+    pub fn run_quietly(&self, command: &Command) -> Result<()> {
+        judge(command, &self.start(command, None)?)
+    }
+
+    /// How long a command takes, start to end; `program` stands in for the tool's own path.
+    pub fn time(&self, command: &Command, program: Option<&Utf8Path>) -> Result<Duration> {
+        let mut process = self.process(command, None)?;
+        if let Some(program) = program {
+            program.clone_into(&mut process.program);
+        }
+        let started = Instant::now();
+        let outcome = process.run(self.interrupt)?;
+        let elapsed = started.elapsed();
+        judge(command, &outcome)?;
+        Ok(elapsed)
+    }
+
     /// Runs a command that only reads and returns what it printed.
     pub(crate) fn capture(&self, command: &Command) -> Result<Outcome> {
         let mut process = self.process(command, None)?;
@@ -308,6 +341,38 @@ impl Runner<'_> {
             Ended::Code(_) => Ok(None),
             _ => judge(command, &outcome).map(|()| None),
         }
+    }
+
+    /// Runs a command with bytes on its standard input and values in its environment that only memory holds: they
+    /// are in no plan, log or argument. What it printed, or the last lines of what it complained.
+    pub(crate) fn feed(
+        &self,
+        command: &Command,
+        stdin: &[u8],
+        secrets: &[(&str, String)],
+    ) -> Result<Result<Vec<u8>, Vec<String>>> {
+        let mut process = self.process(command, None)?;
+        process.stdin = Input::Bytes(stdin.to_vec());
+        process.stdout = Stdout::Capture;
+        process
+            .env
+            .extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let outcome = process.run(self.interrupt)?;
+        match outcome.ended {
+            Ended::Code(0) => Ok(Ok(outcome.captured)),
+            Ended::Code(_) => Ok(Err(outcome.tail)),
+            _ => judge(command, &outcome).map(|()| Err(outcome.tail)),
+        }
+    }
+
+    /// Runs a command with this terminal's streams, and values in its environment that only memory holds; its exit
+    /// status.
+    pub(crate) fn hand_over(&self, command: &Command, secrets: &[(&str, String)]) -> Result<u8> {
+        let mut process = self.process(command, None)?;
+        process
+            .env
+            .extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        process.pass_through()
     }
 
     fn start(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Outcome> {
@@ -402,6 +467,54 @@ pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result
     process.pass_through()
 }
 
+/// Runs a person's editor on a file, with this terminal's streams; its exit status. The words of the editor's command
+/// are split as a shell would.
+pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
+    let mut words = shell_words::split(editor)
+        .map_err(|_| Failure::config(format!("the editor `{editor}` has an open quote")))?
+        .into_iter();
+    let program = words
+        .next()
+        .ok_or_else(|| Failure::config("no editor is named").hinted("set `EDITOR`"))?;
+    let mut args: Vec<String> = words.collect();
+    args.push(file.to_string());
+    let process = Process {
+        program: program.into(),
+        args,
+        env: environment::scrubbed(),
+        directory: file.parent().unwrap_or(Utf8Path::new("/")).to_owned(),
+        stdin: Input::Null,
+        stdout: Stdout::Log,
+        log: None,
+        note: None,
+        deadline: Duration::MAX,
+    };
+    process.pass_through()
+}
+
+/// The limit that `XTASK_MAX_WAIT` sets to every wait, in seconds: for who would rather be told early.
+fn longest_wait() -> Option<u64> {
+    std::env::var("XTASK_MAX_WAIT").ok()?.parse().ok()
+}
+
+/// What a program of the system prints, for a look at the host; none when it cannot be asked or fails.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
+    let process = Process {
+        program: program.into(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env: environment::scrubbed(),
+        directory: "/".into(),
+        stdin: Input::Null,
+        stdout: Stdout::Capture,
+        log: None,
+        note: None,
+        deadline: Duration::from_secs(10),
+    };
+    let outcome = process.run(&Interrupt::default()).ok()?;
+    (outcome.ended == Ended::Code(0)).then(|| String::from_utf8_lossy(&outcome.captured).into_owned())
+}
+
 /// What a JSON file says at a pointer.
 pub fn later(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Result<serde_json::Value> {
     let path = root.join(file);
@@ -431,7 +544,9 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let program = command.tool.program();
     let (kind, what) = match outcome.ended {
         Ended::Code(0) => return Ok(()),
-        Ended::Code(_) if command.on_failure == OnFailure::LookNext => return Ok(()),
+        Ended::Code(_) | Ended::Signal(_) | Ended::Deadline if command.on_failure == OnFailure::LookNext => {
+            return Ok(());
+        }
         // Our own verbs say what kind of failure it was.
         Ended::Code(code) if command.tool == Tool::Xtask => (
             Kind::of_exit_code(code).unwrap_or(Kind::Step),

@@ -120,6 +120,16 @@ impl Runner<'_> {
                     Err(error) => format!("`{address}` does not answer: {error}"),
                 })
             }
+            Probe::OperatorKey { key, read } => Seen::from(self.has_operator_key(key, read)?, || {
+                format!(
+                    "the cluster does not hold the identity `{}` ({})",
+                    key.name, key.recipient
+                )
+            }),
+            Probe::Clock { command, within } => match self.ask(command)? {
+                Ok(bytes) => near(&String::from_utf8_lossy(&bytes), *within),
+                Err(reason) => Seen::no(reason),
+            },
             Probe::Alive(folder) => {
                 let dead = crate::cluster::embedded::dead_processes(&self.root.join(folder))?;
                 Seen {
@@ -200,6 +210,19 @@ fn answer_of(address: &str, path: &str) -> Result<String, std::io::Error> {
     stream.take(4096).read_to_end(&mut answer)?;
     let text = String::from_utf8_lossy(&answer);
     Ok(text.split(' ').nth(1).unwrap_or("nothing").to_owned())
+}
+
+fn near(printed: &str, within: u64) -> Seen {
+    let here = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |duration| duration.as_secs());
+    match printed.trim().parse::<u64>() {
+        Ok(there) => Seen::from(there.abs_diff(here) <= within, || {
+            let side = if there < here { "behind" } else { "ahead of" };
+            format!("its clock is {} s {side} this host's", there.abs_diff(here))
+        }),
+        Err(_) => Seen::no(format!("`{}` is no time", printed.trim())),
+    }
 }
 
 fn says(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Option<serde_json::Value> {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::OptionsMode;
 use super::leftover;
 use crate::failure::{Failure, Kind, Result, ResultExt};
 
@@ -177,15 +177,14 @@ impl Process {
                     fs_err::create_dir_all(parent)?;
                 }
                 let beside = Utf8PathBuf::from(format!("{path}.partial"));
-                // A kubeconfig or a listing of Secrets is nobody else's business.
-                let file = fs_err::OpenOptions::new()
+                // What a command prints may be a kubeconfig.
+                let file = std::fs::OpenOptions::new()
+                    .write(true)
                     .create(true)
                     .truncate(true)
-                    .write(true)
-                    .options_mode(0o600)
-                    .open(&beside)?
-                    .into_parts()
-                    .0;
+                    .mode(0o600)
+                    .open(&beside)
+                    .or_fail(Kind::Unexpected, format!("cannot create `{beside}`"))?;
                 partial = Some((beside, path.clone()));
                 expression.stdout_file(file)
             }

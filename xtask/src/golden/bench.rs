@@ -244,3 +244,29 @@ fn object(index: usize) -> Value {
             "ports": (0..8).map(|port| json!({"name": format!("port-{port}"), "port": 8000 + port, "targetPort": format!("http-{port}"), "protocol": "TCP"})).collect::<Vec<_>>()}}),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_corpus_differs_where_it_says_and_nowhere_else() {
+        for (change, expected) in [(Change::Nothing, 0), (Change::Hundredth, 3), (Change::Order, 0)] {
+            let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
+            let corpus = Corpus::make(Utf8Path::from_path(folder.path()).unwrap(), 300, change).unwrap();
+            assert_eq!(corpus.check(Reading::Everything).unwrap().1, expected, "{change:?}");
+            assert_eq!(
+                corpus.check(Reading::Changes).unwrap().1,
+                expected,
+                "{change:?}, remembering"
+            );
+            assert_eq!(
+                corpus.check(Reading::Changes).unwrap().1,
+                expected,
+                "{change:?}, once more"
+            );
+            let texts = [&corpus.golden_text, &corpus.rendered_text].map(|path| fs_err::read(path).unwrap());
+            assert_eq!(texts[0] == texts[1], change == Change::Nothing, "{change:?}");
+        }
+    }
+}

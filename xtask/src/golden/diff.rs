@@ -42,7 +42,10 @@ impl fmt::Display for Change {
                 }
                 Ok(())
             }
-            (Some(old), Some(new)) => write!(formatter, "~ {field}: {} -> {}", short(old), short(new)),
+            (Some(old), Some(new)) => {
+                let (old, new) = from_difference(&text(old), &text(new));
+                write!(formatter, "~ {field}: {} -> {}", cut(&old), cut(&new))
+            }
             (None, None) => write!(formatter, "  {field}"),
         }
     }
@@ -181,16 +184,35 @@ fn compare_lists(path: &mut String, old: &[Value], new: &[Value], found: &mut Ve
 }
 
 fn short(value: &Value) -> String {
-    let text = match value {
+    cut(&text(value))
+}
+
+/// A value on one line.
+fn text(value: &Value) -> String {
+    match value {
         Value::String(string) if !string.is_empty() && !string.contains(['\n', '\r']) => string.clone(),
         other => json::canonical(other),
-    };
+    }
+}
+
+fn cut(text: &str) -> String {
     if text.chars().count() <= WIDTH {
-        return text;
+        return text.to_owned();
     }
     let mut cut: String = text.chars().take(WIDTH).collect();
     cut.push('…');
     cut
+}
+
+/// Two long texts from shortly before where they differ, so that cutting them does not hide the difference.
+fn from_difference(old: &str, new: &str) -> (String, String) {
+    const BEFORE: usize = 24;
+    let same = old.chars().zip(new.chars()).take_while(|(old, new)| old == new).count();
+    if same <= WIDTH / 2 {
+        return (old.to_owned(), new.to_owned());
+    }
+    let tail = |text: &str| format!("…{}", text.chars().skip(same - BEFORE).collect::<String>());
+    (tail(old), tail(new))
 }
 
 /// Differing lines of two texts with `context` lines around them; empty when they are equal.
@@ -254,6 +276,16 @@ mod tests {
     fn texts_of_several_lines_show_their_lines() {
         let change = &shown(&json!({"s": "a\nb\nc\n"}), &json!({"s": "a\nB\nc\n"}))[0];
         assert!(change.contains("    -b\n    +B"), "{change}");
+    }
+
+    #[test]
+    fn a_difference_far_behind_in_a_long_text_is_still_seen() {
+        let of = |word: &str| json!({"s": format!("{}{word}{}", "x".repeat(500), "y".repeat(500))});
+        let change = &shown(&of("old"), &of("new"))[0];
+        assert!(
+            change.contains("xxxold") && change.contains("xxxnew") && change.len() < 400,
+            "{change}"
+        );
     }
 
     #[test]

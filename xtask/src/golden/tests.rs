@@ -619,3 +619,138 @@ mod memory {
         }
     }
 }
+
+mod alone {
+    use super::*;
+    use crate::golden::alone::judge;
+
+    fn names(fixture: &Fixture) -> Vec<&'static str> {
+        let comparison = judge(&fixture.golden(), &fixture.record()).unwrap();
+        comparison.problems.iter().map(Problem::name).collect()
+    }
+
+    #[test]
+    fn a_golden_in_order_has_no_problems_without_a_rendering() {
+        let fixture = blessed();
+        fs_err::remove_dir_all(fixture.rendering()).unwrap();
+        let comparison = judge(&fixture.golden(), &fixture.record()).unwrap();
+        assert_eq!(comparison.problems, []);
+        assert_eq!(comparison.count, 6);
+    }
+
+    #[test]
+    fn an_edited_native_object_is_found_by_its_own_digest() {
+        let fixture = blessed();
+        write_golden(
+            &fixture,
+            SETTINGS,
+            golden_text(&fixture, SETTINGS).replace("\"no\"", "\"yes\""),
+        );
+        assert_eq!(names(&fixture), ["invalid"]);
+    }
+
+    #[test]
+    fn everything_that_can_be_seen_without_a_rendering_is_told_at_once() {
+        let fixture = blessed();
+        write_golden(&fixture, "10-namespaces/99-again.yaml", golden_text(&fixture, SETTINGS));
+        write_golden(&fixture, WIDGET, "a: 1\na: 2\n");
+        let namespace = "10-namespaces/05-namespace._.demo.yaml";
+        write_golden(
+            &fixture,
+            namespace,
+            golden_text(&fixture, namespace).replace('\n', "\r\n"),
+        );
+        fs_err::write(fixture.root().join("flake.lock"), "changed").unwrap();
+        let mut found = names(&fixture);
+        found.sort_unstable();
+        assert_eq!(found, ["disguised", "duplicate", "older", "unreadable"]);
+        fs_err::remove_dir_all(fixture.golden()).unwrap();
+        assert_eq!(names(&fixture), ["missing"]);
+    }
+}
+
+mod twice {
+    use super::*;
+    use crate::golden::twice::compare;
+
+    #[test]
+    fn a_second_rendering_that_differs_names_object_and_field() {
+        let (one, other) = (Fixture::rendered(), Fixture::new());
+        let mut objects = small_platform();
+        other.project(&objects);
+        assert_eq!(compare(&one.rendering(), &other.rendering()).unwrap(), []);
+        objects[3].2["data"]["password"] = "random".into();
+        other.project(&objects);
+        let found = compare(&one.rendering(), &other.rendering()).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].fix(), None, "what differs each time can never be a golden");
+        let text = found[0].to_string();
+        assert!(
+            text.contains("ConfigMap demo/settings") && text.contains("+ data.password: random"),
+            "{text}"
+        );
+        assert!(!text.contains("digest"), "{text}");
+    }
+
+    #[test]
+    fn other_bytes_and_other_files_are_differences_too() {
+        let (one, other) = (Fixture::rendered(), Fixture::rendered());
+        let text = fs_err::read_to_string(other.rendering().join(SETTINGS)).unwrap();
+        other.write(Utf8Path::new(SETTINGS), &format!("{text}\n"));
+        fs_err::remove_file(other.rendering().join(WIDGET)).unwrap();
+        assert_eq!(compare(&one.rendering(), &other.rendering()).unwrap().len(), 2);
+    }
+}
+
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::golden::pairs::{Named, Pair, find_shared, renderings};
+    use crate::platform::Stage;
+
+    fn pair(cluster: &str, stage: Stage) -> Pair {
+        Pair {
+            cluster: cluster.into(),
+            stage,
+        }
+    }
+
+    #[test]
+    fn renderings_are_found_in_a_project_and_in_a_folder_of_projects() {
+        let fixture = Fixture::rendered();
+        let known = [pair("k3s-dev", Stage::Local), pair("k3s-capi", Stage::Local)];
+        let found = renderings(&fixture.rendering(), &known, Named::No).unwrap();
+        assert_eq!(found, BTreeMap::from([(known[0].clone(), fixture.rendering())]));
+        let above = fixture.rendering().parent().unwrap().to_owned();
+        assert_eq!(renderings(&above, &known, Named::No).unwrap(), found);
+        let missing = renderings(&above, &known, Named::Yes).unwrap_err();
+        assert!(missing.chain().contains("k3s-capi-local"), "{}", missing.chain());
+        let other = renderings(&fixture.rendering(), &known[1..], Named::Yes).unwrap_err();
+        assert!(other.chain().contains("not asked for"), "{}", other.chain());
+        let misnamed = above.join("k3s-capi-local");
+        fs_err::rename(fixture.rendering(), &misnamed).unwrap();
+        let wrong = renderings(&above, &known, Named::No).unwrap_err();
+        assert!(
+            wrong.chain().contains("says that it is `k3s-dev-local`"),
+            "{}",
+            wrong.chain()
+        );
+    }
+
+    #[test]
+    fn an_object_in_two_stages_of_one_cluster_is_told_in_both() {
+        let fixture = blessed();
+        let comparison = || compare(&fixture.rendering(), &fixture.golden(), &fixture.record()).unwrap();
+        let (local, full) = (pair("a", Stage::Local), pair("a", Stage::Full));
+        let mut all = BTreeMap::from([
+            (local.clone(), comparison()),
+            (full, comparison()),
+            (pair("b", Stage::Local), comparison()),
+        ]);
+        find_shared(&mut all);
+        assert_eq!(all[&local].problems.len(), 6);
+        assert!(all[&local].problems[0].to_string().contains("also in `a-full`"));
+        assert_eq!(all[&pair("b", Stage::Local)].problems, []);
+    }
+}

@@ -14,6 +14,9 @@ use crate::project::{ObjectRef, Project};
 /// Characters of a value that are shown.
 const SHOWN: usize = 100;
 
+/// New objects that a run names one by one; more are counted by component, and `diff` names them all.
+const ADDED: usize = 20;
+
 /// What stands for a secret value.
 const MASK: &str = "*****";
 
@@ -182,6 +185,12 @@ impl Walk {
                 }
             }
             Some(Value::Array(list)) if !list.is_empty() && sets.has_elements() => self.list(list, live, sets, path),
+            None if !sets.own_fields().is_empty() => {
+                for key in sets.own_fields() {
+                    let found = live.and_then(|live| live.get(&key));
+                    self.value(None, found, &sets.field(&key), &join(path, &key));
+                }
+            }
             _ => self.leaf(wanted, live, sets, path),
         }
     }
@@ -217,7 +226,8 @@ impl Walk {
             (Some(wanted), Some(live)) => same(wanted, live),
             (Some(wanted), None) => ownership::is_empty(wanted),
             (None, None) => true,
-            (None, Some(_)) => false,
+            // What is left below are kluctl's own labels.
+            (None, Some(_)) => !sets.is_leaf(),
         };
         if same && (owners.is_empty() || sets.own.is_some()) {
             return;
@@ -347,9 +357,13 @@ impl<'a> Sets<'a> {
             .collect()
     }
 
+    /// Names of the fields that kluctl owns here, without the labels and annotations that it adds by itself.
     fn own_fields(&self) -> Vec<String> {
         let keys = self.keys(&["f:"]);
-        keys.into_iter().map(|key| key[2..].to_owned()).collect()
+        keys.into_iter()
+            .map(|key| key[2..].to_owned())
+            .filter(|key| !key.starts_with("kluctl.io/"))
+            .collect()
     }
 
     fn own_elements(&self) -> Vec<String> {
@@ -395,7 +409,23 @@ impl Report {
     /// The report for people, at most so many lines of it.
     pub fn text(&self, limit: usize) -> String {
         let mut lines = Vec::new();
+        let added = self.changes.iter().filter(|change| change.what == What::Add).count();
+        let gathered = limit < usize::MAX && added > ADDED;
+        if gathered {
+            let mut by_component: BTreeMap<&str, usize> = BTreeMap::new();
+            for change in self.changes.iter().filter(|change| change.what == What::Add) {
+                *by_component.entry(&change.component).or_default() += 1;
+            }
+            lines.extend(
+                by_component
+                    .into_iter()
+                    .map(|(component, count)| format!("+ {} ({component})", crate::ui::plural(count, "object"))),
+            );
+        }
         for change in &self.changes {
+            if gathered && change.what == What::Add {
+                continue;
+            }
             let sign = match change.what {
                 What::Add => '+',
                 What::Change | What::Mend => '~',
@@ -477,6 +507,18 @@ mod tests {
                 r#"data.d: "y" -> "x" [taken by `kubectl-edit` at T]"#,
                 r#"data.c: "3" -> (removed)"#,
             ]
+        );
+    }
+
+    #[test]
+    fn labels_that_kluctl_adds_by_itself_are_no_removed_fields() {
+        let live = json!({"kind": "ConfigMap", "metadata": {"labels": {"kluctl.io/discriminator": "x"}, "managedFields": [
+            {"manager": "kluctl", "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": {"f:kluctl.io/discriminator": {}}}}},
+        ]}});
+        assert_eq!(lines(json!({"kind": "ConfigMap"}), live.clone()), Vec::<String>::new());
+        assert_eq!(
+            lines(json!({"kind": "ConfigMap", "metadata": {"labels": {}}}), live),
+            Vec::<String>::new()
         );
     }
 

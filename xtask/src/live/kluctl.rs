@@ -32,10 +32,7 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
         }
     }
     for object in list(result, "compactedObjects").chain(list(result, "objects")) {
-        let applied = object
-            .get("applied")
-            .map_or(&Value::Null, |applied| applied.get("full").unwrap_or(applied));
-        if applied.pointer("/metadata/deletionTimestamp").is_some() {
+        if body(object, "applied").is_some_and(|applied| applied.pointer("/metadata/deletionTimestamp").is_some()) {
             problems.push(format!(
                 "{}: was applied to while it is being deleted",
                 reference(object)
@@ -68,6 +65,16 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
 
 fn list<'a>(result: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     result.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// A body of an object: as it stands, below `full`, or there as JSON text, by the version of kluctl. A delta says
+/// nothing by itself.
+fn body(object: &Value, name: &str) -> Option<Value> {
+    let found = object.get(name)?;
+    match found.get("full").unwrap_or(found) {
+        Value::String(text) => serde_json::from_str(text).ok(),
+        value => Some(value.clone()),
+    }
 }
 
 fn names_object(entry: &Value) -> bool {
@@ -125,6 +132,24 @@ mod tests {
         let failure = judge(&result).unwrap_err();
         assert_eq!(failure.kind, Kind::Step);
         assert!(failure.chain().contains("ConfigMap/n/x: conflict with \"clusterctl\""));
+    }
+
+    #[test]
+    fn an_object_that_was_applied_to_while_it_goes_is_a_failure_in_every_shape() {
+        let object = json!({"kind": "ConfigMap", "metadata": {"name": "x", "deletionTimestamp": "t"}});
+        let reference = json!({"version": "v1", "kind": "ConfigMap", "name": "x"});
+        for result in [
+            json!({"objects": [{"ref": reference, "applied": object}]}),
+            json!({"compactedObjects": [{"ref": reference, "applied": {"full": object}}]}),
+            json!({"compactedObjects": [{"ref": reference, "applied": {"full": object.to_string()}}]}),
+        ] {
+            let failure = judge(&result).unwrap_err();
+            assert!(
+                failure
+                    .chain()
+                    .contains("ConfigMap/x: was applied to while it is being deleted")
+            );
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ struct Cause {
 }
 
 /// The first whose words are found is the cause.
-const CAUSES: [Cause; 9] = [
+const CAUSES: [Cause; 10] = [
     Cause {
         words: &["(Forbidden)"],
         kind: Kind::Refused,
@@ -50,6 +50,13 @@ const CAUSES: [Cause; 9] = [
         kind: Kind::Preflight,
         says: "the credential plugin that the kubeconfig names cannot be run",
         remedy: "install it, or write a kubeconfig with credentials of its own",
+    },
+    Cause {
+        // Without credentials kubectl asks for a name on a terminal, and finds none.
+        words: &["Please enter Username", "error: EOF"],
+        kind: Kind::Preflight,
+        says: "the kubeconfig has no credentials for this cluster",
+        remedy: "fetch the kubeconfig anew",
     },
     Cause {
         words: &["context was not found", "does not exist", "no context"],
@@ -132,6 +139,7 @@ mod tests {
             "Unable to connect to the server: tls: failed to verify certificate: x509: certificate signed by unknown authority",
             "Unable to connect to the server: getting credentials: exec: executable aws not found",
             "error: context \"x\" does not exist",
+            "error: EOF",
             "The connection to the server 127.0.0.1:1 was refused - did you specify the right host or port?",
             "Unable to connect to the server: dial tcp: lookup x on 1.1.1.1:53: no such host",
             "Unable to connect to the server: net/http: TLS handshake timeout",

@@ -225,6 +225,11 @@ pub enum Capi {
         /// JSON file of the object.
         to: Utf8PathBuf,
     },
+    /// Whether a pivot is done, as this host has recorded it.
+    Pivoted {
+        /// The record; missing where no move has begun.
+        record: Utf8PathBuf,
+    },
     /// Whether stage capi may go to a cluster: not once its objects have moved away.
     Guard {
         /// The cluster that the stage would go to.

@@ -78,6 +78,14 @@ pub enum Tool {
     Cargo,
     /// Runs the renderer outside Nix.
     Bash,
+    /// A runner of recipes, to be compared with.
+    Just,
+    /// Compares files, to be compared with.
+    Diff,
+    /// Changes the keychain of macOS.
+    Security,
+    /// Changes the trust store of Linux, as root.
+    Sudo,
 }
 
 impl Tool {
@@ -117,6 +125,10 @@ impl Tool {
             Self::Ssh => "ssh",
             Self::Cargo => "cargo",
             Self::Bash => "bash",
+            Self::Just => "just",
+            Self::Diff => "diff",
+            Self::Security => "security",
+            Self::Sudo => "sudo",
         }
     }
 
@@ -346,14 +358,70 @@ impl Command {
 
     /// The command as a line of shell, run from the root with the tools on PATH.
     pub fn shell(&self) -> String {
+        let mut line = self.call(&mut shell_arg);
+        if let Output::File(path) = &self.output {
+            write!(line, " >{}", quote(path.as_str())).expect("a string takes everything");
+        }
+        if self.on_failure == OnFailure::LookNext {
+            line.push_str(" || :");
+        }
+        line
+    }
+
+    /// The command as lines of a script that stops at the first failure. What is known only while running is read
+    /// first, for sh does not stop when a substitution in an argument fails; a file appears whole or not at all.
+    pub fn script(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut count = 0;
+        let mut call = self.call(&mut |arg| {
+            let (Arg::Later { file, pointer } | Arg::LaterList { file, pointer }) = arg else {
+                return shell_arg(arg);
+            };
+            count += 1;
+            lines.push(format!(
+                "later_{count}=$(xtask probe later {} {})",
+                quote(file.as_str()),
+                quote(pointer)
+            ));
+            match arg {
+                // Unquoted on purpose: each line of a list is a word.
+                Arg::LaterList { .. } => format!("$later_{count}"),
+                _ => format!("\"$later_{count}\""),
+            }
+        });
+        let look_next = self.on_failure == OnFailure::LookNext;
+        if let Output::File(path) = &self.output {
+            let beside = quote(&format!("{path}.partial"));
+            let path_quoted = quote(path.as_str());
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_str().is_empty()) {
+                lines.push(format!("mkdir -p {}", quote(parent.as_str())));
+            }
+            write!(call, " >{beside}").expect("a string takes everything");
+            if look_next {
+                lines.push(format!(
+                    "if {call}; then mv {beside} {path_quoted}; else rm {beside}; fi"
+                ));
+            } else {
+                lines.push(call);
+                lines.push(format!("mv {beside} {path_quoted}"));
+            }
+        } else if look_next {
+            lines.push(format!("{call} || :"));
+        } else {
+            lines.push(call);
+        }
+        lines
+    }
+
+    fn call(&self, word: &mut dyn FnMut(&Arg) -> String) -> String {
         let mut line = String::new();
         for (name, value) in &self.env {
-            write!(line, "{name}={} ", shell_arg(value)).expect("a string takes everything");
+            write!(line, "{name}={} ", word(value)).expect("a string takes everything");
         }
         line.push_str(self.tool.program());
         for arg in &self.args {
             line.push(' ');
-            line.push_str(&shell_arg(arg));
+            line.push_str(&word(arg));
         }
         match &self.stdin {
             Stdin::Null => line.push_str(" </dev/null"),
@@ -364,12 +432,6 @@ impl Command {
             Stdin::Secret(name) => {
                 line = format!("printf %s \"${name}\" | {line}");
             }
-        }
-        if let Output::File(path) = &self.output {
-            write!(line, " >{}", quote(path.as_str())).expect("a string takes everything");
-        }
-        if self.on_failure == OnFailure::LookNext {
-            line.push_str(" || :");
         }
         line
     }

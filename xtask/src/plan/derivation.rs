@@ -11,6 +11,24 @@ use crate::project::Gate;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub enum Derivation {
+    /// Writes the configuration of an embedded cluster, with ports that are free now.
+    FreePorts {
+        /// The configuration with placeholders.
+        content: String,
+        /// Where it goes.
+        to: Utf8PathBuf,
+    },
+    /// Whether the kubeconfig of an embedded cluster still leads to its own control plane.
+    OwnKubeconfig {
+        /// The kubeconfig that everything uses.
+        kubeconfig: Utf8PathBuf,
+        /// The context in it.
+        context: String,
+        /// The one that the control plane was made with.
+        own: Utf8PathBuf,
+        /// Name of the cluster, for the message.
+        cluster: String,
+    },
     /// Copies a project, leaving out what an embedded cluster cannot hold, each named.
     EmbeddedProject {
         /// Project to copy.
@@ -192,6 +210,111 @@ pub enum Derivation {
     },
     /// One that ClusterAPI needs.
     Capi(Capi),
+    /// Chooses and makes the short folder of this checkout's guests.
+    GuestHome {
+        /// JSON file with `home`, `lima` and `cache`.
+        to: Utf8PathBuf,
+    },
+    /// Finds the one qcow2 of a build or a file, and records path, store path, digest and sizes.
+    GuestImage {
+        /// A qcow2, or a folder with exactly one; relative to the root, or absolute.
+        from: Utf8PathBuf,
+        /// SHA-256 that it must have.
+        digest: Option<String>,
+        /// File with the version of the kernel inside, if that is known.
+        kernel: Option<Utf8PathBuf>,
+        /// Architecture of the guest.
+        arch: String,
+        /// JSON file of the type `cluster::image::Image`.
+        to: Utf8PathBuf,
+    },
+    /// Whether a recorded image is still the file that was recorded.
+    GuestImageIntact {
+        /// JSON file of the type `cluster::image::Image`.
+        image: Utf8PathBuf,
+    },
+    /// What differs between the facts, what is saved of a guest, and the guest that runs.
+    GuestCompare {
+        /// What the facts ask for.
+        wanted: GuestWanted,
+        /// `limactl list --json`.
+        listing: Utf8PathBuf,
+        /// What `GuestHome` wrote.
+        home: Utf8PathBuf,
+        /// Image that a new guest would boot.
+        image: Utf8PathBuf,
+        /// What is remembered of the guest.
+        record: Utf8PathBuf,
+        /// JSON file of the type `cluster::guest::Drift`.
+        to: Utf8PathBuf,
+    },
+    /// Whether the guest that runs is the one that was asked for.
+    GuestFits {
+        /// What the facts ask for.
+        wanted: GuestWanted,
+        /// `limactl list --json`.
+        listing: Utf8PathBuf,
+    },
+    /// Whether a guest that was deleted is gone.
+    GuestGone {
+        /// Name of the instance.
+        instance: String,
+        /// `limactl list --json`.
+        listing: Utf8PathBuf,
+    },
+    /// Remembers which image a guest boots, and whether it was made to its end.
+    GuestRecord {
+        /// What the facts ask for.
+        wanted: GuestWanted,
+        /// Image that a new guest boots.
+        image: Utf8PathBuf,
+        /// How far it is.
+        state: GuestState,
+        /// JSON file of the type `cluster::guest::Record`.
+        to: Utf8PathBuf,
+    },
+    /// Lima's template of a guest.
+    LimaTemplate {
+        /// What the facts ask for.
+        wanted: GuestWanted,
+        /// Image that it boots.
+        image: Utf8PathBuf,
+        /// The template.
+        to: Utf8PathBuf,
+    },
+    /// The kubeconfig of k3s under our own names and address; only one that carries its own authority.
+    Kubeconfig {
+        /// `/etc/rancher/k3s/k3s.yaml` of the guest.
+        from: Utf8PathBuf,
+        /// Name of its cluster, user and context.
+        context: String,
+        /// Port of the API on the host's loopback.
+        port: u16,
+        /// Kubeconfig, mode 0600.
+        to: Utf8PathBuf,
+    },
+    /// Where a built system and its kernel lie, and how ssh reaches the guests.
+    GuestSystem {
+        /// Link to the system.
+        link: Utf8PathBuf,
+        /// JSON file with `path`, `kernel`, and `ssh` by instance.
+        to: Utf8PathBuf,
+    },
+    /// Whether a guest booted the kernel that a system has.
+    SameKernel {
+        /// What `GuestSystem` wrote.
+        system: Utf8PathBuf,
+        /// JSON file with `kernel`, as the guest says it.
+        booted: Utf8PathBuf,
+    },
+    /// The root certificate of the local authority, out of the ConfigMap in which it publishes it; its
+    /// fingerprint is said.
+    RootCertificate {
+        /// `kubectl get configmaps --all-namespaces -o json`.
+        from: Utf8PathBuf,
+        /// PEM file.
+        to: Utf8PathBuf,
+    },
     /// Says by name which gates are only simulated.
     Simulated {
         /// The gates.
@@ -276,4 +399,52 @@ pub enum Stale {
     Shown,
     /// The run ends.
     Refused,
+}
+
+/// What starts a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Driver {
+    /// Colima, over Lima.
+    Colima,
+    /// Lima alone.
+    Lima,
+}
+
+/// What the facts ask of a guest, on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GuestWanted {
+    /// What starts it.
+    pub driver: Driver,
+    /// Profile of the facts.
+    pub profile: String,
+    /// Name of Lima's instance.
+    pub instance: String,
+    /// `vz` or `qemu`.
+    pub vm_type: String,
+    /// `aarch64` or `x86_64`.
+    pub arch: String,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// GiB of memory.
+    pub memory: u32,
+    /// GiB of disk.
+    pub disk: u32,
+    /// Whether Rosetta translates programs in it.
+    pub rosetta: bool,
+    /// Port of the API, on the guest's and on the host's loopback.
+    pub api_port: u16,
+}
+
+/// How far a guest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GuestState {
+    /// Its start began; what is there may be half of it.
+    Making,
+    /// It started and fits.
+    Made,
+    /// Its system was changed to that of this image, by a generation of NixOS.
+    Switched,
 }

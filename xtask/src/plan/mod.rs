@@ -5,6 +5,7 @@ pub mod capi;
 mod command;
 mod derivation;
 pub mod dns;
+mod operator_key;
 mod print;
 mod probe;
 
@@ -12,7 +13,8 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{Derivation, Fenced, LeaseContent, LedgerContent, Only, Stale};
+pub use derivation::{Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale};
+pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
 pub use probe::Probe;
 
@@ -157,6 +159,15 @@ pub enum Action {
         /// What is started; its output goes to a file in the folder.
         command: Command,
     },
+    /// Puts the identity that the facts name into a cluster, from memory; the private key is in no plan.
+    OperatorKey {
+        /// Whose identity.
+        key: OperatorKey,
+        /// Reads the Secret, prints nothing when there is none.
+        read: Command,
+        /// Writes the Secret that it reads on standard input.
+        put: Command,
+    },
     /// Ends the processes whose pid files stand in a folder, and looks that they are gone.
     End {
         /// Folder of an embedded cluster, relative to the root.
@@ -226,6 +237,7 @@ impl Step {
         match &self.action {
             Action::Run(command) | Action::Serve { command, .. } => commands.push(command),
             Action::Wait { until, .. } => commands.extend(until.commands()),
+            Action::OperatorKey { read, put, .. } => commands.extend([read, put]),
             Action::Write { .. }
             | Action::SetRecord { .. }
             | Action::Remove { .. }
@@ -264,6 +276,13 @@ impl Plan {
             .flat_map(|step| step.commands().into_iter().flat_map(Command::tools).collect::<Vec<_>>())
             .filter(|tool| *tool != Tool::Xtask)
             .collect();
+        // It tells which recipient an identity has.
+        if self
+            .all_steps()
+            .any(|step| matches!(step.action, Action::OperatorKey { .. }))
+        {
+            tools.push(Tool::AgeKeygen);
+        }
         tools.sort_unstable();
         tools.dedup();
         tools

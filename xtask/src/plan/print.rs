@@ -26,24 +26,42 @@ pub enum Reasons {
 }
 
 impl Step {
-    /// The step as shell: what it does, unless it is done already.
-    fn shell(&self) -> String {
+    /// The step as lines of shell: what it does, unless it is done already.
+    fn script(&self) -> Vec<String> {
         let body = match &self.action {
-            Action::Run(command) => command.shell(),
+            Action::Run(command) => command.script(),
             other => {
                 let json = serde_json::to_string(other).expect("an action is plain data");
-                format!("xtask probe action {}", quote(&json))
+                vec![format!("xtask probe action {}", quote(&json))]
             }
         };
         match &self.unless {
             Some(probe) => {
                 let json = serde_json::to_string(probe).expect("a probe is plain data");
-                format!("xtask probe holds {} || {body}", quote(&json))
+                let mut lines = vec![format!("if holds {}; then :; else", quote(&json))];
+                lines.extend(body.into_iter().map(|line| format!("  {line}")));
+                lines.push("fi".to_owned());
+                lines
             }
             None => body,
         }
     }
 }
+
+/// What every script begins with. Lists split at line ends only, and no word is taken for a pattern; a probe that
+/// cannot be asked is no answer.
+const HEAD: &str = r#"# run from the checkout's root, with xtask and its tools on PATH; takes no host lock
+set -euf
+IFS='
+'
+trap 'exit 130' INT TERM
+holds() {
+  answer=0
+  xtask probe holds "$1" || answer=$?
+  [ "$answer" -le 1 ] || exit "$answer"
+  return "$answer"
+}
+"#;
 
 impl Plan {
     /// The plan for people: choices, then a line a step; with reasons when asked to explain.
@@ -89,19 +107,24 @@ impl Plan {
     pub fn shell(&self) -> String {
         let mut script = String::from("#!/bin/sh\n");
         writeln!(script, "# {}", self.goal).expect("a string takes everything");
-        script.push_str(
-            "# run from the checkout's root, with xtask and its tools on PATH; takes no host lock\nset -eu\n",
-        );
+        script.push_str(HEAD);
         if !self.finally.is_empty() {
+            // Each goes its own way: one that fails keeps none of the others from running.
             script.push_str("finally() {\n  set +e\n");
             for step in &self.finally {
-                writeln!(script, "  # {}: {}\n  {}", step.id, step.title, step.shell())
-                    .expect("a string takes everything");
+                writeln!(script, "  # {}: {}\n  ( set -e", step.id, step.title).expect("a string takes everything");
+                for line in step.script() {
+                    writeln!(script, "    {line}").expect("a string takes everything");
+                }
+                script.push_str("  )\n");
             }
             script.push_str("}\ntrap finally EXIT\n");
         }
         for step in &self.steps {
-            writeln!(script, "# {}: {}\n{}", step.id, step.title, step.shell()).expect("a string takes everything");
+            writeln!(script, "# {}: {}", step.id, step.title).expect("a string takes everything");
+            for line in step.script() {
+                writeln!(script, "{line}").expect("a string takes everything");
+            }
         }
         script
     }

@@ -4,9 +4,9 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::Command;
 use super::capi::Want;
 use super::dns::Record;
+use super::{Command, OperatorKey};
 use crate::project::Gate;
 
 /// A question with yes or no for an answer.
@@ -75,6 +75,20 @@ pub enum Probe {
     },
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),
+    /// A cluster's Secret has the identity that the facts name; what is read stays in memory.
+    OperatorKey {
+        /// Whose identity.
+        key: OperatorKey,
+        /// Reads the Secret, prints nothing when there is none.
+        read: Command,
+    },
+    /// A command that only reads prints seconds since 1970 that are near those of this host.
+    Clock {
+        /// `date +%s`, elsewhere.
+        command: Command,
+        /// Seconds that they may be apart.
+        within: u64,
+    },
     /// One of these holds.
     Any(Vec<Self>),
     /// All of these hold.
@@ -93,11 +107,13 @@ impl Probe {
             | Self::Resolves(_)
             | Self::Listens { .. }
             | Self::Alive(_) => Vec::new(),
+            Self::OperatorKey { read, .. } => vec![read],
             Self::Succeeds(command)
             | Self::Prints { command, .. }
             | Self::Gone { command, .. }
             | Self::Gates { command, .. }
-            | Self::Capi { command, .. } => vec![command],
+            | Self::Capi { command, .. }
+            | Self::Clock { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),
         }

@@ -8,15 +8,16 @@ use serde_json::json;
 
 use super::deploy::{Deploy, Mode, Steps};
 use super::rehearse::Keep;
-use super::{Source, embedded, nix_build};
+use super::{Source, age_key, embedded, guard, nix_build};
 use crate::cluster::access::Access;
-use crate::cluster::capi::providers::{Origin, Pinned};
+use crate::cluster::capi::providers::{self, Origin, Pinned};
 use crate::cluster::{capi, embedded as host};
+use crate::failure::{Failure, Result};
 use crate::live::lease;
 use crate::plan::capi::{Capi, Fit, Pivot, PivotState, Provider, Want};
 use crate::plan::dns::{Cloudflare, Record};
-use crate::plan::{Action, Command, Derivation, Effect, Plan, Probe, Stdin, Step, Target, Tool};
-use crate::platform::{Backend, Cluster, ClusterApi, Stage};
+use crate::plan::{Action, Command, Derivation, Effect, OperatorKey, Plan, Probe, Stdin, Step, Target, Tool};
+use crate::platform::{Backend, Cluster, ClusterApi, DnsProvider, Environment, Platform, Stage};
 use crate::project::StageDescription;
 
 /// Seconds in which a control plane has to come up: a server, its boot and kubeadm.
@@ -49,6 +50,8 @@ pub struct Side<'a> {
     pub facts: &'a Cluster,
     /// What runs it.
     pub backend: Backend,
+    /// The identity of its operator.
+    pub key: Option<OperatorKey>,
 }
 
 /// A stage that a plan deploys.
@@ -112,6 +115,216 @@ pub struct Dns {
 /// the cloud's controller, and clusterctl brings a cert-manager of its own where there is none.
 pub const FIRST: [&str; 6] = ["base", "cilium", "ccm", "dns", "storage", "cert-manager"];
 
+/// Descriptions of the stages that a bootstrap deploys.
+#[derive(Debug, Clone)]
+pub struct Stages {
+    /// Of the bootstrap cluster.
+    pub local: StageDescription,
+    /// Of the workload cluster's objects, on the bootstrap cluster.
+    pub capi: StageDescription,
+    /// Of the workload cluster.
+    pub full: StageDescription,
+}
+
+/// Facts of the bootstrap cluster and of the workload cluster, as a run takes them: the clusters of a rehearsal are
+/// nobody's, so no UID of the facts is theirs and nobody depends on them.
+pub fn facts(platform: &Platform, name: &str, controllers: Controllers) -> Result<(Cluster, Cluster)> {
+    let workload = platform.cluster(name)?;
+    let bootstrap = platform.cluster(&api(name, workload)?.bootstrap)?;
+    let mut facts = (bootstrap.clone(), workload.clone());
+    if controllers == Controllers::Processes {
+        for facts in [&mut facts.0, &mut facts.1] {
+            facts.uid = None;
+            facts.environment = Environment::Local;
+        }
+    }
+    Ok(facts)
+}
+
+/// What the facts say of how ClusterAPI makes a cluster.
+pub fn api<'a>(name: &str, facts: &'a Cluster) -> Result<&'a ClusterApi> {
+    facts
+        .cluster_api
+        .as_ref()
+        .ok_or_else(|| Failure::config(format!("cluster `{name}` is not made by ClusterAPI")))
+}
+
+impl<'a> Bootstrap<'a> {
+    /// Everything from the facts; the facts of the two clusters come from [`facts`].
+    pub fn of(
+        platform: &'a Platform,
+        name: &'a str,
+        facts: &'a (Cluster, Cluster),
+        stages: Stages,
+        controllers: Controllers,
+        nonce: &'a str,
+    ) -> Result<Self> {
+        let api = api(name, &facts.1)?;
+        let rehearsal = controllers == Controllers::Processes;
+        let (source, target, workload) = if rehearsal {
+            let target = Access::rehearsal(name, &format!("{nonce}-target"));
+            let mut workload = Access::of(name, &facts.1);
+            workload.folder = target.folder.join("workload");
+            workload.kubeconfig = target.folder.join("workload/kubeconfig");
+            (
+                Access::rehearsal(&api.bootstrap, &format!("{nonce}-source")),
+                target,
+                workload,
+            )
+        } else {
+            let target = Access::of(name, &facts.1);
+            (Access::of(&api.bootstrap, &facts.0), target.clone(), target)
+        };
+        let source_backend = if rehearsal {
+            Backend::Embedded
+        } else {
+            // The controllers of a real provider need real pods.
+            let real = facts
+                .0
+                .backends
+                .iter()
+                .copied()
+                .find(|backend| *backend != Backend::Embedded);
+            real.ok_or_else(|| {
+                Failure::config(format!(
+                    "bootstrap cluster `{}` has no backend that runs containers",
+                    api.bootstrap
+                ))
+                .hinted("the facts name `clusters.<name>.backends`")
+            })?
+        };
+        let target_backend = if rehearsal { Backend::Embedded } else { Backend::Remote };
+        let workers: BTreeMap<String, u32> = api
+            .workers
+            .keys()
+            .next_back()
+            .map(|worker| (worker.clone(), 2))
+            .into_iter()
+            .collect();
+        let staged = |cluster: &str, stage: Stage, description: StageDescription| Staged {
+            stage,
+            description,
+            source: if rehearsal {
+                Source::Golden(format!("k8s/golden/{cluster}/{stage}").into())
+            } else {
+                Source::Built {
+                    attribute: format!("k8s-manifests-{cluster}-{stage}"),
+                    link: format!(".xtask/projects/{cluster}-{stage}").into(),
+                }
+            },
+        };
+        Ok(Self {
+            name,
+            api,
+            source: Side {
+                access: source,
+                facts: &facts.0,
+                backend: source_backend,
+                key: age_key::of(platform, &api.bootstrap, source_backend),
+            },
+            target: Side {
+                access: target,
+                facts: &facts.1,
+                backend: target_backend,
+                key: age_key::of(platform, name, target_backend),
+            },
+            workload,
+            local: staged(&api.bootstrap, Stage::Local, stages.local),
+            capi: staged(&api.bootstrap, Stage::Capi, stages.capi),
+            full: staged(name, Stage::Full, stages.full),
+            providers: if rehearsal {
+                providers::pinned("docker", &providers::rehearsed())?
+            } else {
+                providers::pinned(&api.infrastructure, &api.providers)?
+            },
+            controllers,
+            machines: if rehearsal {
+                1 + workers.values().sum::<u32>()
+            } else {
+                api.control_planes + api.workers.values().sum::<u32>()
+            },
+            workers,
+            secret: secret(platform, name),
+            dns: (!rehearsal).then(|| Dns {
+                name: facts.1.api_host.clone(),
+                port: facts.1.api_port,
+                cloudflare: (api.dns == DnsProvider::Cloudflare).then(|| Cloudflare {
+                    api: "https://api.cloudflare.com/client/v4".to_owned(),
+                    zone: platform.domain.clone(),
+                    token: "CLOUDFLARE_API_TOKEN".to_owned(),
+                    deadline: 300,
+                }),
+            }),
+            nonce,
+        })
+    }
+
+    /// The plan of a verb: the whole way, or a part of it.
+    pub fn part(&self, verb: &str, keep: Keep) -> Plan {
+        let choices = vec![
+            format!(
+                "workload cluster `{}`: {} control plane machines, {} workers, regions {}",
+                self.name,
+                self.api.control_planes,
+                self.api.workers.values().sum::<u32>(),
+                self.api.regions.join(", ")
+            ),
+            format!(
+                "bootstrap cluster `{}` on backend {}",
+                self.source.access.cluster,
+                self.source.backend.name()
+            ),
+        ];
+        let goal = self.goal(verb);
+        let mut plan = match verb {
+            "bootstrap" => return self.plan(choices),
+            "rehearse" => return self.rehearsal(choices, keep),
+            _ => self.empty(verb, choices),
+        };
+        let fence = |prefix: &str, side: &Side<'_>| {
+            guard::steps(&side.access, side.facts)
+                .into_iter()
+                .map(|step| step.of(prefix))
+                .collect::<Vec<_>>()
+        };
+        plan.steps = fence("source", &self.source);
+        match verb {
+            "init" => {
+                plan.steps.extend(self.provider_steps());
+                plan.steps.extend(self.init_steps("source", &self.source));
+            }
+            "apply" => {
+                let steps = self.apply_steps(&goal);
+                plan.steps.extend(steps.steps);
+                plan.finally = steps.finally;
+            }
+            "wait" => plan.steps.extend(self.wait_steps()),
+            "dns" => plan.steps.extend(self.dns.iter().flat_map(|dns| self.dns_steps(dns))),
+            "kubeconfig" => {
+                plan.steps.extend(self.provider_steps());
+                plan.steps.extend(self.kubeconfig_steps());
+            }
+            "move" => {
+                plan.steps.extend(fence("target", &self.target));
+                plan.steps.extend(self.provider_steps());
+                plan.steps.extend(self.move_steps());
+            }
+            // The bootstrap cluster may be gone already, and nothing but its end is asked for.
+            _ => plan.steps = self.source_down(),
+        }
+        plan
+    }
+}
+
+/// The Secret that has to go along, with the variable that may hold its value.
+fn secret<'a>(platform: &'a Platform, name: &str) -> Option<(&'a str, &'a str)> {
+    let found = platform.secrets.required.iter().find(|secret| {
+        secret.clusters.iter().any(|cluster| cluster == name) && secret.labels.contains_key(capi::MOVE)
+    })?;
+    let variable = found.keys.values().find_map(|source| source.variable.as_deref())?;
+    Some((found.name.as_str(), variable))
+}
+
 impl Bootstrap<'_> {
     /// Words for the run.
     pub fn goal(&self, verb: &str) -> String {
@@ -160,6 +373,7 @@ impl Bootstrap<'_> {
             nonce: self.nonce,
             goal,
             mode: &Mode::USUAL,
+            key: side.key.clone(),
         }
     }
 
@@ -190,6 +404,7 @@ impl Bootstrap<'_> {
         before.extend(target_up);
         let base = keep("base", base);
         before.extend(base.into_iter().map(|step| step.or_when(self.moving())));
+        before.push(self.heal_step("pause.heal").or_when(self.moving()));
         before.push(
             self.machines_step("machines.run", &self.source, "Wait until every machine is Running")
                 .or_when(self.moving()),
@@ -290,11 +505,11 @@ impl Bootstrap<'_> {
                 "From the pinned source itself: a release's file could be replaced, a sum cannot.",
                 Effect::Local,
                 Action::Run(
-                    Command::new(Tool::Kubectl)
+                    self.source
+                        .access
+                        .kubectl()
                         .arg("kustomize")
                         .arg(link.join(pinned.folder))
-                        .env("KUBERC", "off")
-                        .env("HOME", self.work("home"))
                         .to_file(&rendered)
                         .within(120),
                 ),
@@ -532,7 +747,7 @@ impl Bootstrap<'_> {
     /// The Secret and stage capi, guarded.
     pub fn apply_steps(&self, goal: &str) -> Steps {
         let access = &self.source.access;
-        let mut steps = guard(access, self.name, &self.workload, &self.work("guard"));
+        let mut steps = guard_moved(access, self.name, &self.workload, &self.work("guard"));
         if let Some((secret, variable)) = self.secret {
             steps.extend(self.secret_steps(secret, variable));
         }
@@ -619,7 +834,12 @@ impl Bootstrap<'_> {
                         .arg(format!("{}=", capi::MOVE))
                         .arg(namespace.as_str()),
                 ),
-            ),
+            )
+            .unless(Probe::Prints {
+                command: get("secret").arg(secret).arg(namespace.as_str()),
+                pointer: format!("/metadata/labels/{}", capi::MOVE.replace('/', "~1")),
+                value: json!(""),
+            }),
         ]
     }
 
@@ -848,7 +1068,9 @@ impl Bootstrap<'_> {
                 to: project,
             })),
         ));
-        let deploy = self.deploy(&self.target, &staged, goal).steps();
+        let deploy = self.deploy(&self.target, &staged, goal);
+        // Its operator comes with the rest.
+        let deploy = Deploy { key: None, ..deploy }.steps();
         steps.extend(deploy.steps);
         Steps {
             steps,
@@ -890,11 +1112,12 @@ impl Bootstrap<'_> {
 
     /// From the preflight to the proof that the target's controllers have taken over.
     pub fn move_steps(&self) -> Vec<Step> {
-        let mut steps: Vec<Step> = self
-            .preflight_steps()
-            .into_iter()
-            .map(|step| step.or_when(self.moving()))
-            .collect();
+        let mut steps = vec![self.heal_step("pause.clear").or_when(self.moving())];
+        steps.extend(
+            self.preflight_steps()
+                .into_iter()
+                .map(|step| step.or_when(self.moving())),
+        );
         steps.extend(self.backup_steps().into_iter().map(|step| step.or_when(self.moving())));
         steps.extend(self.record_steps("begun", PivotState::Started, None));
         steps.extend(self.controllers_down(&self.source, "source-controllers.end"));
@@ -1032,8 +1255,6 @@ impl Bootstrap<'_> {
     /// The state of the source as files: a backup, and the list of what has to move.
     fn backup_steps(&self) -> Vec<Step> {
         let backup = self.backup();
-        let access = &self.source.access;
-        let unpause = self.patch_paused(access);
         vec![
             Step::new(
                 "pause.note",
@@ -1046,14 +1267,6 @@ impl Bootstrap<'_> {
                     mode: 0o600,
                 },
             ),
-            Step::new(
-                "pause.clear",
-                "Unpause the source, should an earlier backup have been cut off",
-                "clusterctl refuses a paused Cluster.",
-                Effect::Remote,
-                Action::Run(unpause),
-            )
-            .unless(Probe::Not(Box::new(self.is_paused(access)))),
             Step::new(
                 "backup.clear",
                 "Remove a backup that was cut off",
@@ -1098,6 +1311,21 @@ impl Bootstrap<'_> {
 
     fn backup(&self) -> Utf8PathBuf {
         self.work("backup")
+    }
+
+    /// Unpauses the source where a backup of this plan was cut off; a pause of somebody else is left alone.
+    fn heal_step(&self, id: &str) -> Step {
+        let access = &self.source.access;
+        let not_ours = Probe::Not(Box::new(Probe::Exists(self.work("pausing"))));
+        let not_paused = Probe::Not(Box::new(self.is_paused(access)));
+        Step::new(
+            id,
+            "Unpause the source, should an earlier backup have been cut off",
+            "A paused Cluster is looked at by nobody, and clusterctl refuses to move it.",
+            Effect::Remote,
+            Action::Run(self.patch_paused(access)),
+        )
+        .unless(Probe::Any(vec![not_ours, not_paused]))
     }
 
     fn is_paused(&self, access: &Access) -> Probe {
@@ -1307,11 +1535,7 @@ impl Bootstrap<'_> {
             "Check that the pivot is done and recorded",
             "The bootstrap cluster is the only other place that has the objects.",
             Effect::Read,
-            Action::Wait {
-                until: self.done(),
-                deadline: 1,
-                every: 1,
-            },
+            Action::Check(Derivation::Capi(Capi::Pivoted { record: self.pivot() })),
         );
         let mut steps = vec![check];
         if self.source.backend == Backend::Embedded {
@@ -1358,7 +1582,21 @@ impl Bootstrap<'_> {
                         .arg(format!("--replicas={to}"))
                         .arg(format!("--namespace={}", self.api.namespace)),
                 ),
-            ),
+            )
+            .unless(Probe::Prints {
+                command: access
+                    .kubectl()
+                    .args([
+                        "get",
+                        "machinedeployments.cluster.x-k8s.io",
+                        deployment,
+                        "--output=json",
+                    ])
+                    .arg(format!("--namespace={}", self.api.namespace))
+                    .within(30),
+                pointer: "/spec/replicas".to_owned(),
+                value: json!(to),
+            }),
             Step::new(
                 "workers.run",
                 "Wait until the new machine is Running",
@@ -1403,7 +1641,7 @@ pub fn pivot(target: &Access) -> Utf8PathBuf {
 }
 
 /// The steps that refuse stage capi on a cluster whose objects have moved away.
-pub fn guard(access: &Access, describes: &str, workload: &Access, work: &Utf8Path) -> Vec<Step> {
+pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &Utf8Path) -> Vec<Step> {
     let record = work.join("record.json");
     let clusters = work.join("clusters.json");
     let steps = [

@@ -7,7 +7,9 @@ use serde_json::json;
 use super::Source;
 use crate::cluster::access::Access;
 use crate::live::gate;
-use crate::plan::{Action, Arg, Command, Derivation, Effect, LedgerContent, Only, Probe, Stale, Step, Tool};
+use crate::plan::{
+    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Tool,
+};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
 
@@ -35,6 +37,8 @@ pub struct Deploy<'a> {
     pub goal: &'a str,
     /// What makes this deploy another than the usual one.
     pub mode: &'a Mode,
+    /// The identity of the cluster's operator; none where nothing is decrypted.
+    pub key: Option<OperatorKey>,
 }
 
 /// What makes a deploy another than the usual one; the default is the whole stage, not compared with a golden.
@@ -161,7 +165,8 @@ impl Deploy<'_> {
         ]);
 
         let mut steps = super::guard::steps(self.access, self.facts);
-        if self.production() {
+        // A rehearsal of a production stage goes to nobody's cluster.
+        if self.production() && !self.embedded() {
             steps.extend(self.tree_steps());
         }
         steps.push(self.revision_step());
@@ -207,6 +212,9 @@ impl Deploy<'_> {
             )
             .unless(fresh.clone()),
         );
+        if let Some(key) = &self.key {
+            steps.extend(super::age_key::steps(self.access, key, self.nonce));
+        }
         for (index, group) in groups.iter().enumerate() {
             steps.extend(self.group_steps(index, group, &gates, &delta));
         }

@@ -4,67 +4,53 @@ use serde_json::json;
 
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
-use crate::plan::{Action, Effect, Probe, Step};
+use crate::plan::{Action, Derivation, Effect, Probe, Step};
 use crate::platform::Cluster;
 
 /// Seconds that a control plane may take to come up; 3 s is usual.
 const START: u64 = 120;
 
+/// Seconds after which a first start is given up: it may wait for a port that somebody else took.
+const FIRST: u64 = 60;
+
 /// Steps after which the API server answers and its nodes are there.
 pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
     let folder = embedded::folder(access);
     let marker = embedded::marker(access);
-    let config = embedded::config_path(access);
     let made = Probe::Exists(marker.clone());
     let ready = Probe::Succeeds(access.kubectl().args(["get", "--raw=/readyz"]).within(10));
     let running = Probe::All(vec![made.clone(), Probe::Alive(folder.clone()), ready.clone()]);
     let last_node = format!("node-{:06}", facts.nodes.saturating_sub(1));
-    vec![
+    let mut steps = vec![
         Step::new(
-            "cluster.sweep",
-            "End what a broken start left running",
-            "A half-made or half-dead cluster makes the next start wait in vain.",
-            Effect::Local,
-            Action::End { folder },
+            "kubeconfig.check",
+            format!("Check that `{}` leads to this control plane", access.kubeconfig),
+            "A kubeconfig of another cluster must not decide what is swept and started here.",
+            Effect::Read,
+            Action::Check(Derivation::OwnKubeconfig {
+                kubeconfig: access.kubeconfig.clone(),
+                context: access.context.clone(),
+                own: folder.join("kubeconfig.yaml"),
+                cluster: access.cluster.clone(),
+            }),
         )
-        .unless(running.clone()),
-        Step::new(
-            "cluster.clear",
-            "Remove the folder of a cluster that was never finished",
-            "Its certificates and its store may be incomplete.",
-            Effect::Local,
-            Action::Remove {
-                path: access.folder.join("kwok"),
-            },
-        )
-        .unless(made.clone()),
-        Step::new(
-            "cluster.configure",
-            format!("Write the configuration of `{}`", access.cluster),
-            "It keeps the control plane on loopback and says how nodes and pods are simulated.",
-            Effect::Local,
-            Action::Write {
-                path: config.clone(),
-                content: embedded::config(facts),
-                mode: 0o600,
-            },
-        )
-        .unless(made.clone()),
-        Step::new(
-            "cluster.create",
-            "Create the control plane",
-            "A real API server, etcd, controller manager and scheduler, on free ports of loopback.",
-            Effect::Local,
-            Action::Run(
-                embedded::kwokctl(access, facts)
-                    .args(["create", "cluster"])
-                    .flag_path("--config", config)
-                    .flag_path("--kubeconfig", &access.kubeconfig)
-                    .arg(format!("--wait={START}s"))
-                    .within(START + 30),
-            ),
-        )
-        .unless(made.clone()),
+        .guarding()
+        .unless(Probe::Not(Box::new(made.clone()))),
+    ];
+    steps.extend(attempt(access, facts, "cluster", FIRST, &running, &made));
+    // A port that was free when it was chosen may be taken when it is bound; once more, with others.
+    let up = Probe::Any(vec![
+        made.clone(),
+        Probe::Succeeds(
+            access
+                .kubectl_without_context()
+                .arg(format!("--context={}", embedded::raw_context()))
+                .args(["get", "--raw=/readyz"])
+                .within(10),
+        ),
+    ]);
+    steps.extend(attempt(access, facts, "second", START + 30, &up, &up));
+    steps.extend([
         Step::new(
             "cluster.name",
             format!("Call its context `{}`", access.context),
@@ -137,6 +123,69 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
         .unless(Probe::Succeeds(
             access.kubectl().args(["get", "node"]).arg(last_node).within(10),
         )),
+    ]);
+    steps
+}
+
+/// One try to make the control plane: nothing of an earlier one may stand in its way.
+fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &Probe, made: &Probe) -> Vec<Step> {
+    let config = embedded::config_path(access);
+    let create = embedded::kwokctl(access, facts)
+        .args(["create", "cluster"])
+        .flag_path("--config", &config)
+        .flag_path("--kubeconfig", &access.kubeconfig)
+        .arg(format!("--wait={within}s"))
+        .within(within);
+    vec![
+        Step::new(
+            &format!("{name}.sweep"),
+            "End what a broken start left running",
+            "A half-made or half-dead cluster makes the next start wait in vain.",
+            Effect::Local,
+            Action::End {
+                folder: embedded::folder(access),
+            },
+        )
+        .unless(running.clone()),
+        Step::new(
+            &format!("{name}.clear"),
+            "Remove the folder of a cluster that was never finished",
+            "Its certificates and its store may be incomplete.",
+            Effect::Local,
+            Action::Remove {
+                path: access.folder.join("kwok"),
+            },
+        )
+        .unless(made.clone()),
+        Step::new(
+            &format!("{name}.forget"),
+            format!("Remove `{}`", access.kubeconfig),
+            "It leads to a control plane that is no more.",
+            Effect::Local,
+            Action::Remove {
+                path: access.kubeconfig.clone(),
+            },
+        )
+        .unless(made.clone()),
+        Step::new(
+            &format!("{name}.configure"),
+            format!("Write the configuration of `{}`", access.cluster),
+            "It keeps the control plane on free ports of loopback and says how nodes and pods are simulated.",
+            Effect::Local,
+            Action::Derive(Derivation::FreePorts {
+                content: embedded::config(facts),
+                to: config,
+            }),
+        )
+        .unless(made.clone()),
+        Step::new(
+            &format!("{name}.create"),
+            "Create the control plane",
+            "A real API server, etcd, controller manager and scheduler, on free ports of loopback.",
+            Effect::Local,
+            Action::Run(if within < START { create.or_look_next() } else { create }),
+        )
+        .unless(made.clone()),
     ]
 }
 
@@ -162,5 +211,15 @@ pub fn down(access: &Access) -> Vec<Step> {
             },
         )
         .unless(Probe::Not(Box::new(Probe::Exists(access.folder.clone())))),
+        Step::new(
+            "kubeconfig.remove",
+            format!("Remove `{}`", access.kubeconfig),
+            "It leads to a control plane that is no more.",
+            Effect::Local,
+            Action::Remove {
+                path: access.kubeconfig.clone(),
+            },
+        )
+        .unless(Probe::Not(Box::new(Probe::Exists(access.kubeconfig.clone())))),
     ]
 }

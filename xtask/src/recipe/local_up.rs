@@ -1,17 +1,22 @@
 //! From nothing to a local cluster that holds its stage.
 
+use camino::Utf8PathBuf;
+use serde_json::json;
+
 use super::deploy::Deploy;
 use super::embedded;
+use super::guest::Guest;
+use crate::cluster::access::Access;
 use crate::plan::{Action, Effect, Plan, Step, Target};
-use crate::platform::{Backend, Environment};
+use crate::platform::Environment;
 
 /// The goal of a plan, by which `--resume` finds its run.
 pub fn goal(cluster: &str) -> String {
     format!("local-up {cluster}")
 }
 
-/// Brings the cluster up and deploys the stage.
-pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>) -> Plan {
+/// Brings the cluster up, in its guest or on this host, and deploys the stage.
+pub fn plan(deploy: &Deploy<'_>, guest: Option<&Guest<'_>>, choices: Vec<String>) -> Plan {
     let access = deploy.access;
     let mut plan = Plan::new(goal(&access.cluster));
     plan.choices = choices;
@@ -20,17 +25,40 @@ pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>) -> Plan {
         production: deploy.facts.environment == Environment::Production,
     });
     plan.steps.push(clear_work(deploy));
-    if deploy.backend == Backend::Embedded {
-        plan.steps.extend(embedded::up(access, deploy.facts));
-    }
+    plan.steps.extend(match guest {
+        Some(guest) => guest.up(),
+        None => embedded::up(access, deploy.facts),
+    });
     let steps = deploy.steps();
     plan.steps.extend(steps.steps);
+    if guest.is_some() {
+        plan.steps.push(note_project(deploy));
+    }
     plan.finally = steps.finally;
     plan.next = Some(format!(
         "cargo xtask kubectl --cluster {} -- get pods -A",
         access.cluster
     ));
     plan
+}
+
+/// Where the project of the last deployment is noted; an embedded cluster has a copy of it instead.
+pub fn project_file(access: &Access) -> Utf8PathBuf {
+    access.folder.join("project.json")
+}
+
+fn note_project(deploy: &Deploy<'_>) -> Step {
+    Step::new(
+        "project.note",
+        "Note which project was deployed",
+        "`local-status` asks after what is in it.",
+        Effect::Local,
+        Action::Write {
+            path: project_file(deploy.access),
+            content: format!("{}\n", json!({"folder": deploy.source.folder()})),
+            mode: 0o600,
+        },
+    )
 }
 
 /// Files of an earlier run must not be taken for this one's.

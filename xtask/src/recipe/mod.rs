@@ -1,16 +1,21 @@
 //! Recipes: pure functions from facts to plans, one file a goal.
 //! No I/O, no clock, no environment; what is known only while running is a `Later`.
 
+pub mod age_key;
 pub mod capi;
+pub mod catalogue;
 pub mod ci;
 pub mod deploy;
 pub mod embedded;
 pub mod guard;
+pub mod guest;
+pub mod image;
 pub mod local_down;
 pub mod local_up;
 pub mod nix;
 pub mod prune;
 pub mod rehearse;
+pub mod trust;
 pub mod validate;
 
 use camino::Utf8PathBuf;
@@ -79,4 +84,11 @@ pub fn nix_build(attribute: &str, link: &str) -> Command {
         .arg("--out-link")
         .arg(camino::Utf8Path::new(link))
         .within(3600)
+}
+
+/// Nix with what a flake needs.
+fn nix_with(words: &[&str]) -> Command {
+    Command::new(Tool::Nix)
+        .args(["--extra-experimental-features", "nix-command flakes"])
+        .args(words.iter().copied())
 }

@@ -420,7 +420,8 @@ pub fn row(tool: Tool) -> Row {
         Tool::Limactl => of(
             "read and start virtual machines",
             version(),
-            Range(">=1.0, <3"),
+            // `vmOpts`, under which Rosetta is asked for, came with 2.0.
+            Range(">=2.0, <3"),
             All,
             &["nix: `nix profile install nixpkgs#lima`", "macOS: `brew install lima`"],
         ),
@@ -473,16 +474,47 @@ pub fn row(tool: Tool) -> Row {
                 "nix: `nix profile install nixpkgs#cargo`",
             ],
         ),
+        Tool::Just => of(
+            "be compared with in `bench`",
+            version(),
+            Any,
+            All,
+            &["`cargo install just`", "nix: `nix profile install nixpkgs#just`"],
+        ),
+        Tool::Diff => of(
+            "be compared with in `bench`",
+            version(),
+            Any,
+            All,
+            &[
+                "Debian: `sudo apt-get install diffutils`",
+                "nix: `nix profile install nixpkgs#diffutils`",
+            ],
+        ),
         Tool::Bash => of(
             "run the renderer outside Nix",
             version(),
-            // The renderer also has to run with the bash of macOS.
-            Range(">=3.2"),
+            // The renderer asks for `inherit_errexit`; the bash of macOS is too old.
+            Range(">=4.4"),
             All,
             &[
                 "Debian: `sudo apt-get install bash`",
                 "nix: `nix profile install nixpkgs#bash`",
             ],
+        ),
+        Tool::Security => of(
+            "change the keychain of macOS",
+            ask(&["help"], Answers),
+            Any,
+            All,
+            &["macOS: part of the system; it is not on other systems"],
+        ),
+        Tool::Sudo => of(
+            "change the trust store of Linux",
+            ask(&["--version"], First),
+            Any,
+            All,
+            &["Debian: `su -c 'apt-get install sudo'`"],
         ),
     }
 }
@@ -521,7 +553,8 @@ pub fn for_verb(verb: &str) -> Option<&'static [Tool]> {
         "build" => &[Tool::Nix],
         "golden" => &[Tool::Git, Tool::Helm, Tool::Kubeconform],
         "secrets" => &[Tool::Sops, Tool::Age, Tool::AgeKeygen],
-        "image" => &[Tool::Nix, Tool::Limactl],
+        "image" => &[Tool::Nix],
+        "ssh" => &[Tool::Limactl],
         "infra" => &[Tool::Nix, Tool::Tofu, Tool::Sops],
         "machine" => &[Tool::Nix, Tool::Clan, Tool::Ssh],
         "capi" => &[Tool::Clusterctl, Tool::Kubectl, Tool::Kluctl],
@@ -573,6 +606,7 @@ pub const VERBS: &[&str] = &[
     "golden",
     "secrets",
     "image",
+    "ssh",
     "infra",
     "machine",
     "capi",

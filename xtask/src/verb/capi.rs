@@ -1,18 +1,14 @@
 //! `capi`: from a bootstrap cluster to a cluster that manages itself, and each part of the way.
 //! Every part that acts is a slice of the one plan of `recipe::capi`.
 
-use std::collections::BTreeMap;
-
 use crate::cluster::access::Access;
 use crate::cluster::capi::providers;
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
-use crate::plan::Plan;
-use crate::plan::dns::Cloudflare;
-use crate::platform::{Backend, Cluster, ClusterApi, DnsProvider, Environment, Stage};
-use crate::recipe::capi::{Bootstrap, Controllers, Dns, Side, Staged};
+use crate::platform::{Cluster, ClusterApi, Stage};
+use crate::recipe as recipes;
+use crate::recipe::capi::{Bootstrap, Controllers, Stages};
 use crate::recipe::rehearse::Keep;
-use crate::recipe::{self as recipes, Source};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 
 use super::capi_status::{Asked, show};
@@ -106,20 +102,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     };
     let chosen = choose(&checkout, acting.cluster.as_deref())?;
     let nonce = nonce();
-    let mut facts = (chosen.bootstrap.clone(), chosen.facts.clone());
-    if controllers == Controllers::Processes {
-        // The clusters of a rehearsal are nobody's: no UID of the facts is theirs.
-        facts.0.uid = None;
-        facts.1.uid = None;
-        facts.1.environment = Environment::Local;
-        if acting.plan.dry_run.is_none() {
-            only_loopback()?;
-        }
+    let facts = recipes::capi::facts(&checkout.platform, chosen.name, controllers)?;
+    if controllers == Controllers::Processes && acting.plan.dry_run.is_none() {
+        only_loopback()?;
     }
-    let bootstrap = bootstrap(&checkout, &chosen, &facts, controllers, &nonce)?;
+    let stages = Stages {
+        local: golden(&checkout, &chosen.api.bootstrap, Stage::Local)?.1,
+        capi: golden(&checkout, &chosen.api.bootstrap, Stage::Capi)?.1,
+        full: golden(&checkout, chosen.name, Stage::Full)?.1,
+    };
+    let bootstrap = Bootstrap::of(&checkout.platform, chosen.name, &facts, stages, controllers, &nonce)?;
     let problems = providers::mismatches(
-        versions(&bootstrap),
-        &bootstrap_infrastructure(&bootstrap),
+        &chosen.api.providers,
+        &chosen.api.infrastructure,
         &chosen.facts.kubernetes,
     );
     if !problems.is_empty() {
@@ -133,7 +128,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     if verb == "bootstrap" && !acting.plan.resume && acting.plan.dry_run.is_none() {
         not_yet(&checkout, &bootstrap)?;
     }
-    let plan = plan(verb, &bootstrap, keep);
+    let plan = bootstrap.part(verb, keep);
     let lock = match controllers {
         Controllers::Pods => Lock::Host(format!("capi-{}", chosen.name)),
         Controllers::Processes => Lock::None,
@@ -155,57 +150,6 @@ fn status(context: &Context, checkout: &Checkout, looking: &Looking) -> Result<(
         kubernetes: &chosen.facts.kubernetes,
     };
     show(context, &checkout.root, &asked, looking.json)
-}
-
-fn plan(verb: &str, bootstrap: &Bootstrap<'_>, keep: Keep) -> Plan {
-    let choices = vec![
-        format!(
-            "workload cluster `{}`: {} control plane machines, {} workers",
-            bootstrap.name,
-            bootstrap.api.control_planes,
-            bootstrap.api.workers.values().sum::<u32>()
-        ),
-        format!(
-            "bootstrap cluster `{}` on backend {}",
-            bootstrap.source.access.cluster,
-            bootstrap.source.backend.name()
-        ),
-    ];
-    let goal = bootstrap.goal(verb);
-    let mut plan = match verb {
-        "bootstrap" => return bootstrap.plan(choices),
-        "rehearse" => return bootstrap.rehearsal(choices, keep),
-        _ => bootstrap.empty(verb, choices),
-    };
-    match verb {
-        "init" => {
-            plan.steps = bootstrap.provider_steps();
-            plan.steps.extend(bootstrap.init_steps("source", &bootstrap.source));
-        }
-        "apply" => {
-            let steps = bootstrap.apply_steps(&goal);
-            plan.steps = steps.steps;
-            plan.finally = steps.finally;
-        }
-        "wait" => plan.steps = bootstrap.wait_steps(),
-        "dns" => {
-            plan.steps = bootstrap
-                .dns
-                .as_ref()
-                .map(|dns| bootstrap.dns_steps(dns))
-                .unwrap_or_default()
-        }
-        "kubeconfig" => {
-            plan.steps = bootstrap.provider_steps();
-            plan.steps.extend(bootstrap.kubeconfig_steps());
-        }
-        "move" => {
-            plan.steps = bootstrap.provider_steps();
-            plan.steps.extend(bootstrap.move_steps());
-        }
-        _ => plan.steps = bootstrap.source_down(),
-    }
-    plan
 }
 
 fn choose<'a>(checkout: &'a Checkout, given: Option<&'a str>) -> Result<Chosen<'a>> {
@@ -238,134 +182,6 @@ fn choose<'a>(checkout: &'a Checkout, given: Option<&'a str>) -> Result<Chosen<'
         api,
         bootstrap,
     })
-}
-
-fn staged(checkout: &Checkout, cluster: &str, stage: Stage, controllers: Controllers) -> Result<Staged> {
-    let (source, description, _) = golden(checkout, cluster, stage)?;
-    let source = match controllers {
-        Controllers::Processes => source,
-        Controllers::Pods => Source::Built {
-            attribute: format!("k8s-manifests-{cluster}-{stage}"),
-            link: format!(".xtask/projects/{cluster}-{stage}").into(),
-        },
-    };
-    Ok(Staged {
-        stage,
-        description,
-        source,
-    })
-}
-
-fn bootstrap<'a>(
-    checkout: &'a Checkout,
-    chosen: &Chosen<'a>,
-    facts: &'a (Cluster, Cluster),
-    controllers: Controllers,
-    nonce: &'a str,
-) -> Result<Bootstrap<'a>> {
-    let (name, api) = (chosen.name, chosen.api);
-    let rehearsal = controllers == Controllers::Processes;
-    let (source, target, workload) = if rehearsal {
-        let target = Access::rehearsal(name, &format!("{nonce}-target"));
-        let mut workload = Access::of(name, chosen.facts);
-        workload.folder = target.folder.join("workload");
-        workload.kubeconfig = target.folder.join("workload/kubeconfig");
-        (
-            Access::rehearsal(&api.bootstrap, &format!("{nonce}-source")),
-            target,
-            workload,
-        )
-    } else {
-        let target = Access::of(name, chosen.facts);
-        (Access::of(&api.bootstrap, chosen.bootstrap), target.clone(), target)
-    };
-    let source_backend = if rehearsal {
-        Backend::Embedded
-    } else {
-        // The controllers of a real provider need real pods.
-        let real = chosen
-            .bootstrap
-            .backends
-            .iter()
-            .copied()
-            .find(|backend| *backend != Backend::Embedded);
-        real.ok_or_else(|| {
-            Failure::config(format!(
-                "bootstrap cluster `{}` has no backend that runs containers",
-                api.bootstrap
-            ))
-            .hinted("the facts name `clusters.<name>.backends`")
-        })?
-    };
-    let pinned = if rehearsal {
-        providers::pinned("docker", &providers::rehearsed())?
-    } else {
-        providers::pinned(&api.infrastructure, &api.providers)?
-    };
-    let workers: BTreeMap<String, u32> = api
-        .workers
-        .keys()
-        .next_back()
-        .map(|worker| (worker.clone(), 2))
-        .into_iter()
-        .collect();
-    let machines = if rehearsal {
-        1 + workers.values().sum::<u32>()
-    } else {
-        api.control_planes + api.workers.values().sum::<u32>()
-    };
-    Ok(Bootstrap {
-        name,
-        api,
-        source: Side {
-            access: source,
-            facts: &facts.0,
-            backend: source_backend,
-        },
-        target: Side {
-            access: target,
-            facts: &facts.1,
-            backend: if rehearsal { Backend::Embedded } else { Backend::Remote },
-        },
-        workload,
-        local: staged(checkout, &api.bootstrap, Stage::Local, controllers)?,
-        capi: staged(checkout, &api.bootstrap, Stage::Capi, controllers)?,
-        full: staged(checkout, name, Stage::Full, controllers)?,
-        providers: pinned,
-        controllers,
-        machines,
-        workers,
-        secret: secret(checkout, name),
-        dns: (!rehearsal).then(|| Dns {
-            name: chosen.facts.api_host.clone(),
-            port: chosen.facts.api_port,
-            cloudflare: (api.dns == DnsProvider::Cloudflare).then(|| Cloudflare {
-                api: "https://api.cloudflare.com/client/v4".to_owned(),
-                zone: checkout.platform.domain.clone(),
-                token: "CLOUDFLARE_API_TOKEN".to_owned(),
-                deadline: 300,
-            }),
-        }),
-        nonce,
-    })
-}
-
-/// The Secret that has to go along, with the variable that may hold its value.
-fn secret<'a>(checkout: &'a Checkout, name: &str) -> Option<(&'a str, &'a str)> {
-    let required = &checkout.platform.secrets.required;
-    let found = required.iter().find(|secret| {
-        secret.clusters.iter().any(|cluster| cluster == name) && secret.labels.contains_key(crate::cluster::capi::MOVE)
-    })?;
-    let variable = found.keys.values().find_map(|source| source.variable.as_deref())?;
-    Some((found.name.as_str(), variable))
-}
-
-fn versions<'a>(bootstrap: &'a Bootstrap<'_>) -> &'a BTreeMap<String, String> {
-    &bootstrap.api.providers
-}
-
-fn bootstrap_infrastructure(bootstrap: &Bootstrap<'_>) -> String {
-    bootstrap.api.infrastructure.clone()
 }
 
 /// A second bootstrap of a cluster that exists is refused.

@@ -36,14 +36,8 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     if let Some(file) = &arguments.saved.plan {
-        return apply(
-            context,
-            &checkout,
-            "deploy",
-            arguments.target.stage,
-            file,
-            &arguments.plan,
-        );
+        let asked = (arguments.target.stage, arguments.target.cluster.as_deref());
+        return apply(context, &checkout, "deploy", asked, file, &arguments.plan);
     }
     let mut target = target::choose(context, &checkout, &arguments.target)?;
     let only = arguments
@@ -109,6 +103,7 @@ pub fn deploy(
         nonce: &nonce,
         goal,
         mode,
+        key: crate::recipe::age_key::of(&checkout.platform, &target.name, target.backend),
     };
     let mut plan = Plan::new(goal);
     plan.choices.clone_from(&target.choices);
@@ -121,7 +116,7 @@ pub fn deploy(
         let workload = Access::of(describes, checkout.platform.cluster(describes)?);
         let work = target.access.work().join("guard");
         plan.steps
-            .extend(capi::guard(&target.access, describes, &workload, &work));
+            .extend(capi::guard_moved(&target.access, describes, &workload, &work));
     }
     let steps = recipe.steps();
     plan.steps.extend(steps.steps);
@@ -250,15 +245,18 @@ pub fn apply(
     context: &Context,
     checkout: &Checkout,
     verb: &str,
-    stage: Stage,
+    (stage, cluster): (Stage, Option<&str>),
     file: &Utf8PathBuf,
     args: &PlanArgs,
 ) -> Result<()> {
     let saved = Saved::read(&crate::root::absolute(file)?)?;
-    if saved.verb != verb || saved.stage != stage.name() {
+    if saved.verb != verb || saved.stage != stage.name() || cluster.is_some_and(|cluster| cluster != saved.cluster) {
         return Err(Failure::new(
             Kind::Config,
-            format!("`{file}` is a plan of `{} --stage {}`", saved.verb, saved.stage),
+            format!(
+                "`{file}` is a plan of `{} --stage {} --cluster {}`",
+                saved.verb, saved.stage, saved.cluster
+            ),
         )
         .hinted(format!(
             "`cargo xtask {} --stage {} --plan {file}`",

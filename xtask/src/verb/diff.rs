@@ -64,6 +64,7 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
         nonce: &nonce,
         goal: "diff",
         mode: &Mode::USUAL,
+        key: None,
     };
     let mut plan = Plan::new(match view {
         View::Everything => "diff",

@@ -1,10 +1,12 @@
-//! `local-down`: takes a local cluster down.
+//! `local-down`: takes a local cluster down; a guest keeps its data unless it is deleted.
 
+use super::guest::{self, Setup};
 use super::local_up::local_cluster;
 use crate::cluster::access::Access;
 use crate::context::Context;
 use crate::failure::Result;
-use crate::recipe::local_down;
+use crate::platform::Backend;
+use crate::recipe::local_down::{self, Keep};
 use crate::run::{Lock, PlanArgs, carry_out};
 
 /// Take a local cluster down
@@ -13,6 +15,12 @@ pub struct Arguments {
     /// Cluster of the facts; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
+    /// Delete the guest with its cluster and every volume in it; an embedded cluster keeps nothing in any case
+    #[arg(long)]
+    pub delete: bool,
+    /// What runs the cluster, where this checkout does not remember it
+    #[arg(long, value_name = "BACKEND")]
+    pub backend: Option<Backend>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -21,12 +29,25 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let name = local_cluster(&checkout, arguments.cluster.as_deref())?;
-    let access = Access::of(&name, checkout.platform.cluster(&name)?);
+    let facts = checkout.platform.cluster(&name)?;
+    let access = Access::of(&name, facts);
+    let backend = match arguments.backend {
+        Some(backend) => backend,
+        None => guest::existing(&checkout, &access)?.unwrap_or(Backend::Embedded),
+    };
+    let plan = match guest::driver(backend) {
+        None => local_down::plan(&access),
+        Some(driver) => {
+            let setup = Setup::of(&checkout, &name, facts, driver)?;
+            let keep = if arguments.delete { Keep::Nothing } else { Keep::Data };
+            local_down::guest(&setup.guest(&access), keep)
+        }
+    };
     carry_out(
         context,
         &checkout,
         "local-down",
-        local_down::plan(&access),
+        plan,
         &arguments.plan,
         &Lock::Host(name),
     )

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::guest::{self, Setup};
 use super::local_up::{golden, local_cluster};
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
+use crate::cluster::guest::{Field, Record, Then, compare, record_path, saved};
 use crate::context::Context;
 use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
 use crate::live::gate;
-use crate::plan::Tool;
+use crate::plan::{Driver, Tool};
 use crate::platform::{Backend, Stage};
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
+use crate::recipe::local_up::project_file;
 use crate::ui::Word;
 
 /// Show what runs a local cluster, and per component ready or why not
@@ -38,6 +41,8 @@ struct Status {
     context: String,
     /// The API server's version; none when it does not answer.
     kubernetes: Option<String>,
+    /// Its guest; none on a backend without one.
+    guest: Option<GuestStatus>,
     /// Whether every part is as it should be.
     healthy: bool,
     /// What is wrong with the cluster itself.
@@ -46,6 +51,19 @@ struct Status {
     nodes: BTreeMap<String, String>,
     /// Components with why they are not ready; an empty list is ready.
     components: BTreeMap<String, Vec<String>>,
+}
+
+/// What is seen of a guest.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GuestStatus {
+    instance: String,
+    /// As Lima says it; `Gone` when there is none.
+    status: String,
+    /// Where the API is reached; nothing of the guest is reached from elsewhere.
+    api: String,
+    /// Every field that differs between the facts, the saved profile and the guest.
+    drift: Vec<Field>,
 }
 
 /// Runs the verb.
@@ -60,21 +78,27 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         kubeconfig: checkout.path(&access.kubeconfig).into_string(),
         context: access.context.clone(),
         kubernetes: None,
+        guest: None,
         healthy: false,
         problems: Vec::new(),
         nodes: BTreeMap::new(),
         components: BTreeMap::new(),
     };
-    if checkout.path(embedded::marker(&access)).exists() {
-        status.problems = embedded::dead_processes(&checkout.path(embedded::folder(&access)))?;
-        let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Kubectl])?;
-        let runner = Runner {
-            root: &checkout.root,
-            ui: &context.ui,
-            tools: &tools,
-            interrupt: &context.interrupt,
-        };
+    let backend = guest::existing(&checkout, &access)?;
+    if let Some(backend) = backend {
+        status.backend = backend.name();
+        match guest::driver(backend) {
+            None => status.problems = embedded::dead_processes(&checkout.path(embedded::folder(&access)))?,
+            Some(driver) => look_at_guest(context, &checkout, &access, driver, &mut status)?,
+        }
         if status.problems.is_empty() {
+            let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Kubectl])?;
+            let runner = Runner {
+                root: &checkout.root,
+                ui: &context.ui,
+                tools: &tools,
+                interrupt: &context.interrupt,
+            };
             look(&runner, &access, &checkout, &mut status)?;
         }
     } else {
@@ -96,6 +120,57 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
                 .hinted(format!("`cargo xtask local-up --cluster {name}` mends what it can")),
         )
     }
+}
+
+/// Compares the guest with the facts; what `local-up` would restart or make anew is a problem, what it leaves is not.
+fn look_at_guest(
+    context: &Context,
+    checkout: &crate::context::Checkout,
+    access: &Access,
+    driver: Driver,
+    status: &mut Status,
+) -> Result<()> {
+    let facts = checkout.platform.cluster(&access.cluster)?;
+    let setup = Setup::of(checkout, &access.cluster, facts, driver)?;
+    let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Limactl])?;
+    let instance = setup.instance(context, checkout, &tools)?;
+    let saved = saved(&setup.home, &setup.wanted)?;
+    let record = Record::read(&checkout.path(record_path(access)))?;
+    let drift = compare(
+        &setup.wanted,
+        instance.as_ref(),
+        &saved,
+        setup.image.as_ref(),
+        record.as_ref(),
+    );
+    let name = &setup.wanted.instance;
+    if !drift.exists {
+        status.problems.push(format!(
+            "guest `{name}` is gone; `local-up` makes it anew, with a new cluster"
+        ));
+    } else if drift.half_made {
+        status.problems.push(format!(
+            "the start of guest `{name}` never came to its end; `local-up` makes it anew"
+        ));
+    } else if drift.broken {
+        status.problems.push(format!(
+            "guest `{name}` is broken; `local-up` ends what is left of it and starts it, its data is kept"
+        ));
+    } else if !drift.running {
+        status.problems.push(format!(
+            "guest `{name}` is {}; `local-up` starts it, its data is kept",
+            drift.status.to_lowercase()
+        ));
+    }
+    let grave = drift.fields.iter().filter(|field| field.then >= Then::Restart);
+    status.problems.extend(grave.map(Field::words));
+    status.guest = Some(GuestStatus {
+        instance: name.clone(),
+        status: if drift.exists { drift.status } else { "Gone".to_owned() },
+        api: format!("https://127.0.0.1:{}", setup.wanted.api_port),
+        drift: drift.fields,
+    });
+    Ok(())
 }
 
 fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkout, status: &mut Status) -> Result<()> {
@@ -131,8 +206,13 @@ fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkou
         Err(reason) => status.problems.push(reason),
     }
     // What was deployed last, else what would be deployed.
-    let deployed = checkout.path(access.work().join("project"));
-    let folder = if deployed.join("stage.json").is_file() {
+    let noted = crate::exec::later(&checkout.root, &project_file(access), "/folder").ok();
+    let noted = noted
+        .as_ref()
+        .and_then(|folder| folder.as_str())
+        .map(|folder| checkout.path(folder));
+    let deployed = std::iter::once(checkout.path(access.work().join("project"))).chain(noted);
+    let folder = if let Some(deployed) = deployed.into_iter().find(|folder| folder.join("stage.json").is_file()) {
         deployed
     } else {
         let (source, _, _) = golden(checkout, &access.cluster, Stage::Local)?;
@@ -143,7 +223,7 @@ fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkou
         .description
         .gates
         .iter()
-        .filter(|gate| gate::can_hold(gate, true))
+        .filter(|gate| gate::can_hold(gate, status.guest.is_none()))
         .cloned()
         .collect();
     gates.extend(workload_gates(&project));
@@ -155,7 +235,13 @@ fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkou
     for item in &project.description.items {
         status.components.entry(item.component.clone()).or_default();
     }
-    match runner.read_json(&command)? {
+    // Without a workload and without a gate there is nothing to ask for.
+    let list = if gates.is_empty() {
+        Ok(serde_json::Value::Null)
+    } else {
+        runner.read_json(&command)?
+    };
+    match list {
         Ok(list) => {
             for gate in &gates {
                 let open = gate::open_gates(std::slice::from_ref(gate), &list);
@@ -223,6 +309,13 @@ fn print(context: &Context, status: &Status) -> Result<()> {
     line("cluster", &status.cluster);
     line("backend", status.backend);
     line("kubernetes", status.kubernetes.as_deref().unwrap_or("does not answer"));
+    if let Some(guest) = &status.guest {
+        line("guest", &format!("{}, {}", guest.instance, guest.status));
+        line("api", &format!("{}, from this host alone", guest.api));
+        for field in guest.drift.iter().filter(|field| field.then < Then::Restart) {
+            line("drift", &field.words());
+        }
+    }
     for problem in &status.problems {
         line("problem", problem);
     }
@@ -237,9 +330,12 @@ fn print(context: &Context, status: &Status) -> Result<()> {
     }
     context.ui.data(text)?;
     if status.healthy {
-        context
-            .ui
-            .status(Word::Done, "healthy; pods of an embedded cluster are simulated");
+        let words = if status.guest.is_some() {
+            "healthy"
+        } else {
+            "healthy; pods of an embedded cluster are simulated"
+        };
+        context.ui.status(Word::Done, words);
     }
     Ok(())
 }

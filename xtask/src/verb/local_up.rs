@@ -2,14 +2,18 @@
 
 use camino::Utf8PathBuf;
 
+use super::guest::{self, Setup};
+use super::target;
 use crate::cluster::access::Access;
+use crate::cluster::host::{self, Host};
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
-use crate::platform::{Backend, Environment, Stage};
+use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{Source, local_up};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
+use crate::ui::Word;
 
 /// Bring a local cluster up and deploy its stage
 #[derive(Debug, Clone, clap::Args)]
@@ -20,6 +24,9 @@ pub struct Arguments {
     /// What runs the cluster; `auto` takes the first that this host can run
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
+    /// Take a rendered project made elsewhere instead of the golden or what Nix builds
+    #[arg(long, value_name = "DIR")]
+    pub from_folder: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -42,9 +49,26 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let name = local_cluster(&checkout, arguments.cluster.as_deref())?;
     let facts = checkout.platform.cluster(&name)?;
-    let (backend, why) = choose_backend(arguments.backend, &facts.backends)?;
     let access = Access::of(&name, facts);
-    let (source, description, from) = golden(&checkout, &name, Stage::Local)?;
+    let (backend, why) = choose_backend(context, &checkout, &access, facts, arguments.backend)?;
+    let setup = match guest::driver(backend) {
+        None => None,
+        Some(driver) => Some(Setup::of(&checkout, &name, facts, driver)?),
+    };
+    if let Some(setup) = &setup {
+        match setup.preflight(context, &checkout) {
+            // A plan can be printed for a host that cannot run it; what is missing is said all the same.
+            Err(failure) if arguments.plan.dry_run.is_some() => context.ui.status(Word::Warning, failure.chain()),
+            other => other?,
+        }
+    }
+    let (source, description, from) = target::source(
+        context,
+        &checkout,
+        (&name, Stage::Local),
+        backend,
+        arguments.from_folder.as_deref(),
+    )?;
     let nonce = nonce();
     let goal = local_up::goal(&name);
     let deploy = Deploy {
@@ -57,14 +81,39 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         nonce: &nonce,
         goal: &goal,
         mode: &Mode::USUAL,
+        key: crate::recipe::age_key::of(&checkout.platform, &name, backend),
     };
-    let choices = vec![
+    let mut choices = vec![
         format!("cluster `{name}`, stage `local`"),
         format!("backend `{}`: {why}", backend.name()),
-        format!("source {from}"),
+        from,
     ];
-    let plan = local_up::plan(&deploy, choices);
+    if let Some(setup) = &setup {
+        choices.extend(guest_choices(setup));
+    }
+    let guest = setup.as_ref().map(|setup| setup.guest(&access));
+    let plan = local_up::plan(&deploy, guest.as_ref(), choices);
     carry_out(context, &checkout, "local-up", plan, &arguments.plan, &Lock::Host(name))
+}
+
+/// What a person should know of the guest.
+fn guest_choices(setup: &Setup) -> Vec<String> {
+    let wanted = &setup.wanted;
+    let mut choices = vec![format!(
+        "guest `{}` on {}: {}, {} CPUs, {} GiB of memory, {} GiB of disk, API on 127.0.0.1:{}",
+        wanted.instance,
+        setup.host.words(),
+        wanted.vm_type,
+        wanted.cpus,
+        wanted.memory,
+        wanted.disk,
+        wanted.api_port
+    )];
+    if let Some(image) = &setup.image {
+        choices.push(format!("image `{}`, recorded", image.path));
+    }
+    choices.push("ports that listen in the guest are reached on the host's loopback alone".to_owned());
+    choices
 }
 
 /// The local cluster that is meant: the named one, or the default of stage local.
@@ -92,24 +141,79 @@ pub fn local_cluster(checkout: &Checkout, given: Option<&str>) -> Result<String>
 }
 
 /// The backend, and the reason in words.
-pub fn choose_backend(choice: BackendChoice, allowed: &[Backend]) -> Result<(Backend, String)> {
+fn choose_backend(
+    context: &Context,
+    checkout: &Checkout,
+    access: &Access,
+    facts: &Cluster,
+    choice: BackendChoice,
+) -> Result<(Backend, String)> {
     let wanted = match choice {
         BackendChoice::Auto => None,
         BackendChoice::Colima => Some(Backend::Colima),
         BackendChoice::Lima => Some(Backend::Lima),
         BackendChoice::Embedded => Some(Backend::Embedded),
     };
-    match wanted {
-        Some(Backend::Embedded) | None if allowed.contains(&Backend::Embedded) => Ok((
-            Backend::Embedded,
-            "a real control plane on this host; nodes and pods are simulated".to_owned(),
-        )),
-        _ => {
-            let names: Vec<&str> = allowed.iter().map(|backend| backend.name()).collect();
-            Err(Failure::config("no backend of the facts can be had on this host")
-                .hinted(format!("the facts allow: {}", names.join(", "))))
+    if let Some(backend) = wanted {
+        if !facts.backends.contains(&backend) {
+            let names: Vec<&str> = facts.backends.iter().map(|backend| backend.name()).collect();
+            return Err(Failure::config(format!(
+                "cluster `{}` may not run on backend `{}`",
+                access.cluster,
+                backend.name()
+            ))
+            .hinted(format!("the facts allow: {}", names.join(", "))));
+        }
+        guest::refuse_second(checkout, access, backend)?;
+        return Ok((backend, format!("asked for; {}", what_it_is(backend))));
+    }
+    if let Some(backend) = guest::existing(checkout, access)? {
+        return Ok((backend, "this cluster runs on it already".to_owned()));
+    }
+    let mut passed = Vec::new();
+    for backend in &facts.backends {
+        match why_not(context, checkout, *backend)? {
+            None => {
+                let mut why = what_it_is(*backend).to_owned();
+                for reason in passed {
+                    why = format!("{why}; {reason}");
+                }
+                return Ok((*backend, why));
+            }
+            Some(reason) => passed.push(format!("not `{}`: {reason}", backend.name())),
         }
     }
+    let failure = Failure::preflight(format!("cluster `{}` can run on no backend here", access.cluster));
+    Err(passed.into_iter().fold(failure, Failure::hinted))
+}
+
+fn what_it_is(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Colima => "k3s in a NixOS guest, started by Colima",
+        Backend::Lima => "k3s in a NixOS guest, started by Lima",
+        Backend::Embedded => "a real control plane on this host; nodes and pods are simulated",
+        Backend::Remote => "a cluster elsewhere",
+    }
+}
+
+/// Why this host cannot run a backend; none when it can. Tools decide, what else is missing is preflight's to say:
+/// whoever installed Colima wants a guest, and is told what keeps it from running.
+fn why_not(context: &Context, checkout: &Checkout, backend: Backend) -> Result<Option<String>> {
+    let Some(driver) = guest::driver(backend) else {
+        return Ok((backend == Backend::Remote).then(|| "it is no local one".to_owned()));
+    };
+    let missing: Vec<&str> = context
+        .toolbox("")
+        .look(&guest::tools(driver))
+        .into_iter()
+        .filter(|lookup| !matches!(lookup.outcome, crate::tool::Outcome::Found(_)))
+        .map(|lookup| lookup.tool.program())
+        .collect();
+    if !missing.is_empty() {
+        return Ok(Some(format!("no {} here", missing.join(" and no "))));
+    }
+    let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
+    Ok(host.root.then(|| "Lima does not run as root".to_owned()))
 }
 
 /// The golden of a stage with its description and words for where it is.

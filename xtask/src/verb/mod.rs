@@ -1,6 +1,7 @@
 //! Verbs, one file each: what the command line asks for, turned into a plan or into data.
 
 pub mod adopt;
+pub mod bench;
 pub mod build;
 pub mod capi;
 mod capi_status;
@@ -11,7 +12,9 @@ pub mod diff;
 pub mod env;
 pub mod generate;
 pub mod golden;
+pub mod guest;
 pub mod history;
+pub mod image;
 pub mod kubectl;
 pub mod local_down;
 pub mod local_status;
@@ -21,5 +24,8 @@ pub mod prune;
 pub mod rehearse;
 pub mod render;
 pub mod rollback;
+pub mod secrets;
+pub mod ssh;
 pub mod target;
+pub mod trust;
 pub mod unlock;

@@ -33,14 +33,8 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     if let Some(file) = &arguments.saved.plan {
-        return apply(
-            context,
-            &checkout,
-            "prune",
-            arguments.target.stage,
-            file,
-            &arguments.plan,
-        );
+        let asked = (arguments.target.stage, arguments.target.cluster.as_deref());
+        return apply(context, &checkout, "prune", asked, file, &arguments.plan);
     }
     let target = target::choose(context, &checkout, &arguments.target)?;
     let nonce = nonce();
@@ -56,6 +50,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         nonce: &nonce,
         goal: &goal,
         mode: &Mode::USUAL,
+        key: None,
     };
     let mut plan = Plan::new(goal.clone());
     plan.steps = deploy.look();

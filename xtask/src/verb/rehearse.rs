@@ -50,6 +50,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         nonce: &nonce,
         goal: &goal,
         mode: &Mode::USUAL,
+        key: crate::recipe::age_key::of(platform, &name, Backend::Embedded),
     };
     let choices = vec![
         format!(

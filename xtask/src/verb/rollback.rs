@@ -46,7 +46,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let stage = arguments.stage;
     if let Some(file) = &arguments.saved.plan {
-        return super::deploy::apply(context, &checkout, "rollback", stage, file, &arguments.plan);
+        return super::deploy::apply(
+            context,
+            &checkout,
+            "rollback",
+            (stage, arguments.cluster.as_deref()),
+            file,
+            &arguments.plan,
+        );
     }
     let (name, facts, words) = target::cluster(&checkout, stage, arguments.cluster.as_deref())?;
     let access = Access::of(&name, facts);

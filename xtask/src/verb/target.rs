@@ -4,10 +4,10 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::cluster::access::Access;
-use crate::cluster::embedded;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
+use crate::golden::record::Record;
 use crate::plan::{Command, Plan, Tool};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::StageDescription;
@@ -98,10 +98,12 @@ fn names(facts: &Cluster) -> String {
         .join(", ")
 }
 
-/// What runs a cluster now: embedded when this checkout has made it, else what the facts name.
+/// What runs a cluster now: what this checkout has made it with, else what the facts name.
 pub fn backend(checkout: &Checkout, access: &Access, facts: &Cluster) -> Backend {
-    if facts.environment == Environment::Local && checkout.path(embedded::marker(access)).exists() {
-        return Backend::Embedded;
+    if facts.environment == Environment::Local
+        && let Ok(Some(backend)) = super::guest::existing(checkout, access)
+    {
+        return backend;
     }
     let real = facts.backends.iter().find(|backend| **backend != Backend::Embedded);
     real.copied().unwrap_or(Backend::Embedded)
@@ -115,31 +117,14 @@ pub fn choose<'a>(context: &Context, checkout: &'a Checkout, arguments: &TargetA
     let backend = backend(checkout, &access, facts);
     let golden = Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}"));
     let mut choices = vec![words];
-    let (source, description) = match &arguments.from_folder {
-        Some(folder) => {
-            let folder = relative(checkout, folder)?;
-            let source = if checkout.path(&folder).join("source.json").is_file() {
-                Source::golden(folder.clone(), backend, facts.environment)?
-            } else {
-                Source::Folder(folder.clone())
-            };
-            choices.push(format!("source `{folder}`: a rendered project, as told"));
-            (source, StageDescription::read(&checkout.path(&folder))?)
-        }
-        None if backend == Backend::Embedded => {
-            let (source, description, from) = super::local_up::golden(checkout, &name, stage)?;
-            choices.push(format!("source {from}"));
-            (source, description)
-        }
-        None => {
-            let attribute = format!("k8s-manifests-{name}-{stage}");
-            let (description, from) = described(context, checkout, &name, stage, &golden)?;
-            choices.push(format!("source `.#{attribute}`, built by Nix; described {from}"));
-            let link = Utf8Path::new(STATE).join("projects").join(format!("{name}-{stage}"));
-            (Source::Built { attribute, link }, description)
-        }
-    };
-    check_description(&description, checkout, &name, stage)?;
+    let (source, description, choice) = source(
+        context,
+        checkout,
+        (&name, stage),
+        backend,
+        arguments.from_folder.as_deref(),
+    )?;
+    choices.push(choice);
     Ok(Target {
         name,
         facts,
@@ -154,6 +139,47 @@ pub fn choose<'a>(context: &Context, checkout: &'a Checkout, arguments: &TargetA
 }
 
 /// A project says whose it is; another's is never deployed.
+/// Where the project of a stage comes from on a backend, its description, and words for the choice.
+pub fn source(
+    context: &Context,
+    checkout: &Checkout,
+    (name, stage): (&str, Stage),
+    backend: Backend,
+    from_folder: Option<&Utf8Path>,
+) -> Result<(Source, StageDescription, String)> {
+    let environment = checkout.platform.cluster(name)?.environment;
+    let (source, description, choice) = match from_folder {
+        Some(folder) => {
+            let folder = relative(checkout, folder)?;
+            let source = if checkout.path(&folder).join("source.json").is_file() {
+                Source::golden(folder.clone(), backend, environment)?
+            } else {
+                Source::Folder(folder.clone())
+            };
+            let description = StageDescription::read(&checkout.path(&folder))?;
+            (
+                source,
+                description,
+                format!("source `{folder}`: a rendered project, as told"),
+            )
+        }
+        None if backend == Backend::Embedded => {
+            let (source, description, from) = super::local_up::golden(checkout, name, stage)?;
+            (source, description, format!("source {from}"))
+        }
+        None => {
+            let attribute = format!("k8s-manifests-{name}-{stage}");
+            let golden = Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}"));
+            let (description, from) = described(context, checkout, name, stage, &golden)?;
+            let choice = format!("source `.#{attribute}`, built by Nix; described {from}");
+            let link = Utf8Path::new(STATE).join("projects").join(format!("{name}-{stage}"));
+            (Source::Built { attribute, link }, description, choice)
+        }
+    };
+    check_description(&description, checkout, name, stage)?;
+    Ok((source, description, choice))
+}
+
 fn check_description(found: &StageDescription, checkout: &Checkout, cluster: &str, stage: Stage) -> Result<()> {
     let facts = checkout.platform.cluster(cluster)?;
     let on = checkout.platform.stage(cluster, stage)?;
@@ -187,7 +213,8 @@ fn check_description(found: &StageDescription, checkout: &Checkout, cluster: &st
     .hinted("name the cluster and stage that it was rendered for, or render it anew"))
 }
 
-/// The description of a stage that Nix will build: evaluated when Nix can, else as the golden has it.
+/// The description of a stage that Nix will build: the golden's when it was blessed from today's modules, else
+/// evaluated when Nix can, else the golden's all the same.
 fn described(
     context: &Context,
     checkout: &Checkout,
@@ -195,6 +222,14 @@ fn described(
     stage: Stage,
     golden: &Utf8Path,
 ) -> Result<(StageDescription, String)> {
+    let folder = checkout.path(golden);
+    if is_current(&checkout.root, &folder)? {
+        // What Nix would say, without the second that asking costs.
+        return Ok((
+            StageDescription::read(&folder)?,
+            "by its golden, which is of today's modules".to_owned(),
+        ));
+    }
     let toolbox = context.toolbox("");
     let has_nix = toolbox
         .look(&[Tool::Nix])
@@ -228,7 +263,6 @@ fn described(
             return Ok((description, "as the flake evaluates".to_owned()));
         }
     }
-    let folder = checkout.path(golden);
     if folder.join("stage.json").is_file() {
         let why = if has_nix {
             "Nix cannot evaluate it here"
@@ -243,6 +277,15 @@ fn described(
     .hinted("with Nix on PATH the flake is evaluated")
     .hinted("a project that was rendered elsewhere is taken with `--from-folder DIR`")
     .hinted(format!("a reviewed golden belongs in `{golden}`")))
+}
+
+/// Whether a golden was blessed from the modules as they are now.
+fn is_current(root: &Utf8Path, golden: &Utf8Path) -> Result<bool> {
+    let record = golden.join("source.json");
+    if !record.is_file() || !golden.join("stage.json").is_file() {
+        return Ok(false);
+    }
+    Ok(Record::read(&fs_err::read_to_string(record)?)? == Record::of(root)?)
 }
 
 /// A path relative to the root where it can be, for plans are the same on every host.

@@ -228,7 +228,6 @@ fn a_pivot_that_is_killed_on_its_way_comes_to_the_same_end() {
     };
     for crash in [
         "acted:source-providers.init",
-        "acted:capi-secret.create",
         "acted:capi-phase-capi.deploy",
         "started:machines.run",
     ] {

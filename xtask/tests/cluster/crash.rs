@@ -1,158 +1,275 @@
 //! kill -9 at every boundary of every step and around every call of a tool, then `--resume`: the same end state,
-//! nothing done twice. The cases are made from the plan itself.
+//! nothing done twice. The cases are made from the plan and from what a whole run of it did.
 
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
 use serde_json::Value;
 
-use crate::support::{Checkout, Ran, until, write};
+use crate::support::{Checkout, finish, tiny_objects, until, write};
 
-/// The tools that a deploy calls, wrapped so that they can kill the run that calls them.
-const WRAPPED: [&str; 3] = ["kubectl", "kluctl", "kwokctl"];
+/// Where a run is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Point {
+    /// The step is in the journal and has done nothing.
+    Started,
+    /// The step has done its work, and the journal does not know.
+    Acted,
+    /// The tool was called and has done nothing.
+    Before,
+    /// The tool goes on alone.
+    Within,
+    /// The tool has done its work.
+    After,
+}
 
-/// A program that stands before a tool. When the step of `$CASE` runs, it kills the run that called it: before it
-/// hands on, after the tool is done, or while the tool goes on alone.
-fn wrap(checkout: &mut Checkout, tool: &str) {
-    let real = checkout.ok(&["tools", "path", tool]).stdout.trim().to_owned();
+/// A step of a plan.
+#[derive(Debug, Clone)]
+struct Step {
+    id: String,
+    tool: Option<String>,
+    reads: bool,
+}
+
+impl Step {
+    /// Started is what another step's end was, so nothing is tried twice.
+    fn points(&self) -> &'static [Point] {
+        match (&self.tool, self.reads) {
+            (_, true) => &[Point::Started],
+            (Some(_), false) => &[Point::Before, Point::Within, Point::After],
+            (None, false) => &[Point::Started, Point::Acted],
+        }
+    }
+}
+
+/// Puts a program before each tool of the plan. When the step of `$CASE` calls it, it kills the run that called.
+fn wrap(checkout: &mut Checkout, tools: &BTreeSet<String>) {
     let folder = checkout.base().join("wrapped");
-    let path = folder.join(tool);
-    let script = format!(
-        r#"#!/bin/sh
-step=$(sed -n '$s/.*"step":"\([^"]*\)".*"started".*/\1/p' "$(ls -d {runs}/*/journal.jsonl | tail -n 1)" 2>/dev/null)
-if [ -n "$CASE" ] && [ -e {folder}/armed ] && [ "$CASE" = "$step" ]; then
+    for tool in tools {
+        let real = checkout.ok(&["tools", "path", tool]).stdout.trim().to_owned();
+        let script = format!(
+            r#"#!/bin/sh
+if [ -e {folder}/armed ] && tail -n 1 "$(ls -d {runs}/*/journal.jsonl | tail -n 1)" | grep -q "\"$CASE\",\"state\":\"started\""; then
+  rm {folder}/armed
   case $POINT in
-  before) rm {folder}/armed; kill -9 $PPID; exit 1 ;;
-  within) rm {folder}/armed; kill -9 $PPID; exec {real} "$@" ;;
-  after) {real} "$@"; status=$?; rm {folder}/armed; kill -9 $PPID; exit $status ;;
+  Before) kill -9 $PPID; exit 1 ;;
+  Within) kill -9 $PPID; exec {real} "$@" ;;
+  After) {real} "$@"; status=$?; kill -9 $PPID; exit $status ;;
   esac
 fi
 exec {real} "$@"
 "#,
-        runs = checkout.root.join(".xtask/runs"),
-    );
-    write(&path, &script);
-    fs_err::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let name = format!("XTASK_{}", tool.to_uppercase());
-    checkout.variables.insert(name, path.into_string());
+            runs = checkout.root.join(".xtask/runs"),
+        );
+        let path = folder.join(tool);
+        write(&path, &script);
+        fs_err::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        checkout
+            .variables
+            .insert(format!("XTASK_{}", tool.to_uppercase()), path.into_string());
+    }
 }
 
-fn plan(checkout: &Checkout) -> Value {
-    serde_json::from_str(&checkout.ok(&["local-up", "--dry-run=json"]).stdout).unwrap()
-}
-
-/// Every step with whether it runs a tool and whether it only reads.
-fn steps(plan: &Value) -> Vec<(String, bool, bool)> {
+fn steps(plan: &Value) -> Vec<Step> {
     ["steps", "finally"]
         .iter()
         .flat_map(|part| plan[part].as_array().unwrap())
-        .map(|step| {
-            (
-                step["id"].as_str().unwrap().to_owned(),
-                step["action"].get("run").is_some(),
-                step["effect"] == "read",
-            )
+        .map(|step| Step {
+            id: step["id"].as_str().unwrap().to_owned(),
+            tool: step["action"]["run"]["tool"].as_str().map(ToOwned::to_owned),
+            reads: step["effect"] == "read",
         })
         .collect()
 }
 
-/// What must be the same after every case, and what must have happened once.
-fn end_state(checkout: &Checkout) -> (Vec<String>, usize, bool) {
-    let list = checkout.get(
-        "k3s-dev",
-        &[
-            "namespaces,serviceaccounts,configmaps,services,deployments",
-            "-A",
-            "--selector=kluctl.io/discriminator=vanixiets-k3s-dev-local",
-        ],
-    );
-    let objects = list["items"]
-        .as_array()
+fn plan(checkout: &Checkout, cluster: &str) -> Vec<Step> {
+    let printed = checkout
+        .ok(&["local-up", "--cluster", cluster, "--dry-run=json"])
+        .stdout;
+    steps(&serde_json::from_str(&printed).unwrap())
+}
+
+/// Steps that a run began, as its journal has them.
+fn began(run: &Utf8Path) -> BTreeSet<String> {
+    fs_err::read_to_string(run.join("journal.jsonl"))
         .unwrap()
-        .iter()
-        .map(|object| {
-            format!(
-                "{}/{} generation {}",
-                object["kind"], object["metadata"]["name"], object["metadata"]["generation"]
-            )
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["state"] == "started")
+        .map(|line| line["step"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Objects with their generation, entries of the ledger, and whether a Lease is held.
+fn end_state(checkout: &Checkout, cluster: &str) -> (Vec<String>, usize, bool) {
+    let list = checkout.get(
+        cluster,
+        &["serviceaccounts,configmaps,services,deployments,leases", "-A"],
+    );
+    let mut objects = Vec::new();
+    let mut entries = 0;
+    let mut held = false;
+    for object in list["items"].as_array().unwrap() {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let ours = name == format!("xtask-{cluster}");
+        if ours && object["kind"] == "Lease" {
+            held = true;
+        } else if ours {
+            let text = object["data"]["local"].as_str().unwrap();
+            entries = serde_json::from_str::<Vec<Value>>(text).unwrap().len();
+        } else if name == "web" {
+            objects.push(format!("{} {}", object["kind"], object["metadata"]["generation"]));
+        }
+    }
+    (objects, entries, held)
+}
+
+/// Runs `local-up` until it is killed at a point of a step, then again with `--resume` to its end.
+fn kill_and_resume(checkout: &Checkout, cluster: &str, step: &Step, point: Point) {
+    let mut command = checkout.command(&["local-up", "--cluster", cluster]);
+    match point {
+        Point::Started | Point::Acted => {
+            let point = format!("{point:?}").to_lowercase();
+            command.env("XTASK_CRASH", format!("{point}:{}", step.id));
+        }
+        _ => {
+            write(&checkout.base().join("wrapped/armed"), "");
+            command.env("CASE", &step.id).env("POINT", format!("{point:?}"));
+        }
+    }
+    let killed = finish(command.spawn().unwrap());
+    assert_eq!(
+        killed.signal,
+        Some(9),
+        "{point:?} {step:?} was to kill the run: {killed}"
+    );
+    let resumed = checkout.ok(&["local-up", "--cluster", cluster, "--resume"]);
+    assert!(
+        resumed.stderr.contains("up the unfinished run"),
+        "{point:?} {step:?}: {resumed}"
+    );
+    until("nothing but the cluster runs", || {
+        checkout
+            .processes()
+            .iter()
+            .all(|(_, line)| line.contains("/kwok/clusters/"))
+    });
+}
+
+/// One half of the cases of a deploy onto a cluster that is up; the two halves run side by side.
+fn deploys(cluster: &str, half: usize) {
+    let mut checkout = Checkout::tiny();
+    // Objects of a namespace that stays, so that a case is quickly undone.
+    let objects: Vec<_> = tiny_objects()
+        .into_iter()
+        .skip(1)
+        .map(|(item, phase, mut object)| {
+            object["metadata"]["namespace"] = "default".into();
+            (item, phase, object)
         })
         .collect();
-    let ledger = checkout.get(
-        "k3s-dev",
-        &["configmap", "-n", "kube-system", "--ignore-not-found", "xtask-k3s-dev"],
+    checkout.stage(cluster, &objects);
+    let reset = |checkout: &Checkout| {
+        let ours = format!("xtask-{cluster}");
+        checkout.kubectl(
+            cluster,
+            &[
+                "delete",
+                "--ignore-not-found",
+                "deploy/web",
+                "svc/web",
+                "cm/web",
+                "sa/web",
+            ],
+        );
+        checkout.kubectl(
+            cluster,
+            &[
+                "delete",
+                "--ignore-not-found",
+                "-n",
+                "kube-system",
+                &format!("cm/{ours}"),
+                &format!("lease/{ours}"),
+            ],
+        );
+    };
+    checkout.ok(&["local-up", "--cluster", cluster]);
+    let wanted = end_state(&checkout, cluster);
+    assert_eq!((wanted.0.len(), wanted.1, wanted.2), (4, 1, false), "{wanted:?}");
+
+    reset(&checkout);
+    checkout.ok(&["local-up", "--cluster", cluster]);
+    let done = began(&checkout.newest_run("local-up"));
+    let steps: Vec<Step> = plan(&checkout, cluster)
+        .into_iter()
+        .filter(|step| done.contains(&step.id))
+        .collect();
+    for needed in ["lease.take", "phase-base.deploy", "ledger.write", "lease.release"] {
+        assert!(
+            steps.iter().any(|step| step.id == needed),
+            "{needed} is no step: {steps:?}"
+        );
+    }
+    wrap(
+        &mut checkout,
+        &steps.iter().filter_map(|step| step.tool.clone()).collect(),
     );
-    let entries: Vec<Value> = serde_json::from_str(ledger["data"]["local"].as_str().unwrap_or("[]")).unwrap();
-    let leases = checkout.get("k3s-dev", &["leases", "-n", "kube-system"]);
-    let held = leases["items"]
-        .as_array()
-        .unwrap()
+    let cases = steps
         .iter()
-        .any(|lease| lease["metadata"]["name"] == "xtask-k3s-dev");
-    (objects, entries.len(), held)
-}
-
-/// Takes everything that a deploy wrote away, and keeps the cluster.
-fn reset(checkout: &Checkout) {
-    checkout.kubectl("k3s-dev", &["delete", "namespace", "tiny", "--ignore-not-found"]);
-    checkout.kubectl(
-        "k3s-dev",
-        &[
-            "delete",
-            "-n",
-            "kube-system",
-            "configmap/xtask-k3s-dev",
-            "lease/xtask-k3s-dev",
-            "--ignore-not-found",
-        ],
-    );
-}
-
-fn killed(ran: &Ran) {
-    assert_eq!(ran.signal, Some(9), "the run was to be killed: {ran}");
+        .flat_map(|step| step.points().iter().map(move |point| (step, *point)));
+    for (step, point) in cases.skip(half).step_by(2) {
+        reset(&checkout);
+        kill_and_resume(&checkout, cluster, step, point);
+        assert_eq!(end_state(&checkout, cluster), wanted, "{point:?} {step:?}");
+    }
+    checkout.ok(&["local-down", "--cluster", cluster]);
 }
 
 #[test]
 fn a_deploy_that_is_killed_anywhere_is_finished_by_resume_and_does_nothing_twice() {
+    deploys("k3s-dev", 0);
+}
+
+#[test]
+fn a_deploy_that_is_killed_anywhere_else_is_finished_by_resume_and_does_nothing_twice() {
+    deploys("k3s-capi", 1);
+}
+
+#[test]
+fn a_cluster_whose_making_is_killed_anywhere_comes_up_by_resume() {
+    let cluster = "k3s-dev";
     let mut checkout = Checkout::tiny();
     checkout.ok(&["local-up"]);
-    let wanted = end_state(&checkout);
-    assert_eq!((wanted.0.len(), wanted.1, wanted.2), (5, 1, false), "{wanted:?}");
-    for tool in WRAPPED {
-        wrap(&mut checkout, tool);
-    }
-    let steps = steps(&plan(&checkout));
-    let mut cases: Vec<(String, &str)> = Vec::new();
-    // The cluster is there in these cases, so its own steps are fresh; they have their own test.
-    for (step, runs, reads) in steps
-        .iter()
-        .filter(|(step, ..)| !step.starts_with("cluster.") && step != "node.create")
-    {
-        cases.push((step.clone(), "started"));
-        if !reads {
-            cases.push((step.clone(), "acted"));
+    let done = began(&checkout.newest_run("local-up"));
+    let wanted = checkout.get(cluster, &["nodes"])["items"].as_array().unwrap().len();
+    let steps: Vec<Step> = plan(&checkout, cluster)
+        .into_iter()
+        .filter(|step| done.contains(&step.id))
+        .filter(|step| step.id.starts_with("cluster.") || step.id == "node.create")
+        .collect();
+    assert!(steps.iter().any(|step| step.id == "cluster.create"), "{steps:?}");
+    wrap(
+        &mut checkout,
+        &steps.iter().filter_map(|step| step.tool.clone()).collect(),
+    );
+    for step in &steps {
+        for point in step.points() {
+            checkout.ok(&["local-down"]);
+            kill_and_resume(&checkout, cluster, step, *point);
+            assert_eq!(
+                checkout.get(cluster, &["nodes"])["items"].as_array().unwrap().len(),
+                wanted
+            );
+            // One control plane, however often it was begun.
+            let servers = checkout.processes();
+            assert_eq!(
+                servers.iter().filter(|(_, line)| line.contains("/bin/etcd ")).count(),
+                1,
+                "{servers:?}"
+            );
         }
-        if *runs && !reads {
-            cases.extend(["before", "within", "after"].map(|point| (step.clone(), point)));
-        }
-    }
-    assert!(cases.len() > 30, "{cases:?}");
-    for (step, point) in cases {
-        eprintln!("case {point} {step}");
-        reset(&checkout);
-        write(&checkout.base().join("wrapped/armed"), "");
-        let mut command = checkout.command(&["local-up"]);
-        if matches!(point, "started" | "acted") {
-            command.env("XTASK_CRASH", format!("{point}:{step}"));
-        } else {
-            command.env("CASE", &step).env("POINT", point);
-        }
-        killed(&crate::support::finish(command.spawn().unwrap()));
-        let resumed = checkout.ok(&["local-up", "--resume"]);
-        assert!(resumed.stderr.contains("up the unfinished run"), "{resumed}");
-        assert_eq!(end_state(&checkout), wanted, "{point} {step}: {resumed}");
-        until("no child is left", || {
-            checkout
-                .processes()
-                .iter()
-                .all(|(_, line)| line.contains("/kwok/clusters/"))
-        });
     }
     checkout.ok(&["local-down"]);
+    assert_eq!(checkout.processes(), Vec::new());
 }

@@ -11,4 +11,5 @@
 mod support;
 
 mod crash;
+mod together;
 mod up;

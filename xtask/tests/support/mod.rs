@@ -22,6 +22,7 @@ pub(crate) struct Checkout {
     pub(crate) root: Utf8PathBuf,
     /// Variables that every run gets on top of the harness's own.
     pub(crate) variables: BTreeMap<String, String>,
+    kubectl: std::sync::OnceLock<String>,
 }
 
 /// What a run came to.
@@ -49,6 +50,7 @@ impl Checkout {
             folder,
             root,
             variables: BTreeMap::new(),
+            kubectl: std::sync::OnceLock::new(),
         };
         fs_err::create_dir_all(checkout.base().join("home")).unwrap();
         fs_err::create_dir_all(&checkout.root).unwrap();
@@ -75,6 +77,7 @@ impl Checkout {
         let mut phases: Vec<&str> = items.iter().map(|(_, phase)| *phase).collect();
         phases.dedup();
         let discriminator = format!("vanixiets-{cluster}-local");
+        let namespace = &objects.last().unwrap().2["metadata"]["namespace"];
         let described: Vec<Value> = items
             .iter()
             .map(|(item, phase)| {
@@ -86,7 +89,7 @@ impl Checkout {
             "discriminator": discriminator, "phases": phases, "items": described, "charts": [],
             "gates": [{
                 "id": "app.ready", "component": "app", "phase": "apps", "needs": "kubelet",
-                "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "tiny", "name": "web"},
+                "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": namespace, "name": "web"},
                 "condition": {"type": "podsReady"}, "timeoutSeconds": 120,
             }],
         });
@@ -155,16 +158,32 @@ impl Checkout {
 
     /// What kubectl answers about a cluster of the facts, as JSON.
     pub(crate) fn get(&self, cluster: &str, arguments: &[&str]) -> Value {
-        let mut all = vec!["kubectl", "--cluster", cluster, "--", "get", "--output=json"];
+        let mut all = vec!["get", "--output=json"];
         all.extend(arguments);
-        serde_json::from_str(&self.ok(&all).stdout).unwrap()
+        serde_json::from_str(&self.kubectl(cluster, &all)).unwrap()
     }
 
-    /// Runs kubectl on a cluster of the facts; has to end 0.
+    /// Runs kubectl itself on a cluster of the facts; has to end 0.
     pub(crate) fn kubectl(&self, cluster: &str, arguments: &[&str]) -> String {
-        let mut all = vec!["kubectl", "--cluster", cluster, "--"];
-        all.extend(arguments);
-        self.ok(&all).stdout
+        let path = self
+            .kubectl
+            .get_or_init(|| self.ok(&["tools", "path", "kubectl"]).stdout.trim().to_owned());
+        let ran = finish(
+            program(path)
+                .arg(format!("--kubeconfig={}/.xtask/kubeconfigs/{cluster}.yaml", self.root))
+                .arg(format!("--context={cluster}"))
+                .args(arguments)
+                .env_clear()
+                .env("HOME", self.base().join("home"))
+                .env("KUBECACHEDIR", self.base().join("kubectl-cache"))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap(),
+        );
+        assert_eq!(ran.code, Some(0), "kubectl {arguments:?}: {ran}");
+        ran.stdout
     }
 
     /// Processes whose command line or environment names this checkout: what a run may not leave behind.

@@ -126,6 +126,16 @@ pub fn carry_out(root: &Utf8Path, capi: &Capi) -> Result<Vec<String>> {
             .hinted("`--resume` looks again, and completes it or begins it anew"))
         }
         Capi::Record { pivot, located, to } => record(root, pivot, located.as_deref(), to),
+        Capi::Pivoted { record } => {
+            let state = crate::exec::later(root, record, "/data/pivotState").unwrap_or_default();
+            if state == "done" {
+                return Ok(Vec::new());
+            }
+            Err(Failure::refused(format!(
+                "no pivot is recorded as done (its state is {state}): the bootstrap cluster is the only place that has every object"
+            ))
+            .hinted("`cargo xtask capi status` shows where they are"))
+        }
         Capi::Guard {
             cluster,
             describes,

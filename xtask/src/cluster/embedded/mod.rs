@@ -1,6 +1,7 @@
 //! The embedded backend: kwokctl's binary runtime, a real control plane whose nodes and pods are simulated.
 //! Everything of it stands in one folder of the checkout and listens on loopback alone.
 
+mod kubeconfig;
 mod processes;
 mod project;
 
@@ -8,10 +9,12 @@ use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
 
+pub use kubeconfig::check as check_kubeconfig;
 pub use processes::{dead_processes, end_processes, is_running};
 pub use project::copy as copy_project;
 
 use super::access::Access;
+use crate::failure::Result;
 use crate::plan::{Command, Tool};
 use crate::platform::Cluster;
 
@@ -20,6 +23,33 @@ const SIMULATION: &str = include_str!("simulation.yaml");
 
 /// Name of the cluster inside its own work folder; the folder tells clusters apart.
 const NAME: &str = "embedded";
+
+/// Stands for a port that is free when the configuration is written.
+pub const FREE_PORT: &str = "@free-port@";
+
+/// Every port that a control plane listens on, by kwokctl's name.
+const PORTS: [&str; 6] = [
+    "etcdPort",
+    "etcdPeerPort",
+    "kubeApiserverPort",
+    "kubeControllerManagerPort",
+    "kubeSchedulerPort",
+    "kwokControllerPort",
+];
+
+/// Replaces every [`FREE_PORT`] of a text by a free port of loopback, each another.
+pub fn with_free_ports(text: &str) -> Result<String> {
+    let mut parts = text.split(FREE_PORT);
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    // All are held until the last is chosen, so that none is chosen twice.
+    let mut held = Vec::new();
+    for part in parts {
+        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+        write!(result, "{}{part}", listener.local_addr()?.port()).expect("a string takes everything");
+        held.push(listener);
+    }
+    Ok(result)
+}
 
 /// Where kwokctl keeps the cluster.
 pub fn folder(access: &Access) -> Utf8PathBuf {
@@ -68,11 +98,15 @@ pub fn config(facts: &Cluster) -> String {
     );
     writeln!(
         text,
-        "options:\n  runtime: binary\n  bindAddress: 127.0.0.1\n  kubeVersion: v{}\n  quietPull: true\n  kubeAuthorization: true\n\
-         componentsPatches:\n- name: kube-apiserver\n  extraArgs:",
+        "options:\n  runtime: binary\n  bindAddress: 127.0.0.1\n  kubeVersion: v{}\n  quietPull: true\n  kubeAuthorization: true",
         facts.kubernetes
     )
     .expect("a string takes everything");
+    // kwokctl would look for ports from the same number downwards, and two that start at once take the same.
+    for option in PORTS {
+        writeln!(text, "  {option}: {FREE_PORT}").expect("a string takes everything");
+    }
+    text.push_str("componentsPatches:\n- name: kube-apiserver\n  extraArgs:\n");
     let arguments = [
         // Without it the API server asks for the default route, which a sandbox does not have.
         ("advertise-address", "127.0.0.1"),

@@ -65,6 +65,12 @@ pub fn end_processes(folder: &Utf8Path) -> Result<usize> {
         .filter_map(|component| Some((component.name, component.pid?)))
         .filter(|(_, pid)| is_ours(*pid, folder))
         .collect();
+    // A start that was killed may have started what no pid file names yet.
+    for (name, pid) in strays(folder) {
+        if !alive.iter().any(|(_, known)| *known == pid) {
+            alive.push((name, pid));
+        }
+    }
     let count = alive.len();
     for (name, pid) in &alive {
         let _gone_already = kill_process(*pid, Signal::TERM);
@@ -126,6 +132,29 @@ fn components(folder: &Utf8Path) -> Result<Vec<Component>> {
     }
     components.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(components)
+}
+
+/// Processes that were started from the folder's own copies of the programs.
+#[cfg(target_os = "linux")]
+fn strays(folder: &Utf8Path) -> Vec<(String, Pid)> {
+    let programs = format!("{folder}/bin/");
+    let Ok(entries) = fs_err::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
+        .filter_map(|pid| {
+            let line = crate::exec::command_line(pid)?;
+            let name = line.strip_prefix(&programs)?.split(' ').next()?.to_owned();
+            Some((name, pid))
+        })
+        .collect()
+}
+
+/// Without /proc only pid files tell.
+#[cfg(not(target_os = "linux"))]
+fn strays(_folder: &Utf8Path) -> Vec<(String, Pid)> {
+    Vec::new()
 }
 
 /// Whether a process is alive and its command line names the cluster's folder.

@@ -1,0 +1,199 @@
+//! Derivations about guests: their folder, images, comparison with the facts, kubeconfig and certificate.
+//! It starts nothing; what Lima said stands in the files that it reads.
+
+use camino::Utf8Path;
+use serde_json::{Value, json};
+
+use super::derive::{read, read_json, write_json};
+use super::{Runner, write};
+use crate::cluster::guest::{self, Record, Saved};
+use crate::cluster::image::Image;
+use crate::cluster::{host, lima};
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::plan::{Derivation, Driver, GuestWanted};
+use crate::ui::{Word, bytes};
+
+impl Runner<'_> {
+    pub(super) fn derive_guest(&self, derivation: &Derivation) -> Result<()> {
+        let root = self.root;
+        match derivation {
+            Derivation::GuestHome { to } => make_home(root, to),
+            Derivation::GuestImage {
+                from,
+                digest,
+                kernel,
+                arch,
+                to,
+            } => {
+                let kernel = match kernel {
+                    Some(path) if root.join(path).exists() => Some(read(root, path)?.trim().to_owned()),
+                    _ => None,
+                };
+                let image = Image::look(&root.join(from), digest.as_deref(), arch, kernel)?;
+                self.ui.status(
+                    Word::Checked,
+                    format!(
+                        "{} ({}, a disk of {}, SHA-256 {})",
+                        image.path,
+                        bytes(image.size),
+                        bytes(image.virtual_size),
+                        image.digest
+                    ),
+                );
+                write_json(root, to, &image)
+            }
+            Derivation::GuestImageIntact { image } => Image::read(&root.join(image))?.intact(),
+            Derivation::GuestCompare {
+                wanted,
+                listing,
+                home,
+                image,
+                record,
+                to,
+            } => {
+                let saved = saved_profile(root, home, wanted)?;
+                let image = image_if_any(root, image)?;
+                let record = Record::read(&root.join(record))?;
+                let instance = guest::instance(&read(root, listing)?, &wanted.instance)?;
+                let drift = guest::compare(wanted, instance.as_ref(), &saved, image.as_ref(), record.as_ref());
+                for field in &drift.fields {
+                    self.ui.status(Word::Stale, field.words());
+                }
+                if drift.half_made {
+                    self.ui.status(
+                        Word::Stale,
+                        format!("an earlier start of `{}` never came to its end", wanted.instance),
+                    );
+                }
+                write_json(root, to, &drift)
+            }
+            Derivation::GuestFits { wanted, listing } => {
+                let instance = guest::instance(&read(root, listing)?, &wanted.instance)?;
+                let note = guest::fits(wanted, instance.as_ref())?;
+                self.ui.status(Word::Checked, note);
+                Ok(())
+            }
+            Derivation::GuestGone { instance, listing } => match guest::instance(&read(root, listing)?, instance)? {
+                None => Ok(()),
+                Some(left) => Err(Failure::new(
+                    Kind::Step,
+                    format!(
+                        "`{instance}` is still there after it was deleted, and is `{}`",
+                        left.status
+                    ),
+                )
+                .hinted("end what uses it, then run the same command again")),
+            },
+            Derivation::GuestRecord {
+                wanted,
+                image,
+                state,
+                to,
+            } => {
+                let before = Record::read(&root.join(to))?;
+                let image = image_if_any(root, image)?;
+                write_json(root, to, &Record::next(wanted, *state, image, before))
+            }
+            Derivation::LimaTemplate { wanted, image, to } => {
+                let image = Image::read(&root.join(image))?;
+                write_json(root, to, &lima::template(wanted, image.path.as_str()))
+            }
+            Derivation::Kubeconfig {
+                from,
+                context,
+                port,
+                to,
+            } => {
+                let text = read(root, from)?;
+                let value = crate::golden::yaml::read_one(&text)
+                    .or_fail(Kind::Step, "the kubeconfig of the guest cannot be read")?;
+                let own = guest::kubeconfig(&value, context, *port)?;
+                let text = crate::golden::yaml::write(&own);
+                write(&root.join(to), text.as_bytes(), 0o600)
+            }
+            Derivation::GuestSystem { link, to } => {
+                let path = root.join(link).canonicalize_utf8()?;
+                let kernel = path.join("kernel").canonicalize_utf8()?;
+                let home = host::guests_folder(root)?;
+                let mut ssh = serde_json::Map::new();
+                for instance in fs_err::read_dir(home.join("_lima"))? {
+                    let name = instance?.file_name().to_string_lossy().into_owned();
+                    if !name.starts_with('_') {
+                        let file = home.join("_lima").join(&name).join("ssh.config");
+                        ssh.insert(name, json!(format!("-F {}", crate::plan::quote(file.as_str()))));
+                    }
+                }
+                write_json(root, to, &json!({"path": path, "kernel": kernel, "ssh": ssh}))
+            }
+            Derivation::SameKernel { system, booted } => {
+                let (new, old) = (read_json(root, system)?, read_json(root, booted)?);
+                if new["kernel"] == old["kernel"] {
+                    return Ok(());
+                }
+                Err(Failure::refused(format!(
+                    "the guest runs kernel {}, the new system has {}; nothing was switched",
+                    old["kernel"], new["kernel"]
+                ))
+                .hinted(
+                    "make the guest anew with the new image: `cargo xtask image build`, then `cargo xtask local-up`",
+                ))
+            }
+            Derivation::RootCertificate { from, to } => {
+                let object = read_json(root, from)?;
+                let pem = crate::cluster::trust::certificate(&object)?;
+                self.ui.status(
+                    Word::Checked,
+                    format!(
+                        "root certificate, SHA-256 of it {}",
+                        crate::cluster::trust::fingerprint(pem)?
+                    ),
+                );
+                write(&root.join(to), pem.as_bytes(), 0o644)
+            }
+            _ => Err(Failure::unexpected("not a derivation about guests")),
+        }
+    }
+}
+
+/// Makes the folder of this checkout's guests with what every instance is given, and writes down where it is.
+pub(crate) fn make_home(root: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+
+    let home = host::guests_folder(root)?;
+    // Colima ignores a folder that does not exist and takes the user's own.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home.join("_lima/_config"))
+        .or_fail(Kind::Preflight, format!("cannot make the folder of guests `{home}`"))
+        .map_err(|failure| failure.hinted(format!("name another: `{}=/short/path`", host::HOME_VARIABLE)))?;
+    let overrides = serde_json::to_string_pretty(&lima::overrides()).expect("plain data");
+    write(
+        &home.join("_lima/_config/override.yaml"),
+        format!("# Written by `cargo xtask local-up`.\n{overrides}\n").as_bytes(),
+        0o600,
+    )?;
+    write_json(
+        root,
+        to,
+        &json!({"home": home, "lima": home.join("_lima"), "cache": home.join("cache")}),
+    )
+}
+
+fn saved_profile(root: &Utf8Path, home: &Utf8Path, wanted: &GuestWanted) -> Result<Saved> {
+    if wanted.driver == Driver::Lima {
+        return Ok(Saved::None);
+    }
+    let home: Value = read_json(root, home)?;
+    let folder = home["home"].as_str().unwrap_or_default();
+    guest::saved(Utf8Path::new(folder), wanted)
+}
+
+fn image_if_any(root: &Utf8Path, record: &Utf8Path) -> Result<Option<Image>> {
+    let path = root.join(record);
+    if path.exists() {
+        Image::read(&path).map(Some)
+    } else {
+        Ok(None)
+    }
+}

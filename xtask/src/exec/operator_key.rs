@@ -1,0 +1,196 @@
+//! Finds the one identity that a cluster's operator gets, and hands it to kubectl on standard input.
+//! It is in no file, argument, log, journal or message; people see its recipient.
+
+use serde_json::{Value, json};
+
+use super::Runner;
+use crate::failure::{Failure, Kind, Result};
+use crate::golden::json::base64;
+use crate::plan::{Command, OperatorKey, Otherwise};
+use crate::secrets::desk;
+use crate::secrets::identity::{Identities, Surroundings};
+use crate::secrets::{KEY, OPERATOR, PENDING, SECRET};
+use crate::ui::Word;
+
+/// What the cluster has.
+enum Live {
+    Nothing,
+    /// Something that is no single age identity.
+    Unusable,
+    Recipient(String),
+}
+
+impl Runner<'_> {
+    /// Whether the cluster has the identity that the facts name; or, where that is not at hand and need not be,
+    /// any one.
+    pub(super) fn has_operator_key(&self, key: &OperatorKey, read: &Command) -> Result<bool> {
+        Ok(match self.live_key(read)? {
+            Live::Recipient(recipient) if recipient == key.recipient => true,
+            Live::Recipient(_) => key.otherwise == Otherwise::ThrowAway && self.identity_of(key)?.is_none(),
+            Live::Nothing | Live::Unusable => false,
+        })
+    }
+
+    /// Puts the identity in.
+    pub(super) fn put_operator_key(&self, key: &OperatorKey, read: &Command, put: &Command) -> Result<()> {
+        let before = self.live_key(read)?;
+        let (identity, words) = match self.identity_of(key)? {
+            Some(identity) => {
+                let place = identity.place.as_ref().map(ToString::to_string).unwrap_or_default();
+                (identity, format!("`{}` ({}) from {place}", key.name, key.recipient))
+            }
+            None if key.otherwise == Otherwise::ThrowAway => {
+                let (_, identity) = desk::new_identity(self)?;
+                let recipient: Vec<String> = identity.recipients().into_iter().collect();
+                let words = format!(
+                    "a throw-away identity ({}), for `{}` is not at hand and nothing is decrypted on this cluster",
+                    recipient.join(""),
+                    key.name
+                );
+                (identity, words)
+            }
+            None => return Err(self.not_at_hand(key)?),
+        };
+        let exchanged = !matches!(before, Live::Nothing);
+        let secret = manifest(&identity, exchanged);
+        let text = serde_json::to_vec(&secret).map_err(|_| Failure::unexpected("cannot write the Secret"))?;
+        match self.feed(put, &text, &[])? {
+            Ok(_) => {
+                let word = if matches!(key.otherwise, Otherwise::ThrowAway) && !words.starts_with('`') {
+                    Word::Warning
+                } else {
+                    Word::Taking
+                };
+                self.ui.status(word, format!("the operator's identity: {words}"));
+                Ok(())
+            }
+            // What kubectl complains of could quote what it was given.
+            Err(tail) => Err(Failure::new(
+                Kind::Step,
+                format!("cannot write Secret `{OPERATOR}/{SECRET}`: {}", last(&tail, &identity)),
+            )),
+        }
+    }
+
+    fn identity_of(&self, key: &OperatorKey) -> Result<Option<Identities>> {
+        Ok(desk::load(self, Surroundings::of_process().place())?.only(&key.recipient))
+    }
+
+    fn not_at_hand(&self, key: &OperatorKey) -> Result<Failure> {
+        let around = Surroundings::of_process();
+        let place = around.place();
+        let found = desk::load(self, place.clone())?.recipients();
+        let failure = Failure::preflight(format!(
+            "the identity `{}` ({}) is not at hand",
+            key.name, key.recipient
+        ));
+        let failure = match place {
+            Some(place) if found.is_empty() => failure.hinted(format!("{place} holds none")),
+            Some(place) => failure.hinted(format!(
+                "{place} holds {}",
+                found.into_iter().collect::<Vec<_>>().join(", ")
+            )),
+            None => failure,
+        };
+        Ok(failure.hinted("set `SOPS_AGE_KEY` or `SOPS_AGE_KEY_FILE`, in this order of precedence, or put it into sops' own file of keys"))
+    }
+
+    fn live_key(&self, read: &Command) -> Result<Live> {
+        let printed = match self.feed(read, b"", &[])? {
+            Ok(printed) => printed,
+            // Without a namespace, a cluster or the right to look there is nothing that could be kept.
+            Err(_) => return Ok(Live::Nothing),
+        };
+        if printed.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Live::Nothing);
+        }
+        let secret: Value = serde_json::from_slice(&printed)
+            .map_err(|_| Failure::unexpected("kubectl printed a Secret that is no JSON"))?;
+        let text = secret
+            .pointer(&format!("/data/{KEY}"))
+            .and_then(Value::as_str)
+            .and_then(decode)
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let Some(text) = text else {
+            return Ok(Live::Unusable);
+        };
+        let Ok(texts) = crate::secrets::identity::parse(&text, &"the Secret") else {
+            return Ok(Live::Unusable);
+        };
+        if texts.len() != 1 {
+            return Ok(Live::Unusable);
+        }
+        let Ok(identity) = desk::with_recipients(self, texts, None) else {
+            return Ok(Live::Unusable);
+        };
+        Ok(identity
+            .recipients()
+            .into_iter()
+            .next()
+            .map_or(Live::Unusable, Live::Recipient))
+    }
+}
+
+fn manifest(identity: &Identities, exchanged: bool) -> Value {
+    let annotations = if exchanged {
+        json!({PENDING: "pending"})
+    } else {
+        json!({})
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "Opaque",
+        "metadata": {"name": SECRET, "namespace": OPERATOR, "annotations": annotations},
+        "data": {KEY: base64(identity.expose().as_bytes())},
+    })
+}
+
+/// The last line of a complaint, unless it holds what must not be shown.
+fn last(tail: &[String], identity: &Identities) -> String {
+    let text = identity.expose();
+    let encoded = base64(text.as_bytes());
+    match tail.last() {
+        Some(line) if !line.contains(text.trim()) && !line.contains(&encoded) && !line.contains("AGE-SECRET") => {
+            line.clone()
+        }
+        _ => "kubectl's words are not shown, they hold the key".to_owned(),
+    }
+}
+
+/// Decodes standard base64; none when it is none.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let mut bits = 0_u32;
+    let mut count = 0;
+    for byte in text.bytes().filter(|byte| *byte != b'=') {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from((bits >> count) & 0xff).unwrap_or_default());
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_comes_back_as_it_was() {
+        for text in ["", "a", "ab", "abc", "abcd\u{e9}\n"] {
+            assert_eq!(decode(&base64(text.as_bytes())).unwrap(), text.as_bytes());
+        }
+        assert_eq!(decode("a b"), None);
+    }
+}

@@ -1,0 +1,110 @@
+//! The steps that put the operator's identity into a cluster before the operator comes, and make a running operator
+//! take a new one up. The private key is in none of them.
+
+use serde_json::json;
+
+use crate::cluster::access::Access;
+use crate::plan::{Action, Command, Effect, OperatorKey, Otherwise, Probe, Step};
+use crate::platform::{Backend, Platform};
+use crate::secrets::{OPERATOR, PENDING, SECRET};
+
+/// The identity of a cluster's operator; none where no operator decrypts or the facts name nobody.
+pub fn of(platform: &Platform, cluster: &str, backend: Backend) -> Option<OperatorKey> {
+    let facts = platform.clusters.get(cluster)?;
+    facts.components.iter().find(|component| *component == OPERATOR)?;
+    let name = platform.secrets.operator_identities.get(cluster)?;
+    Some(OperatorKey {
+        name: name.clone(),
+        recipient: platform.secrets.recipients.get(name)?.clone(),
+        otherwise: if backend == Backend::Embedded {
+            Otherwise::ThrowAway
+        } else {
+            Otherwise::Refuse
+        },
+    })
+}
+
+/// The steps; all of them are fresh on a cluster that has the right identity already.
+pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
+    let get = |what: &str| access.kubectl().arg("get").arg(what).within(30);
+    let in_namespace = |command: Command| command.arg(format!("--namespace={OPERATOR}"));
+    let settled = Probe::Not(Box::new(Probe::Prints {
+        command: in_namespace(get("secret").arg(SECRET).arg("--output=json")),
+        pointer: format!("/metadata/annotations/{}", PENDING.replace('/', "~1")),
+        value: json!("pending"),
+    }));
+    let lacks = |command: Command| Probe::Not(Box::new(Probe::Succeeds(command)));
+    vec![
+        Step::new(
+            "age-key.namespace",
+            format!("Create namespace `{OPERATOR}`"),
+            "The operator's identity has to be there before the operator.",
+            Effect::Remote,
+            Action::Run(access.kubectl().args(["create", "namespace", OPERATOR]).within(30)),
+        )
+        .unless(Probe::Succeeds(get("namespace").arg(OPERATOR))),
+        Step::new(
+            "age-key.put",
+            format!("Put the identity `{}` ({}) into Secret `{SECRET}`", key.name, key.recipient),
+            "One identity and no other of this host's; from `SOPS_AGE_KEY`, else `SOPS_AGE_KEY_FILE`, else sops' own file.",
+            Effect::Remote,
+            Action::OperatorKey {
+                key: key.clone(),
+                read: read(access),
+                put: access
+                    .kubectl()
+                    .args(["apply", "--server-side", "--force-conflicts", "--field-manager=xtask", "--filename=-"])
+                    .within(30),
+            },
+        )
+        .unless(Probe::OperatorKey {
+            key: key.clone(),
+            read: read(access),
+        }),
+        Step::new(
+            "operator.restart",
+            "Restart the operator with its new identity",
+            "It reads its key when it starts.",
+            Effect::Remote,
+            Action::Run(in_namespace(access.kubectl().args(["rollout", "restart"]).arg(format!("deployment/{OPERATOR}"))).within(30)),
+        )
+        .unless(Probe::Any(vec![
+            settled.clone(),
+            lacks(in_namespace(get("deployment").arg(OPERATOR))),
+        ])),
+        Step::new(
+            "operator.resync",
+            "Make the operator look at every SopsSecret again",
+            "What it could not decrypt before, it only tries again when something changes.",
+            Effect::Remote,
+            Action::Run(
+                access
+                    .kubectl()
+                    .args(["annotate", "sopssecrets.isindir.github.com", "--all", "--all-namespaces", "--overwrite"])
+                    .arg(format!("xtask/resync={nonce}"))
+                    .within(60),
+            ),
+        )
+        .unless(Probe::Any(vec![
+            settled.clone(),
+            lacks(get("customresourcedefinition").arg("sopssecrets.isindir.github.com")),
+        ])),
+        Step::new(
+            "operator.settle",
+            "Record that the operator has its new identity",
+            "A run that is cut off before this restarts it once more.",
+            Effect::Remote,
+            Action::Run(in_namespace(access.kubectl().args(["annotate", "secret", SECRET]).arg(format!("{PENDING}-"))).within(30)),
+        )
+        .unless(settled),
+    ]
+}
+
+/// Reads the Secret; what it prints stays in memory.
+fn read(access: &Access) -> Command {
+    access
+        .kubectl()
+        .args(["get", "secret", SECRET, "--ignore-not-found", "--output=json"])
+        .arg(format!("--namespace={OPERATOR}"))
+        .within(30)
+}

@@ -1,0 +1,200 @@
+//! Every plan that the facts can lead to: each recipe with every stage, cluster and backend it is for.
+//! The laws and the goldens of plans are held over this list, so a recipe that is not here is not tested.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+
+use super::capi::{Bootstrap, Controllers, Stages};
+use super::deploy::{Deploy, Mode};
+use super::guest::{Guest, ImageStep};
+use super::rehearse::Keep;
+use super::validate::Validate;
+use super::{Source, age_key, ci, local_down, local_up, nix, prune, rehearse, validate};
+use crate::cluster::access::Access;
+use crate::cluster::host::System;
+use crate::live::prune::Doomed;
+use crate::plan::{Driver, GuestWanted, Plan, Target};
+use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};
+use crate::project::{ObjectRef, StageDescription};
+
+/// Stands for the nonce of a run.
+const NONCE: &str = "0123456789ab";
+
+/// Stage descriptions by cluster and stage.
+pub type Descriptions = BTreeMap<(String, Stage), StageDescription>;
+
+/// Every plan with a name for it.
+pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, Plan)> {
+    let mut plans = vec![
+        ("ci".to_owned(), ci::plan(platform)),
+        ("generate".to_owned(), nix::generated()),
+    ];
+    for (name, facts) in &platform.clusters {
+        let access = Access::of(name, facts);
+        if facts.environment == Environment::Local {
+            plans.push((format!("local-down-{name}"), local_down::plan(&access)));
+        }
+        for stage in facts.stages.keys() {
+            let Some(description) = descriptions.get(&(name.clone(), *stage)) else {
+                continue;
+            };
+            let golden = Source::Golden(Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}")));
+            let built = Source::Built {
+                attribute: format!("k8s-manifests-{name}-{stage}"),
+                link: Utf8PathBuf::from(format!(".xtask/projects/{name}-{stage}")),
+            };
+            let mode = Mode::USUAL;
+            let of = |access, backend, source| Deploy {
+                access,
+                facts,
+                backend,
+                stage: *stage,
+                description,
+                source,
+                nonce: NONCE,
+                goal: "the goal",
+                mode: &mode,
+                key: age_key::of(platform, name, backend),
+            };
+            for backend in &facts.backends {
+                let source = if *backend == Backend::Embedded { &golden } else { &built };
+                let deploy = of(&access, *backend, source);
+                let word = backend.name();
+                if facts.environment == Environment::Local && *stage == Stage::Local {
+                    let wanted = guest_wanted(platform, facts, *backend);
+                    let guest = wanted.as_ref().map(|wanted| Guest {
+                        access: &access,
+                        wanted,
+                        system: System::Linux,
+                        arch: Arch::X86_64,
+                        host_arch: Arch::X86_64,
+                        image: ImageStep::Build,
+                    });
+                    plans.push((
+                        format!("local-up-{name}-{word}"),
+                        local_up::plan(&deploy, guest.as_ref(), Vec::new()),
+                    ));
+                }
+                let mut plan = Plan::new("the goal");
+                plan.target = Some(Target {
+                    cluster: name.clone(),
+                    production: facts.environment == Environment::Production,
+                });
+                let steps = deploy.steps();
+                plan.steps = steps.steps;
+                plan.finally = steps.finally;
+                plans.push((format!("deploy-{name}-{stage}-{word}"), plan));
+            }
+            let trial = Access::rehearsal(name, NONCE);
+            let mut nobodys = facts.clone();
+            nobodys.uid = None;
+            let deploy = Deploy {
+                facts: &nobodys,
+                ..of(&trial, Backend::Embedded, &golden)
+            };
+            for (keep, word) in [(Keep::Nothing, ""), (Keep::Cluster, "-keep")] {
+                plans.push((
+                    format!("rehearse-{name}-{stage}{word}"),
+                    rehearse::plan(&deploy, Vec::new(), keep),
+                ));
+            }
+            plans.push((
+                format!("validate-{name}-{stage}"),
+                validate::plan(&Validate {
+                    access: &trial,
+                    facts,
+                    project: golden.folder(),
+                    definitions: &[],
+                    goal: "the goal",
+                }),
+            ));
+        }
+        let doomed = [Doomed {
+            object: ObjectRef {
+                api_version: "v1".to_owned(),
+                kind: "ConfigMap".to_owned(),
+                namespace: "default".to_owned(),
+                name: "old".to_owned(),
+            },
+            uid: "11111111-2222-3333-4444-555555555555".to_owned(),
+            path: "/api/v1/namespaces/default/configmaps/old".to_owned(),
+            along: Vec::new(),
+        }];
+        let mut plan = Plan::new(format!("prune of {name}"));
+        let steps = prune::steps(&access, facts, NONCE, "the goal", &doomed);
+        plan.steps = steps.steps;
+        plan.finally = steps.finally;
+        plans.push((format!("prune-{name}"), plan));
+    }
+    plans.extend(capi_plans(platform, descriptions));
+    plans
+}
+
+/// What ClusterAPI makes, part by part and as a whole.
+fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, Plan)> {
+    let mut plans = Vec::new();
+    for (name, facts) in &platform.clusters {
+        let Some(api) = &facts.cluster_api else { continue };
+        let of = |cluster: &str, stage| descriptions.get(&(cluster.to_owned(), stage)).cloned();
+        let (Some(local), Some(capi), Some(full)) = (
+            of(&api.bootstrap, Stage::Local),
+            of(&api.bootstrap, Stage::Capi),
+            of(name, Stage::Full),
+        ) else {
+            continue;
+        };
+        let stages = Stages { local, capi, full };
+        for (controllers, verbs) in [
+            (
+                Controllers::Pods,
+                [
+                    "bootstrap",
+                    "init",
+                    "apply",
+                    "wait",
+                    "dns",
+                    "kubeconfig",
+                    "move",
+                    "down",
+                ]
+                .as_slice(),
+            ),
+            (Controllers::Processes, &["rehearse"]),
+        ] {
+            let Ok(facts) = super::capi::facts(platform, name, controllers) else {
+                continue;
+            };
+            let Ok(bootstrap) = Bootstrap::of(platform, name, &facts, stages.clone(), controllers, NONCE) else {
+                continue;
+            };
+            for verb in verbs {
+                plans.push((format!("capi-{verb}-{name}"), bootstrap.part(verb, Keep::Nothing)));
+            }
+        }
+    }
+    plans
+}
+
+/// The guest of a cluster on a Linux host of one architecture; none on backends without one.
+fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<GuestWanted> {
+    let driver = match backend {
+        Backend::Colima => Driver::Colima,
+        Backend::Lima => Driver::Lima,
+        Backend::Embedded | Backend::Remote => return None,
+    };
+    let name = facts.profile.as_ref()?;
+    let profile = platform.profiles.get(name)?;
+    Some(GuestWanted {
+        driver,
+        profile: name.clone(),
+        instance: name.clone(),
+        vm_type: "qemu".to_owned(),
+        arch: Arch::X86_64.name().to_owned(),
+        cpus: profile.cpus,
+        memory: profile.memory,
+        disk: profile.disk,
+        rosetta: false,
+        api_port: profile.api_port,
+    })
+}

@@ -1,0 +1,194 @@
+//! Several files changed together or not at all, also when the machine goes down in between.
+//! It knows nothing of secrets; what it is given is written as it is.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::root::STATE;
+
+/// New contents by path relative to the root; none removes the file.
+#[derive(Debug, Default, Clone)]
+pub struct Transaction {
+    files: BTreeMap<Utf8PathBuf, Option<Vec<u8>>>,
+}
+
+/// What stands in the marker: from then on the change goes forward, whatever happens.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Marker {
+    write: Vec<Utf8PathBuf>,
+    remove: Vec<Utf8PathBuf>,
+}
+
+fn folder(root: &Utf8Path) -> Utf8PathBuf {
+    root.join(STATE).join("secrets/transaction")
+}
+
+impl Transaction {
+    /// Will write a file.
+    pub fn write(&mut self, path: impl Into<Utf8PathBuf>, content: impl Into<Vec<u8>>) {
+        self.files.insert(path.into(), Some(content.into()));
+    }
+
+    /// Will remove a file.
+    pub fn remove(&mut self, path: impl Into<Utf8PathBuf>) {
+        self.files.insert(path.into(), None);
+    }
+
+    /// What a file will hold, if this changes it.
+    pub fn content(&self, path: &Utf8Path) -> Option<&[u8]> {
+        self.files.get(path)?.as_deref()
+    }
+
+    /// Paths that change, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        self.files.keys()
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Does all of it, or fails with every file as it was.
+    pub fn commit(&self, root: &Utf8Path) -> Result<()> {
+        let folder = folder(root);
+        self.stage(root, &folder)
+            .map_err(|failure| failure.hinted("nothing was changed"))?;
+        match apply(root, &folder) {
+            Ok(()) => Ok(fs_err::remove_dir_all(&folder)?),
+            Err(failure) => {
+                let undone = self.undo(root, &folder);
+                let failure = match undone {
+                    Ok(()) => failure.hinted("every file is as it was"),
+                    Err(undo) => failure.hinted(format!(
+                        "taking it back failed too ({}); the old files are in `{folder}/old`",
+                        undo.chain()
+                    )),
+                };
+                Err(failure)
+            }
+        }
+    }
+
+    fn stage(&self, root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
+        if folder.exists() {
+            fs_err::remove_dir_all(folder)?;
+        }
+        let mut marker = Marker {
+            write: Vec::new(),
+            remove: Vec::new(),
+        };
+        for (path, content) in &self.files {
+            let before = root.join(path);
+            if before.exists() {
+                crate::exec::write(&folder.join("old").join(path), &fs_err::read(&before)?, 0o644)?;
+            }
+            match content {
+                Some(content) => {
+                    crate::exec::write(&folder.join("new").join(path), content, 0o644)?;
+                    marker.write.push(path.clone());
+                }
+                None => marker.remove.push(path.clone()),
+            }
+        }
+        let text = serde_json::to_string(&marker).or_fail(Kind::Unexpected, "cannot write the marker")?;
+        crate::exec::write(&folder.join("commit.json"), text.as_bytes(), 0o644)
+    }
+
+    fn undo(&self, root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
+        for path in self.files.keys() {
+            let old = folder.join("old").join(path);
+            let target = root.join(path);
+            if old.exists() {
+                let old = fs_err::read(old)?;
+                if fs_err::read(&target).ok().as_ref() != Some(&old) {
+                    crate::exec::write(&target, &old, 0o644)?;
+                }
+            } else if target.exists() {
+                fs_err::remove_file(target)?;
+            }
+        }
+        Ok(fs_err::remove_dir_all(folder)?)
+    }
+}
+
+fn apply(root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
+    let text = fs_err::read_to_string(folder.join("commit.json"))?;
+    let marker: Marker = serde_json::from_str(&text)
+        .map_err(|error| Failure::config(format!("`{folder}/commit.json` cannot be read: {error}")))?;
+    for path in marker.write {
+        crate::exec::write(&root.join(&path), &fs_err::read(folder.join("new").join(&path))?, 0o644)?;
+    }
+    for path in marker.remove {
+        let path = root.join(path);
+        if path.exists() {
+            fs_err::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Finishes a change that was cut off after its marker was written, and forgets one that was cut off before. True
+/// when something was finished.
+pub fn recover(root: &Utf8Path) -> Result<bool> {
+    let folder = folder(root);
+    if !folder.exists() {
+        return Ok(false);
+    }
+    let finished = folder.join("commit.json").exists();
+    if finished {
+        apply(root, &folder)?;
+    }
+    fs_err::remove_dir_all(&folder)?;
+    Ok(finished)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Utf8PathBuf) {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn all_files_change_or_none_does() {
+        let (_keep, root) = root();
+        fs_err::write(root.join("a"), "old").unwrap();
+        // A folder stands where the second file should go.
+        fs_err::create_dir_all(root.join("b/in-the-way")).unwrap();
+        let mut change = Transaction::default();
+        change.write("a", "new");
+        change.write("b", "new");
+        change.commit(&root).unwrap_err();
+        assert_eq!(fs_err::read_to_string(root.join("a")).unwrap(), "old");
+    }
+
+    #[test]
+    fn a_change_that_was_cut_off_is_finished_by_the_next() {
+        let (_keep, root) = root();
+        fs_err::write(root.join("gone"), "old").unwrap();
+        let mut change = Transaction::default();
+        change.write("a/b", "new");
+        change.remove("gone");
+        change.stage(&root, &folder(&root)).unwrap();
+        assert!(recover(&root).unwrap());
+        assert_eq!(fs_err::read_to_string(root.join("a/b")).unwrap(), "new");
+        assert!(!root.join("gone").exists());
+        assert!(!recover(&root).unwrap());
+    }
+
+    #[test]
+    fn a_change_that_was_cut_off_before_its_marker_never_was() {
+        let (_keep, root) = root();
+        crate::exec::write(&folder(&root).join("new/a"), b"new", 0o644).unwrap();
+        assert!(!recover(&root).unwrap());
+        assert!(!root.join("a").exists());
+    }
+}

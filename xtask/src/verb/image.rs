@@ -1,0 +1,126 @@
+//! `image`: the disk of guests, and container images in them.
+
+use camino::Utf8PathBuf;
+
+use super::guest::{self, Setup, absolute};
+use super::local_up::local_cluster;
+use crate::cluster::access::Access;
+use crate::cluster::host::{self, Host};
+use crate::cluster::image::check_archive;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::plan::Plan;
+use crate::platform::Arch;
+use crate::recipe;
+use crate::run::{Lock, PlanArgs, carry_out};
+
+/// What to do with images.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Arguments {
+    /// Build the NixOS image of the local guests, and record it
+    Build {
+        /// Architecture of the guest; the default is this host's own
+        #[arg(long, value_name = "ARCH")]
+        arch: Option<Arch>,
+        #[command(flatten)]
+        plan: PlanArgs,
+    },
+    /// Take an image that was built elsewhere
+    Use {
+        /// A qcow2 file, or a folder or store path with exactly one
+        #[arg(value_name = "FILE|STORE-PATH")]
+        image: Utf8PathBuf,
+        /// SHA-256 that the file must have
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<String>,
+        /// Architecture of the guest; the default is this host's own
+        #[arg(long, value_name = "ARCH")]
+        arch: Option<Arch>,
+        #[command(flatten)]
+        plan: PlanArgs,
+    },
+    /// Switch a running guest to what the flake describes now; its data stays
+    Switch {
+        /// Cluster of the facts; the default is the one of stage local
+        #[arg(long, value_name = "CLUSTER")]
+        cluster: Option<String>,
+        #[command(flatten)]
+        plan: PlanArgs,
+    },
+    /// Import an archive of a container image into a guest
+    Load {
+        /// An OCI or Docker archive, or a store path of one
+        #[arg(value_name = "IMAGE.tar|STORE-PATH")]
+        archive: Utf8PathBuf,
+        /// Cluster of the facts; the default is the one of stage local
+        #[arg(long, value_name = "CLUSTER")]
+        cluster: Option<String>,
+        #[command(flatten)]
+        plan: PlanArgs,
+    },
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
+    let checkout = context.checkout()?;
+    match arguments {
+        Arguments::Build { arch, plan } => {
+            let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
+            let arch = arch.unwrap_or(host.arch);
+            if plan.dry_run.is_none()
+                && let Some(why) = guest::no_builder(context, &checkout, &host, arch)
+            {
+                return Err(Failure::preflight(why));
+            }
+            let steps = recipe::image::build(arch, host.arch);
+            carry_out(
+                context,
+                &checkout,
+                "image",
+                steps,
+                plan,
+                &Lock::Host("image".to_owned()),
+            )
+        }
+        Arguments::Use {
+            image,
+            sha256,
+            arch,
+            plan,
+        } => {
+            let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
+            let from = absolute(&checkout, image)?;
+            let steps = recipe::image::take(from, sha256.clone(), arch.unwrap_or(host.arch));
+            carry_out(
+                context,
+                &checkout,
+                "image",
+                steps,
+                plan,
+                &Lock::Host("image".to_owned()),
+            )
+        }
+        Arguments::Switch { cluster, plan } => {
+            let name = local_cluster(&checkout, cluster.as_deref())?;
+            let facts = checkout.platform.cluster(&name)?;
+            let access = Access::of(&name, facts);
+            let setup = Setup::of(&checkout, &name, facts, guest::running(&checkout, &name)?)?;
+            let mut steps = Plan::new(format!("image switch {name}"));
+            steps.choices.push(format!("guest `{}`", setup.wanted.instance));
+            steps.steps = setup.guest(&access).switch();
+            carry_out(context, &checkout, "image", steps, plan, &Lock::Host(name))
+        }
+        Arguments::Load { archive, cluster, plan } => {
+            let name = local_cluster(&checkout, cluster.as_deref())?;
+            let facts = checkout.platform.cluster(&name)?;
+            let access = Access::of(&name, facts);
+            let archive = absolute(&checkout, archive)?;
+            check_archive(&archive)?;
+            let setup = Setup::of(&checkout, &name, facts, guest::running(&checkout, &name)?)?;
+            let mut steps = Plan::new(format!("image load {archive}"));
+            steps.choices.push(format!("guest `{}`", setup.wanted.instance));
+            steps.steps = setup.guest(&access).load(archive);
+            carry_out(context, &checkout, "image", steps, plan, &Lock::Host(name))
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `ssh`: a shell or a command in a guest; the exit status of the command becomes ours.
+
+use super::guest::{self, Setup};
+use crate::cluster::access::Access;
+use crate::context::Context;
+use crate::failure::{Failure, Result};
+use crate::platform::{Environment, Stage};
+
+/// Open a shell in a guest, or run a command there
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Profile of the guest; the default is that of the cluster of stage local
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Command and its arguments; without one, a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Runs the verb.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
+    let checkout = context.checkout()?;
+    let platform = &checkout.platform;
+    let name = match &arguments.profile {
+        None => platform.default_cluster(Stage::Local)?.to_owned(),
+        Some(profile) => platform
+            .clusters
+            .iter()
+            .find(|(_, facts)| facts.environment == Environment::Local && facts.profile.as_ref() == Some(profile))
+            .map(|(name, _)| name.clone())
+            .ok_or_else(|| {
+                crate::ui::unknown(
+                    crate::failure::Kind::Config,
+                    "profile",
+                    profile,
+                    platform.profiles.keys().map(String::as_str),
+                )
+            })?,
+    };
+    let facts = platform.cluster(&name)?;
+    let access = Access::of(&name, facts);
+    let setup = Setup::of(&checkout, &name, facts, guest::running(&checkout, &name)?)?;
+    let tools = context
+        .toolbox(&facts.kubernetes)
+        .ensure(&[crate::plan::Tool::Limactl])?;
+    let status = match setup.instance(context, &checkout, &tools)? {
+        None => "gone".to_owned(),
+        Some(instance) if instance.running() => String::new(),
+        Some(instance) => instance.status.to_lowercase(),
+    };
+    if !status.is_empty() {
+        return Err(
+            Failure::preflight(format!("guest `{}` is {status}, not running", setup.wanted.instance))
+                .hinted(format!("`cargo xtask local-up --cluster {name}` starts it")),
+        );
+    }
+    crate::exec::pass_through(&checkout.root, &tools, &setup.guest(&access).ssh(&arguments.command))
+}

@@ -1,0 +1,186 @@
+//! Two at once, in a network of their own, after a crash of everything, and with another's kubeconfig.
+
+use std::collections::BTreeSet;
+
+use crate::support::{Checkout, Ran, XTASK, finish, program};
+
+#[test]
+fn two_rehearsals_and_two_clusters_go_on_at_once_and_leave_each_other_alone() {
+    let checkout = Checkout::tiny();
+    let start = |arguments: &[&str]| checkout.command(arguments).spawn().unwrap();
+    let runs = [
+        start(&["rehearse", "--stage", "local"]),
+        start(&["rehearse", "--stage", "local"]),
+        start(&["local-up"]),
+        start(&["local-up", "--cluster", "k3s-capi"]),
+    ];
+    for run in runs {
+        let ran = finish(run);
+        assert_eq!(ran.code, Some(0), "{ran}");
+    }
+    // The rehearsals are gone, the clusters are two.
+    let servers = checkout.processes();
+    assert_eq!(
+        servers.iter().filter(|(_, line)| line.contains("/bin/etcd ")).count(),
+        2,
+        "{servers:?}"
+    );
+    checkout.ok(&["local-down"]);
+    assert_eq!(
+        checkout.get("k3s-capi", &["namespace", "tiny"])["metadata"]["name"],
+        "tiny"
+    );
+
+    // A kubeconfig of another cluster is refused, and nothing is changed.
+    checkout.ok(&["local-up"]);
+    let own = checkout.root.join(".xtask/kubeconfigs/k3s-dev.yaml");
+    let other = fs_err::read_to_string(checkout.root.join(".xtask/kubeconfigs/k3s-capi.yaml")).unwrap();
+    let kept = fs_err::read_to_string(&own).unwrap();
+    let before = checkout.processes();
+    for content in [other.clone(), other.replace("k3s-capi", "k3s-dev")] {
+        fs_err::write(&own, content).unwrap();
+        let ran = checkout.run(&["local-up"]);
+        assert_eq!(ran.code, Some(8), "{ran}");
+        assert!(ran.stderr.contains("k3s-dev") && ran.stderr.contains("hint:"), "{ran}");
+        assert_eq!(checkout.processes(), before, "the healthy cluster was touched");
+    }
+    fs_err::write(&own, kept).unwrap();
+
+    // As after a reboot: everything is dead, and comes back with what it held.
+    for (pid, line) in checkout.processes() {
+        if line.contains("/k3s-dev/kwok/") {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+    }
+    let uid = |ran: &Checkout| ran.get("k3s-dev", &["namespace", "tiny"])["metadata"]["uid"].clone();
+    let ran = checkout.ok(&["local-up"]);
+    assert!(ran.stderr.contains("5 objects are as they should be"), "{ran}");
+    let first = uid(&checkout);
+
+    // An API server whose etcd died first does not end by itself.
+    let etcd = checkout
+        .processes()
+        .into_iter()
+        .find(|(_, line)| line.contains("/k3s-dev/kwok/") && line.contains("/bin/etcd "))
+        .unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(etcd.0).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    checkout.ok(&["local-up"]);
+    assert_eq!(uid(&checkout), first);
+    checkout.ok(&["local-down"]);
+    checkout.ok(&["local-down", "--cluster", "k3s-capi"]);
+    assert_eq!(checkout.processes(), Vec::new());
+}
+
+/// Runs a script where there is no network but `lo`.
+fn alone(checkout: &Checkout, script: &str) -> Ran {
+    let mut command = program("unshare");
+    let own = rustix::process::getuid().is_root();
+    // A person who is not root becomes root of a namespace of their own.
+    let flags: &[&str] = if own {
+        &["--net"]
+    } else {
+        &["--net", "--user", "--map-root-user"]
+    };
+    let ours = checkout.command(&[]);
+    command
+        .args(flags)
+        .args(["/bin/sh", "-euc", &format!("ip link set lo up\n{script}")])
+        .current_dir(&checkout.root)
+        .env_clear()
+        .envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let child = command
+        .spawn()
+        .expect("`unshare` of util-linux makes a network of its own: install it");
+    finish(child)
+}
+
+#[test]
+fn everything_works_where_there_is_nothing_but_loopback() {
+    let checkout = Checkout::tiny();
+    let ran = alone(
+        &checkout,
+        &format!(
+            "'{XTASK}' local-up\n'{XTASK}' rehearse --stage local\n'{XTASK}' kubectl -- get pods -A\n'{XTASK}' local-down"
+        ),
+    );
+    assert_eq!(
+        ran.code,
+        Some(0),
+        "a network namespace is needed, as root or with user namespaces \
+         (`sysctl kernel.unprivileged_userns_clone=1`): {ran}"
+    );
+    assert!(ran.stdout.contains("web-"), "{ran}");
+}
+
+/// Addresses of IPv4 and IPv6 sockets by inode, local and remote, as the kernel prints them.
+fn sockets() -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        let text = fs_err::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            found.push((fields[9].to_owned(), fields[1].to_owned(), fields[2].to_owned()));
+        }
+    }
+    found
+}
+
+/// Whether an address is of loopback, or is nobody's because nothing is connected.
+fn is_loopback(address: &str, remote: bool) -> bool {
+    let (host, port) = address.split_once(':').unwrap();
+    let unconnected = remote && port == "0000" && host.chars().all(|digit| digit == '0');
+    let mapped = host.strip_prefix("0000000000000000FFFF0000").unwrap_or(host);
+    unconnected || (mapped.len() == 8 && mapped.ends_with("7F")) || host == "00000000000000000000000001000000"
+}
+
+#[test]
+fn no_process_listens_on_or_connects_to_anything_but_loopback() {
+    let checkout = Checkout::tiny();
+    let mut child = checkout.command(&["local-up"]).spawn().unwrap();
+    let mut seen = BTreeSet::new();
+    let mut elsewhere = BTreeSet::new();
+    let mut look = |checkout: &Checkout| {
+        let sockets = sockets();
+        for (pid, line) in checkout.processes() {
+            for entry in fs_err::read_dir(format!("/proc/{pid}/fd"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                let Ok(target) = fs_err::read_link(entry.path()) else {
+                    continue;
+                };
+                let Some(inode) = target
+                    .to_str()
+                    .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']'))
+                else {
+                    continue;
+                };
+                for (_, local, remote) in sockets.iter().filter(|(found, ..)| found == inode) {
+                    seen.insert(local.clone());
+                    if !is_loopback(local, false) || !is_loopback(remote, true) {
+                        elsewhere.insert(format!("{local} {remote}: {line}"));
+                    }
+                }
+            }
+        }
+    };
+    while child.try_wait().unwrap().is_none() {
+        look(&checkout);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    look(&checkout);
+    let ran = finish(child);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(seen.len() > 5, "no socket was seen at all: {seen:?}");
+    assert!(elsewhere.is_empty(), "{elsewhere:#?}");
+    checkout.ok(&["local-down"]);
+}

@@ -1,0 +1,247 @@
+//! Everything a person or a machine can get wrong, each with its exit code and what to do about it.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::fakes::Fakes;
+use crate::support::{Checkout, Ran, finish, program, write};
+
+fn fails(ran: &Ran, code: i32, parts: &[&str]) {
+    assert_eq!(ran.code, Some(code), "{ran}");
+    for part in parts {
+        assert!(ran.stderr.contains(part), "`{part}` is not said: {ran}");
+    }
+    assert!(!ran.stderr.contains("panicked"), "{ran}");
+}
+
+#[test]
+fn names_that_nobody_knows_are_refused_with_the_nearest_that_somebody_does() {
+    let fakes = Fakes::new();
+    fails(&fakes.run(&["local-upp"]), 2, &["local-up"]);
+    fails(&fakes.run(&["rehearse", "--stage", "locale"]), 2, &["local"]);
+    fails(
+        &fakes.run(&["local-up", "--cluster", "k3s-dve"]),
+        3,
+        &["k3s-dev", "hint:"],
+    );
+    fails(
+        &fakes.run(&["local-up", "--from", "phase-base.deplo"]),
+        3,
+        &["phase-base.deploy", "hint:"],
+    );
+    fails(&fakes.run(&["local-up", "--backend", "colina"]), 2, &["colima"]);
+    fails(
+        &fakes.run(&["local-up", "--cluster", "hetzner"]),
+        8,
+        &["production", "k3s-dev"],
+    );
+    assert_eq!(fakes.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_that_is_no_checkout_is_said_with_the_ways_to_name_one() {
+    let checkout = Checkout::tiny();
+    let at = |folder: &std::path::Path| {
+        let mut command = checkout.command(&["local-up"]);
+        command.current_dir(folder);
+        finish(command.spawn().unwrap())
+    };
+    fails(&at("/".as_ref()), 3, &["no checkout", "--root", "XTASK_ROOT"]);
+    // Not below the usual folder, where somebody may have left facts.
+    let flake = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
+    fs_err::write(flake.path().join("flake.nix"), "{ }").unwrap();
+    fails(&at(flake.path()), 3, &["platform.json", "nix build .#platform"]);
+    fails(
+        &checkout.run(&["local-up", "--root", "/nowhere"]),
+        3,
+        &["/nowhere", "platform.json"],
+    );
+}
+
+#[test]
+fn a_checkout_is_found_from_below_by_flag_and_by_variable() {
+    let fakes = Fakes::new();
+    let below = fakes.checkout.root.join("a/b");
+    fs_err::create_dir_all(&below).unwrap();
+    let wanted = fakes.checkout.ok(&["env"]).stdout;
+    let run = |change: &dyn Fn(&mut std::process::Command), arguments: &[&str]| {
+        let mut command = fakes.command(arguments);
+        change(&mut command);
+        let ran = finish(command.spawn().unwrap());
+        assert_eq!((ran.code, &ran.stdout), (Some(0), &wanted), "{ran}");
+    };
+    run(&|command| drop(command.current_dir(&below)), &["env"]);
+    let root = fakes.checkout.root.to_string();
+    run(&|command| drop(command.current_dir("/")), &["env", "--root", &root]);
+    run(
+        &|command| drop(command.current_dir("/").env("XTASK_ROOT", &root)),
+        &["env"],
+    );
+}
+
+fn facts(checkout: &Checkout, change: impl Fn(&mut Value)) {
+    let path = checkout.root.join("platform.json");
+    let mut facts: Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+    change(&mut facts);
+    fs_err::write(path, facts.to_string()).unwrap();
+}
+
+#[test]
+fn facts_that_cannot_be_used_are_named_with_their_place() {
+    let checkout = Checkout::tiny();
+    let path = checkout.root.join("platform.json");
+    let whole = fs_err::read_to_string(&path).unwrap();
+
+    fs_err::write(&path, &whole[..whole.len() / 2]).unwrap();
+    fails(&checkout.run(&["local-up"]), 3, &["platform.json", "EOF"]);
+    fs_err::write(&path, "").unwrap();
+    fails(&checkout.run(&["local-up"]), 3, &["platform.json"]);
+
+    fs_err::write(&path, &whole).unwrap();
+    facts(&checkout, |facts| facts["schema"] = 2.into());
+    fails(&checkout.run(&["local-up"]), 3, &["schema 2", "schema 1"]);
+
+    fs_err::write(&path, &whole).unwrap();
+    facts(&checkout, |facts| {
+        facts["clusters"]["k3s-dev"]["colour"] = "blue".into()
+    });
+    fails(&checkout.run(&["local-up"]), 3, &["colour"]);
+}
+
+#[test]
+fn facts_that_contradict_themselves_are_all_reported_at_once() {
+    let checkout = Checkout::tiny();
+    facts(&checkout, |facts| {
+        let port = facts["clusters"]["k3s-dev"]["apiPort"].clone();
+        facts["clusters"]["k3s-capi"]["apiPort"] = port;
+        facts["clusters"]["k3s-dev"]["profile"] = "none".into();
+        facts["clusters"]["k3s-dev"]["kubeconfig"] = "/etc/kubernetes/admin.conf".into();
+    });
+    fails(
+        &checkout.run(&["local-up"]),
+        3,
+        &[
+            "apiPort",
+            "clusters.k3s-dev.profile",
+            "clusters.k3s-dev.kubeconfig",
+            "modules/platform.nix",
+        ],
+    );
+}
+
+#[test]
+fn a_golden_that_is_missing_or_broken_is_named() {
+    let fakes = Fakes::new();
+    let golden = fakes.checkout.golden("k3s-dev");
+    fs_err::write(golden.join("02-app/02.yaml"), "{").unwrap();
+    fails(&fakes.run(&["local-up"]), 3, &["02-app/02.yaml"]);
+    fs_err::write(golden.join("stage.json"), json!({"schema": 99}).to_string()).unwrap();
+    fails(&fakes.run(&["local-up"]), 3, &["stage.json", "schema 99"]);
+    fs_err::remove_dir_all(&golden).unwrap();
+    fails(&fakes.run(&["local-up"]), 4, &["no golden", "golden bless"]);
+}
+
+#[test]
+fn a_record_of_a_run_that_was_tampered_with_is_never_taken_for_nothing_done() {
+    let fakes = Fakes::new();
+    fakes.answers(&["kluctl *deploy => 1 no"]);
+    assert_eq!(fakes.run(&["local-up"]).code, Some(6));
+    let run = fakes.checkout.newest_run("local-up");
+    let journal = fs_err::read_to_string(run.join("journal.jsonl")).unwrap();
+    let plan = fs_err::read_to_string(run.join("plan.json")).unwrap();
+    let damaged = |journal: &str, plan: &str, parts: &[&str]| {
+        fs_err::write(run.join("journal.jsonl"), journal).unwrap();
+        fs_err::write(run.join("plan.json"), plan).unwrap();
+        let calls = fakes.calls().len();
+        fails(&fakes.run(&["local-up", "--resume"]), 3, parts);
+        assert_eq!(fakes.calls().len(), calls, "something was called");
+    };
+    damaged("", &plan, &["empty", "hint:"]);
+    damaged(
+        &journal.replacen("\"version\":1", "\"version\":2", 1),
+        &plan,
+        &["version 2", "byte 0"],
+    );
+    damaged(&journal.replacen("started", "strated", 1), &plan, &["byte"]);
+    damaged(&journal.replace("fence.check", "fence.skip"), &plan, &["fence.skip"]);
+    damaged(&journal, "", &["plan.json"]);
+    damaged(&journal, &plan[..plan.len() / 2], &["plan.json"]);
+    damaged(
+        &journal,
+        &plan.replacen("\"schema\": 1", "\"schema\": 7", 1),
+        &["schema 7"],
+    );
+    fakes.made();
+    // A last line that was cut off is what a crash leaves.
+    fs_err::write(run.join("plan.json"), &plan).unwrap();
+    fs_err::write(run.join("journal.jsonl"), &journal[..journal.len() - 5]).unwrap();
+    fakes.answers(&["kluctl *deploy => 1 no"]);
+    let resumed = fakes.run(&["local-up", "--resume"]);
+    fails(&resumed, 6, &["up the unfinished run"]);
+}
+
+#[test]
+fn without_a_home_and_with_an_unwritable_cache_the_remedy_is_said() {
+    let checkout = Checkout::tiny();
+    let mut command = checkout.command(&["local-up"]);
+    command
+        .env_remove("HOME")
+        .env_remove("XTASK_TOOL_CACHE")
+        .env("PATH", "");
+    fails(&finish(command.spawn().unwrap()), 5, &["HOME", "XTASK_TOOL_CACHE"]);
+    let file = checkout.base().join("a-file");
+    write(&file, "");
+    let mut command = checkout.command(&["tools", "build", "age"]);
+    command.env("XTASK_TOOL_CACHE", file.join("cache"));
+    let ran = finish(command.spawn().unwrap());
+    assert_ne!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.contains("a-file") && ran.stderr.contains("hint:"), "{ran}");
+}
+
+#[test]
+fn long_paths_with_spaces_quotes_and_dollars_are_paths() {
+    let name = format!("it's a \"$(touch owned)\" {}", "x".repeat(180));
+    let plain = Fakes::new();
+    plain.answers(&["kluctl *deploy => 1 no"]);
+    let mut fakes = Fakes::new();
+    // The Lease is read back from where the run wrote it.
+    let lease = |fakes: &Fakes| {
+        format!(
+            "kubectl *get lease => 0 @{}/.xtask/clusters/k3s-dev/work/lease.json",
+            fakes.checkout.root
+        )
+    };
+    let odd = fakes.checkout.base().join(&name);
+    fs_err::rename(&fakes.checkout.root, &odd).unwrap();
+    fakes.checkout.root = odd;
+    fakes.answers(&["kluctl *deploy => 1 no", "once kubectl *get lease => 0", &lease(&fakes)]);
+    assert_eq!(plain.run(&["local-up"]).code, Some(6));
+    let ran = fakes.run(&["local-up"]);
+    assert_eq!(ran.code, Some(6), "{ran}");
+    let calls: Vec<String> = fakes
+        .calls()
+        .iter()
+        .map(|call| call.replace(&name, "checkout"))
+        .collect();
+    assert_eq!(calls, plain.calls());
+    assert!(!fakes.checkout.root.join("owned").exists());
+}
+
+#[test]
+fn a_reader_that_goes_away_and_a_closed_stdin_are_fine() {
+    let checkout = Checkout::tiny();
+    let mut command = checkout.command(&["local-up", "--dry-run=json"]);
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = finish(child);
+    assert!(!ran.stderr.contains("panicked"), "{ran}");
+    let script = format!("exec '{}' local-up --dry-run <&- >&-", crate::support::XTASK);
+    let mut shell = program("/bin/sh");
+    shell
+        .args(["-c", &script])
+        .current_dir(&checkout.root)
+        .stderr(Stdio::piped());
+    let ran = finish(shell.spawn().unwrap());
+    assert!(!ran.stderr.contains("panicked"), "{ran}");
+}

@@ -1,0 +1,161 @@
+//! A checkout whose tools are all the one fake, and whose PATH has nothing else.
+
+use std::process::Command;
+
+use camino::Utf8PathBuf;
+use serde_json::{Value, json};
+
+use crate::support::{Checkout, Ran, XTASK, finish, tiny_objects, write};
+
+/// A checkout with fake tools and the script that they answer from.
+pub(crate) struct Fakes {
+    pub(crate) checkout: Checkout,
+}
+
+impl Fakes {
+    /// The tools of an embedded cluster, answering as one that is empty until kluctl was called.
+    pub(crate) fn new() -> Self {
+        let mut checkout = Checkout::tiny();
+        let bin = checkout.base().join("bin");
+        fs_err::create_dir_all(&bin).unwrap();
+        let fake = Utf8PathBuf::from(XTASK).with_file_name("examples").join("fake-tool");
+        assert!(
+            fake.exists(),
+            "`{fake}` is missing: `cargo build --examples`, or `cargo test` without `--test`"
+        );
+        for tool in [
+            "kluctl",
+            "kubectl",
+            "kwokctl",
+            "kwok",
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "git",
+        ] {
+            fs_err::os::unix::fs::symlink(&fake, bin.join(tool)).unwrap();
+        }
+        fs_err::os::unix::fs::symlink(XTASK, bin.join("xtask")).unwrap();
+        let base = checkout.base();
+        let set = |name: &str, value: &Utf8PathBuf| (name.to_owned(), value.to_string());
+        checkout.variables.extend([
+            set("PATH", &bin),
+            set("FAKE_LOG", &base.join("calls")),
+            set("FAKE_SCRIPT", &base.join("script")),
+            set("XTASK_TOOL_CACHE", &base.join("no-tools")),
+        ]);
+        write(&base.join("namespace.json"), r#"{"metadata":{"uid":"1234"}}"#);
+        write(&base.join("served.txt"), &served());
+        write(&base.join("listing.json"), &listing(&checkout).to_string());
+        let fakes = Self { checkout };
+        fakes.answers(&[]);
+        fakes
+    }
+
+    /// Sets what is answered; these lines come before the usual ones.
+    pub(crate) fn answers(&self, first: &[&str]) {
+        let base = self.checkout.base();
+        let usual = [
+            "kubectl *get --raw=/readyz => 0 ok".to_owned(),
+            "kubectl * config * => 0 ok".to_owned(),
+            "kubectl *get node => 0 ok".to_owned(),
+            format!("kubectl *get namespace kube-system => 0 @{base}/namespace.json"),
+            format!("kubectl *api-resources => 0 @{base}/served.txt"),
+            "once kubectl *--show-managed-fields => 0 {\"items\":[]}".to_owned(),
+            "once kubectl *--show-managed-fields => 0 {\"items\":[]}".to_owned(),
+            format!("kubectl *--show-managed-fields => 0 @{base}/listing.json"),
+            format!("kubectl *get --all-namespaces --output=json --ignore-not-found => 0 @{base}/listing.json"),
+            "once kubectl *get lease => 0".to_owned(),
+            // Whoever asks again finds it held, by the nonce that the run wrote.
+            format!("kubectl *get lease => 0 @{base}/checkout/.xtask/clusters/k3s-dev/work/lease.json"),
+            "kubectl *create --filename => 0 created".to_owned(),
+            "kubectl *get configmap => 0".to_owned(),
+            "kubectl *apply --server-side => 0 applied".to_owned(),
+            "kubectl *delete => 0 deleted".to_owned(),
+            "kwokctl => 0 done".to_owned(),
+            "kluctl *deploy => 0 deployed".to_owned(),
+            "git => 0 0000000000000000000000000000000000000000".to_owned(),
+        ];
+        let lines: Vec<String> = first.iter().map(|line| (*line).to_owned()).chain(usual).collect();
+        write(&base.join("script"), &lines.join("\n"));
+        for name in ["calls", "calls.used"] {
+            let _absent = fs_err::remove_file(base.join(name));
+        }
+    }
+
+    /// Writes what kwokctl would have: the control plane's own kubeconfig, and the one that everything uses.
+    pub(crate) fn made(&self) {
+        let config = |context: &str| {
+            json!({
+                "current-context": context,
+                "contexts": [{"name": context, "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+            })
+            .to_string()
+        };
+        let state = self.checkout.root.join(".xtask");
+        write(
+            &state.join("clusters/k3s-dev/kwok/clusters/embedded/kubeconfig.yaml"),
+            &config("kwok-embedded"),
+        );
+        write(&state.join("kubeconfigs/k3s-dev.yaml"), &config("k3s-dev"));
+    }
+
+    /// Calls since the answers were set, with this test's folder left out.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let base = self.checkout.base();
+        fs_err::read_to_string(base.join("calls"))
+            .unwrap_or_default()
+            .lines()
+            .map(|line| line.replace(base.as_str(), ""))
+            .collect()
+    }
+
+    /// What a run said, with this test's folder, process ids and times made stable.
+    pub(crate) fn stable(&self, text: &str) -> String {
+        text.replace(self.checkout.base().as_str(), "[BASE]")
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.checkout.run(arguments)
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.checkout.command(arguments)
+    }
+
+    pub(crate) fn finish(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut command = self.command(arguments);
+        command.envs(variables.iter().copied());
+        finish(command.spawn().unwrap())
+    }
+}
+
+fn served() -> String {
+    [
+        "configmaps cm v1 true ConfigMap create,delete,get,list,patch,update,watch",
+        "namespaces ns v1 false Namespace create,delete,get,list,patch,update,watch",
+        "serviceaccounts sa v1 true ServiceAccount create,delete,get,list,patch,update,watch",
+        "services svc v1 true Service create,delete,get,list,patch,update,watch",
+        "deployments deploy apps/v1 true Deployment create,delete,get,list,patch,update,watch",
+    ]
+    .join("\n")
+}
+
+/// The stage as an API server would list it after kluctl has applied it.
+fn listing(checkout: &Checkout) -> Value {
+    let mut items = Vec::new();
+    for (index, (item, ..)) in tiny_objects().iter().enumerate() {
+        let path = checkout.golden("k3s-dev").join(item).join(format!("{index:02}.yaml"));
+        let mut object: Value = serde_json::from_str(&fs_err::read_to_string(path).unwrap()).unwrap();
+        // An ancestor that is a leaf owns everything below it.
+        let fields = json!({"f:metadata": {"f:annotations": {}, "f:labels": {}}, "f:spec": {}, "f:data": {}});
+        object["metadata"]["managedFields"] =
+            json!([{"manager": "kluctl", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields}]);
+        object["metadata"]["generation"] = 1.into();
+        object["status"] = json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
+        items.push(object);
+    }
+    json!({"items": items})
+}

@@ -1,0 +1,10 @@
+//! Tests that need no wrapped tool: laws and goldens of plans, whole runs against fake tools, bad input.
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "other test targets share it")]
+mod support;
+
+mod bad_input;
+mod fakes;
+mod laws;
+mod runs;

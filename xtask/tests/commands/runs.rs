@@ -1,0 +1,193 @@
+//! Whole runs against fake tools: what is called, what is said, which code comes out, and that nothing stays behind.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::fakes::Fakes;
+use crate::support::{finish, program, until};
+
+#[test]
+fn a_tool_that_fails_is_exit_6_with_its_last_lines_and_the_way_on() {
+    let fakes = Fakes::new();
+    fakes.answers(&["kluctl *deploy => 1 admission webhook denied the request"]);
+    let ran = fakes.run(&["local-up"]);
+    assert_eq!(ran.code, Some(6), "{ran}");
+    for part in [
+        "phase-base.deploy",
+        "admission webhook denied the request",
+        "exit status 1",
+        "--resume",
+        "--from phase-base.deploy",
+        "the whole log",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}: {ran}");
+    }
+    assert!(ran.stdout.is_empty(), "{ran}");
+}
+
+#[test]
+fn both_command_lines_of_kluctl_are_spoken() {
+    for version in ["2.22.1", "2.28.2"] {
+        let fakes = Fakes::new();
+        let ran = fakes.finish(&["local-up"], &[("FAKE_KLUCTL", version)]);
+        let calls = fakes.calls();
+        let deploy = calls
+            .iter()
+            .find(|call| call.starts_with("kluctl deploy"))
+            .expect("kluctl is called");
+        assert!(
+            deploy.contains("--include-tag=item-01-base --include-tag=item-02-app"),
+            "{deploy}"
+        );
+        assert!(!ran.stderr.contains("unknown flag"), "{ran}");
+        assert_eq!(ran.code, Some(0), "{ran}");
+    }
+}
+
+#[test]
+fn a_tool_that_cannot_be_used_is_told_as_what_it_did() {
+    for (answer, code, part) in [
+        ("die", 6, "was ended by signal 9"),
+        ("garbage", 6, "\u{fffd}\u{fffd} broken"),
+        ("flood", 6, "exit status 1"),
+    ] {
+        let fakes = Fakes::new();
+        fakes.answers(&[&format!("kluctl *deploy => {answer}")]);
+        let ran = fakes.run(&["local-up"]);
+        assert_eq!(ran.code, Some(code), "{answer}: {ran}");
+        assert!(ran.stderr.contains(part), "{answer}: {ran}");
+        assert!(
+            !ran.stderr.contains('\u{1b}'),
+            "an escape of a tool reaches the terminal: {ran}"
+        );
+        assert!(ran.stderr.len() < 100_000, "{answer} floods the terminal too");
+        until("nothing is left", || fakes.checkout.processes().is_empty());
+    }
+}
+
+#[test]
+fn the_first_ctrl_c_ends_the_tool_and_its_children_and_says_how_to_go_on() {
+    let fakes = Fakes::new();
+    fakes.answers(&["kluctl *deploy => hang"]);
+    let child = fakes.command(&["local-up"]).spawn().unwrap();
+    until("kluctl is called", || {
+        fakes.calls().iter().any(|call| call.starts_with("kluctl deploy"))
+    });
+    until("its child runs", || {
+        fakes
+            .checkout
+            .processes()
+            .iter()
+            .any(|(_, line)| line.contains("fake-tool"))
+    });
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ran = finish(child);
+    assert_eq!(ran.code, Some(130), "{ran}");
+    assert!(ran.stderr.contains("--resume"), "{ran}");
+    // What always runs did run.
+    assert!(ran.stderr.contains("lease.find"), "{ran}");
+    until("nothing is left", || fakes.checkout.processes().is_empty());
+}
+
+#[test]
+fn the_second_ctrl_c_stops_at_once_and_takes_a_deaf_tool_along() {
+    let fakes = Fakes::new();
+    fakes.answers(&["kluctl *deploy => deaf"]);
+    let child = fakes.command(&["local-up"]).spawn().unwrap();
+    until("kluctl's child runs", || {
+        fakes
+            .checkout
+            .processes()
+            .iter()
+            .any(|(_, line)| line.contains("fake-tool"))
+    });
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    let asked = Instant::now();
+    // The signal has to be taken before the next, or both are one.
+    until("the first is seen", || {
+        fs_err::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))
+            .unwrap_or_default()
+            .lines()
+            .filter(|line| line.starts_with("SigPnd") || line.starts_with("ShdPnd"))
+            .all(|line| line.ends_with("0000000000000000"))
+    });
+    kill_process(pid, Signal::INT).unwrap();
+    let ran = finish(child);
+    assert_eq!(ran.code, Some(130), "{ran}");
+    assert!(asked.elapsed() < Duration::from_secs(5), "it waited for the deaf tool");
+    until("nothing is left", || fakes.checkout.processes().is_empty());
+}
+
+#[test]
+fn the_second_ctrl_c_stops_at_once_also_while_the_last_steps_run() {
+    let fakes = Fakes::new();
+    fakes.answers(&[
+        "kluctl *deploy => hang",
+        "once kubectl *get lease => 0",
+        "once kubectl *get lease => 0",
+        "kubectl *get lease => deaf",
+    ]);
+    // The Lease is read three times: before, after it was taken, and at the end.
+    let lease = r#"{"metadata":{"uid":"1"}}"#;
+    crate::support::write(&fakes.checkout.base().join("lease.json"), lease);
+    let child = fakes.command(&["local-up"]).spawn().unwrap();
+    until("something hangs", || {
+        fakes
+            .checkout
+            .processes()
+            .iter()
+            .any(|(_, line)| line.contains("fake-tool"))
+    });
+    let pid = Pid::from_child(&child);
+    let asked = Instant::now();
+    kill_process(pid, Signal::INT).unwrap();
+    until("a last step or the end", || {
+        let calls = fakes.calls();
+        calls.iter().filter(|call| call.contains("get lease")).count() >= 3
+    });
+    until("the last step hangs", || {
+        fakes
+            .checkout
+            .processes()
+            .iter()
+            .any(|(_, line)| line.contains("fake-tool"))
+    });
+    kill_process(pid, Signal::INT).unwrap();
+    let ran = finish(child);
+    assert_eq!(ran.code, Some(130), "{ran}");
+    assert!(asked.elapsed() < Duration::from_secs(9), "it waited for the deaf tool");
+    until("nothing is left", || fakes.checkout.processes().is_empty());
+}
+
+#[test]
+fn the_printed_script_makes_the_same_calls_as_the_run() {
+    let fakes = Fakes::new();
+    fakes.answers(&["kluctl *deploy => 1 no"]);
+    let script = fakes.checkout.ok(&["local-up", "--dry-run=shell"]).stdout;
+    assert_eq!(fakes.calls(), Vec::<String>::new(), "a dry run calls nothing that acts");
+    let ran = fakes.run(&["local-up"]);
+    let wanted = fakes.calls();
+    assert!(wanted.len() > 15, "{wanted:?}");
+
+    fs_err::remove_dir_all(fakes.checkout.root.join(".xtask")).unwrap();
+    fakes.answers(&["kluctl *deploy => 1 no"]);
+    let path = fakes.checkout.base().join("script.sh");
+    fs_err::write(&path, script).unwrap();
+    let mut command = program("/bin/sh");
+    let path_of_tools = format!("{}:/usr/bin:/bin", fakes.checkout.base().join("bin"));
+    command
+        .arg(path)
+        .current_dir(&fakes.checkout.root)
+        .env_clear()
+        .envs(&fakes.checkout.variables)
+        .env("PATH", path_of_tools)
+        .env("HOME", fakes.checkout.base().join("home"))
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let printed = finish(command.spawn().unwrap());
+    assert_ne!(printed.code, Some(0), "{printed}");
+    assert_eq!(fakes.calls(), wanted, "the run: {ran}\nthe script: {printed}");
+}

@@ -1,0 +1,72 @@
+//! Deployments on real API servers with the real kluctl: one run of all tests shares two embedded control planes,
+//! which are taken down whatever happens. Arguments are parts of test names, as with libtest.
+
+#![expect(clippy::unwrap_used, reason = "these are tests, though libtest does not run them")]
+
+mod deploying;
+mod guarding;
+mod production;
+mod pruning;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use world::{For, World, report};
+
+/// A test: its name is a sentence.
+pub(crate) type Test = (&'static str, fn(&World));
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let all: Vec<Test> = [deploying::TESTS, guarding::TESTS, pruning::TESTS, production::TESTS].concat();
+    let tests: Vec<Test> = all
+        .into_iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())))
+        .collect();
+    if std::env::args().any(|argument| argument == "--list") {
+        for (name, _) in &tests {
+            print(&format!("{name}: test"));
+        }
+        return ExitCode::SUCCESS;
+    }
+    if tests.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    let world = World::new();
+    let failed = match catch_unwind(AssertUnwindSafe(|| {
+        world.up(For::Dev);
+        world.up(For::Twin);
+        world.make_production();
+    })) {
+        Ok(()) => tests.iter().filter(|test| !passes(&world, test)).count(),
+        Err(_) => 1,
+    };
+    drop(world);
+    report(&format!("{} tests, {failed} failed", tests.len()));
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn passes(world: &World, (name, test): &Test) -> bool {
+    let started = Instant::now();
+    let passed = catch_unwind(AssertUnwindSafe(|| test(world))).is_ok();
+    let verdict = if passed { "ok" } else { "FAILED" };
+    report(&format!(
+        "test {name} ... {verdict} ({:.1} s)",
+        started.elapsed().as_secs_f64()
+    ));
+    passed
+}
+
+#[expect(clippy::print_stdout, reason = "the list of tests is data")]
+fn print(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,180 @@
+//! Prune on a real API server.
+
+use serde_json::json;
+
+use crate::Test;
+use crate::world::{For, World, config, item, namespace};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("prune_deletes_what_it_showed_and_keeps_what_is_protected", prune),
+    ("a_namespace_goes_only_by_its_name_and_shows_what_goes_along", cascade),
+    (
+        "prune_is_refused_before_a_clean_deploy_and_when_most_of_a_stage_would_go",
+        refused,
+    ),
+];
+
+fn many(namespace: &str) -> Vec<serde_json::Value> {
+    (0..40)
+        .map(|index| config(namespace, &format!("m{index}"), json!({"a": "1"})))
+        .collect()
+}
+
+fn prune(world: &World) {
+    let with = |more: Vec<serde_json::Value>| {
+        let mut objects = vec![namespace("prune")];
+        objects.extend(many("prune"));
+        objects.extend(more);
+        world.project("prune", For::Twin, &[item("base", "base", objects)])
+    };
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "prune"}, "data": {"a": "Yg=="}});
+    let mut keep = config("prune", "keep", json!({}));
+    keep["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
+    let project = with(vec![
+        config("prune", "gone", json!({})),
+        config("prune", "shared", json!({})),
+        keep,
+        secret,
+    ]);
+    world.deploy(For::Twin, &project).ends(0);
+    // An object that a controller copied carries the label, but kluctl never applied it.
+    let mut copy = config("prune", "copy", json!({}));
+    copy["metadata"]["labels"] = json!({"kluctl.io/discriminator": For::Twin.discriminator()});
+    world.write("projects/copy.json", &copy.to_string());
+    world.kubectl(For::Twin, &["create", "--filename=projects/copy.json"]);
+    let project = with(vec![config("prune", "shared", json!({}))]);
+    world
+        .deploy(For::Twin, &project)
+        .ends(0)
+        .says("ConfigMap/prune/gone is no longer in the project");
+    let before = world.versions(For::Twin);
+    let uid = world.object(For::Twin, "configmap", "prune", "gone")["metadata"]["uid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world
+        .verb("prune", For::Twin, &project, &["--dry-run"])
+        .ends(0)
+        .says(&format!("- ConfigMap/prune/gone (uid {uid})"))
+        .says("Secret/prune/s stays: takes data or objects along")
+        .says("ConfigMap/prune/keep stays: is annotated `helm.sh/resource-policy: keep`")
+        .says("ConfigMap/prune/copy stays: kluctl never applied it");
+    world
+        .verb("prune", For::Twin, &project, &[])
+        .ends(8)
+        .says("`--yes` answers this prompt");
+    assert_eq!(before, world.versions(For::Twin), "a declined prune wrote something");
+    world
+        .verb(
+            "prune",
+            For::Twin,
+            &project,
+            &["--allow-delete", "Secret/prune/*", "--yes"],
+        )
+        .ends(3);
+    world
+        .verb(
+            "prune",
+            For::Twin,
+            &project,
+            &["--allow-delete", "Secret/prune/s", "--save-plan", "projects/prune.json"],
+        )
+        .ends(0);
+    // Made anew under the same name, it is another object: the saved plan is stale, and a new one is needed.
+    world.kubectl(For::Twin, &["delete", "secret", "s", "--namespace=prune"]);
+    world
+        .run(&["prune", "--stage", "local", "--plan", "projects/prune.json"])
+        .ends(8)
+        .says("live object Secret/prune/s: is gone");
+    world.verb("prune", For::Twin, &project, &["--yes"]).ends(0);
+    let after = world.versions(For::Twin);
+    let gone: Vec<&String> = before.keys().filter(|name| !after.contains_key(*name)).collect();
+    assert_eq!(
+        gone,
+        ["ConfigMap/default/greeting", "ConfigMap/prune/gone", "Secret/prune/s"]
+    );
+    world
+        .verb("prune", For::Twin, &project, &["--yes"])
+        .ends(0)
+        .says("nothing to delete");
+}
+
+fn cascade(world: &World) {
+    let with = |more: Vec<serde_json::Value>| {
+        let mut objects = vec![namespace("prune")];
+        objects.extend(many("prune"));
+        objects.extend(more);
+        world.project("cascade", For::Twin, &[item("base", "base", objects)])
+    };
+    world
+        .deploy(
+            For::Twin,
+            &with(vec![namespace("cascade"), config("cascade", "x", json!({}))]),
+        )
+        .ends(0);
+    world.kubectl(For::Twin, &["create", "configmap", "by-hand", "--namespace=cascade"]);
+    let project = with(Vec::new());
+    world.deploy(For::Twin, &project).ends(0);
+    world
+        .verb("prune", For::Twin, &project, &["--yes"])
+        .ends(0)
+        .says("Namespace/cascade stays");
+    world
+        .verb(
+            "prune",
+            For::Twin,
+            &project,
+            &["--yes", "--allow-delete", "Namespace/cascade"],
+        )
+        .ends(0)
+        .says("takes along ConfigMap/cascade/by-hand");
+    world.try_kubectl(For::Twin, &["get", "namespace", "cascade"]).ends(1);
+}
+
+fn refused(world: &World) {
+    let small = world.project(
+        "small",
+        For::Twin,
+        &[item(
+            "base",
+            "base",
+            vec![namespace("prune"), config("prune", "new", json!({}))],
+        )],
+    );
+    world
+        .verb("prune", For::Twin, &small, &["--yes"])
+        .ends(8)
+        .says("only a clean deploy is pruned");
+    world.deploy(For::Twin, &small).ends(0);
+    world
+        .verb("prune", For::Twin, &small, &["--yes"])
+        .ends(8)
+        .says("more than 20 %")
+        .says("--save-plan");
+    world
+        .verb("prune", For::Twin, &small, &["--save-plan", "projects/large.json"])
+        .ends(0);
+    world
+        .run(&[
+            "prune",
+            "--stage",
+            "local",
+            "--cluster",
+            "dev",
+            "--plan",
+            "projects/large.json",
+        ])
+        .ends(3)
+        .says("--cluster twin");
+    // What was saved was reviewed: it is applied without a terminal, and nothing but it.
+    world
+        .run(&["prune", "--stage", "local", "--plan", "projects/large.json"])
+        .ends(0);
+    world.kubectl(
+        For::Twin,
+        &["get", "configmap", "keep", "new", "copy", "--namespace=prune"],
+    );
+    world
+        .try_kubectl(For::Twin, &["get", "configmap", "m0", "--namespace=prune"])
+        .ends(1);
+}

@@ -1,0 +1,520 @@
+//! Guests, from nothing to a deployed stage and back, against fakes of `colima` and `limactl` that hold state;
+//! behind the guest's port stands a real API server.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where it did not foresee something")]
+
+mod world;
+
+use serde_json::{Value, json};
+use world::{Plane, World};
+
+const DEV: &str = "colima-k3s-dev";
+
+/// A start of Colima on Linux, without the image.
+fn start(cpus: u32, disk: u32) -> String {
+    format!(
+        "colima start --profile k3s-dev --template=false --arch x86_64 --cpus {cpus} --memory 8 --disk {disk} --root-disk {disk} --runtime none --mount none --mount-type 9p --binfmt=false --activate=false --ssh-config=false --port-forwarder ssh"
+    )
+}
+
+const STOP: &str = "colima stop --profile k3s-dev";
+const DELETE: &str = "colima delete --profile k3s-dev --force --data";
+const NOTHING: [&str; 0] = [];
+
+fn image_path(world: &World) -> String {
+    let text = fs_err::read_to_string(world.path("checkout/.xtask/image-x86_64.json")).unwrap();
+    let image: Value = serde_json::from_str(&text).unwrap();
+    image["path"].as_str().unwrap().replace(world.path("").as_str(), "W/")
+}
+
+#[test]
+fn guests_live_on_this_host_with_a_real_api_server_behind_their_ports() {
+    let plane = Plane::start();
+    a_guest_lives_from_nothing_through_every_change_to_its_end(&plane);
+    lima_alone_takes_the_same_road_with_a_template_of_ours(&plane);
+    a_start_that_failed_half_way_is_swept_and_begun_again(&plane);
+    k3s_may_be_late_but_not_for_ever(&plane);
+    a_guest_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(&plane);
+    two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(&plane);
+}
+
+fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
+    let mut world = World::linux();
+    world.behind("k3s-dev", DEV, plane);
+
+    // From nothing.
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(0)
+        .says("`colima-k3s-dev` runs: qemu on x86_64, 4 CPUs, 8.0 GiB")
+        .says("first contact");
+    let create = format!(
+        "{} --disk-image {} --force-disk-image",
+        start(4, 60),
+        image_path(&world)
+    );
+    assert_eq!(
+        world.calls(),
+        [
+            "nix build --extra-experimental-features 'nix-command flakes' --no-write-lock-file '.#k3s-local-image' --out-link W/checkout/.xtask/image-x86_64",
+            "nix --extra-experimental-features 'nix-command flakes' eval --raw '.#nixosConfigurations.k3s-local-x86_64.config.boot.kernelPackages.kernel.version'",
+            create.as_str(),
+        ]
+    );
+    let kubeconfig = ".xtask/kubeconfigs/k3s-dev.yaml";
+    assert_eq!(world.mode(kubeconfig), 0o600);
+    let text = fs_err::read_to_string(world.path("checkout").join(kubeconfig)).unwrap();
+    let server = format!("https://127.0.0.1:{}", world.port("k3s-dev"));
+    assert!(
+        text.contains(&server) && text.contains("current-context: k3s-dev"),
+        "{text}"
+    );
+    let thing = world
+        .run(&["kubectl", "--", "get", "configmap", "thing-guest", "--output=name"])
+        .ends(0);
+    assert_eq!(thing.stdout.trim(), "configmap/thing-guest");
+    assert_eq!(world.instance(DEV).unwrap()["disk"], json!(60_u64 << 30));
+    assert!(!world.path("home/.colima").exists() && !world.path("home/.lima").exists());
+
+    // Again: nothing is called, nothing is deployed.
+    world
+        .up("k3s-dev", "auto", &[])
+        .ends(0)
+        .says("this cluster runs on it already")
+        .says("1 object are as they should be");
+    assert_eq!(world.calls(), NOTHING);
+    let status = world.run(&["local-status"]).ends(0);
+    assert!(status.stdout.contains("colima-k3s-dev, Running"), "{}", status.stdout);
+
+    // More CPUs: a restart, the same guest.
+    world.platform["profiles"]["k3s-dev"]["cpus"] = json!(5);
+    let status = world.run(&["local-status"]).ends(10);
+    assert!(
+        status
+            .stdout
+            .contains("cpus: facts 5, saved profile 4, guest 4: `local-up` stops and starts the guest"),
+        "{}",
+        status.stdout
+    );
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    assert_eq!(world.calls(), [STOP, &start(5, 60)]);
+    assert_eq!(world.instance(DEV).unwrap()["cpus"], 5);
+
+    // A larger disk: Colima grows none of these, so it is kept and said.
+    world.platform["profiles"]["k3s-dev"]["disk"] = json!(70);
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(0)
+        .says("disk: facts 70, saved profile 60, guest 60: kept");
+    assert_eq!(world.calls(), NOTHING);
+
+    // A smaller disk and another image: only with a new guest, and not unasked.
+    world.platform["profiles"]["k3s-dev"]["disk"] = json!(50);
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(8)
+        .says("step `guest.recreate` was not agreed to")
+        .says("Delete guest `colima-k3s-dev` with its cluster and every volume in it");
+    assert_eq!(world.calls(), NOTHING);
+    world.platform["profiles"]["k3s-dev"]["disk"] = json!(60);
+    world.fake["faults"] = json!(["image=2"]);
+    world.run(&["image", "build"]).ends(0);
+    world.calls();
+    world.up("k3s-dev", "colima", &[]).ends(8).says("image: facts ");
+    assert_eq!(world.calls(), NOTHING);
+    let anew = world.up("k3s-dev", "colima", &["--yes"]).ends(0);
+    assert!(
+        anew.stderr.contains("first contact"),
+        "a new guest holds a new cluster\n{}",
+        anew.stderr
+    );
+    let create = format!(
+        "{} --disk-image {} --force-disk-image",
+        start(5, 60),
+        image_path(&world)
+    );
+    assert_eq!(world.calls(), [DELETE, create.as_str()]);
+
+    // A reboot, and a host process that died.
+    world.reboot();
+    let status = world.run(&["local-status"]).ends(10);
+    assert!(
+        status
+            .stdout
+            .contains("is stopped; `local-up` starts it, its data is kept"),
+        "{}",
+        status.stdout
+    );
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(0)
+        .says("is the cluster of the first contact");
+    assert_eq!(world.calls(), [start(5, 60)]);
+    world.reboot();
+    world.tamper(DEV, "status", json!("Broken"));
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    assert_eq!(world.calls(), [format!("{STOP} --force"), start(5, 60)]);
+
+    // Asleep: the clock stood still.
+    world.tamper(DEV, "behind", json!(900));
+    world.up("k3s-dev", "colima", &[]).ends(0).says("clock.set");
+    assert_eq!(world.instance(DEV).unwrap()["behind"], 0);
+    world.calls();
+
+    // Commands in it keep their status.
+    world.run(&["ssh", "--", "exit", "7"]).ends(7);
+    world.run(&["ssh", "--profile", "k3s-dev", "--", "date", "+%s"]).ends(0);
+    world
+        .run(&["ssh", "--profile", "nothing"])
+        .ends(3)
+        .says("no profile `nothing`");
+    let mut archive = vec![0_u8; 600];
+    archive[257..262].copy_from_slice(b"ustar");
+    fs_err::write(world.path("checkout/image.tar"), archive).unwrap();
+    world.run(&["image", "load", "image.tar"]).ends(0);
+    fs_err::write(world.path("checkout/image.tar"), "no archive").unwrap();
+    world
+        .run(&["image", "load", "image.tar"])
+        .ends(3)
+        .says("is no archive of a container image");
+
+    a_new_system_reaches_a_running_guest_without_a_new_guest(&mut world);
+    the_root_certificate_is_trusted_only_when_asked(&mut world);
+
+    // Down keeps it, delete asks.
+    world.run(&["local-down"]).ends(0);
+    assert_eq!(world.calls(), [STOP]);
+    world
+        .run(&["ssh", "--", "date"])
+        .ends(5)
+        .says("is stopped, not running");
+    world.run(&["local-down"]).ends(0);
+    assert_eq!(world.calls(), NOTHING);
+    world.run(&["local-down", "--delete"]).ends(8).says("guest.delete");
+    assert!(world.instance(DEV).is_some());
+    world.fake["faults"] = json!(["deleteNothing"]);
+    world
+        .run(&["local-down", "--delete", "--yes"])
+        .ends(6)
+        .says("is still there after it was deleted");
+    world.fake["faults"] = json!([]);
+    world.calls();
+    world.run(&["local-down", "--delete", "--yes"]).ends(0);
+    assert_eq!(world.calls(), [DELETE]);
+    assert!(world.instance(DEV).is_none());
+    assert!(!world.path("checkout/.xtask/kubeconfigs/k3s-dev.yaml").exists());
+}
+
+fn a_new_system_reaches_a_running_guest_without_a_new_guest(world: &mut World) {
+    world.fake["faults"] = json!(["image=3", "otherKernel"]);
+    world.run(&["image", "build"]).ends(0);
+    world
+        .run(&["image", "switch"])
+        .ends(8)
+        .says("nothing was switched")
+        .says("make the guest anew");
+    world.fake["faults"] = json!(["image=3"]);
+    world.run(&["image", "switch"]).ends(0);
+    world.calls();
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    assert_eq!(world.calls(), NOTHING, "the guest has the system of the new image");
+}
+
+fn the_root_certificate_is_trusted_only_when_asked(world: &mut World) {
+    let host = world.host["system"].take();
+    world.host["system"] = json!({"macos": {"major": 15, "minor": 5}});
+    world
+        .run(&["trust", "install"])
+        .ends(5)
+        .says("publishes no root certificate");
+    let certificate = "--from-literal=root_ca.crt=-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
+    let create = ["kubectl", "--", "create", "configmap", "root", certificate];
+    world.run(&create).ends(0);
+    world.calls();
+    world
+        .run(&["trust", "install"])
+        .ends(0)
+        .says("$ security add-trusted-cert -r trustRoot -p ssl")
+        .says("2C:F2:4D:BA:5F:B0:A3:0E");
+    let certificate = "W/checkout/.xtask/clusters/k3s-dev/root_ca.crt";
+    assert_eq!(
+        world.calls().last().unwrap(),
+        &format!("security add-trusted-cert -r trustRoot -p ssl {certificate}")
+    );
+    world.run(&["trust", "remove"]).ends(0);
+    assert_eq!(
+        world.calls().last().unwrap(),
+        &format!("security remove-trusted-cert {certificate}")
+    );
+    world.run(&["kubectl", "--", "delete", "configmap", "root"]).ends(0);
+    world.host["system"] = host;
+}
+
+fn two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(plane: &Plane) {
+    let other = Plane::start();
+    let mut world = World::linux();
+    world.behind("k3s-dev", DEV, plane);
+    world.behind("k3s-capi", "colima-k3s-capi", &other);
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    world.up("k3s-capi", "colima", &[]).ends(0);
+    let read =
+        |name: &str| fs_err::read_to_string(world.path(&format!("checkout/.xtask/kubeconfigs/{name}.yaml"))).unwrap();
+    let (dev, capi) = (read("k3s-dev"), read("k3s-capi"));
+    assert!(dev.contains("current-context: k3s-dev") && capi.contains("current-context: k3s-capi"));
+    let authority = |text: &str| {
+        text.lines()
+            .find(|line| line.contains("certificate-authority-data"))
+            .unwrap()
+            .to_owned()
+    };
+    assert_ne!(authority(&dev), authority(&capi));
+
+    // The port of one leads to the other: its authority did not sign that server.
+    world.reboot();
+    let there = world.fake["forward"]["colima-k3s-capi"][1].clone();
+    world.fake["forward"][DEV][1] = there;
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(8)
+        .says("an API server answers there that this cluster's own authority did not sign")
+        .says("nothing was written");
+
+    // A second backend under the same cluster would claim its kubeconfig and port.
+    world
+        .up("k3s-dev", "embedded", &[])
+        .ends(8)
+        .says("runs on backend `colima` already");
+}
+
+fn lima_alone_takes_the_same_road_with_a_template_of_ours(plane: &Plane) {
+    let mut world = World::linux();
+    world.behind("k3s-dev", "k3s-dev", plane);
+    fs_err::remove_file(world.path("bin/colima")).unwrap();
+    world
+        .up("k3s-dev", "auto", &[])
+        .ends(0)
+        .says("not `colima`: no colima here")
+        .says("`k3s-dev` runs: qemu on x86_64");
+    let calls = world.calls();
+    assert_eq!(
+        calls.last().unwrap(),
+        "limactl start --tty=false --name k3s-dev W/checkout/.xtask/clusters/k3s-dev/lima.yaml"
+    );
+    let template = fs_err::read_to_string(world.path("checkout/.xtask/clusters/k3s-dev/lima.yaml")).unwrap();
+    let template: Value = serde_json::from_str(&template).unwrap();
+    assert_eq!(template["mounts"], json!([]));
+    assert_eq!(
+        template["portForwards"],
+        json!([{"guestPort": world.port("k3s-dev"), "hostIP": "127.0.0.1", "hostPort": world.port("k3s-dev")}])
+    );
+
+    // Lima grows a disk.
+    world.platform["profiles"]["k3s-dev"]["disk"] = json!(70);
+    world.platform["profiles"]["k3s-dev"]["memory"] = json!(10);
+    world.up("k3s-dev", "auto", &[]).ends(0);
+    assert_eq!(
+        world.calls(),
+        [
+            "limactl stop k3s-dev",
+            "limactl edit --tty=false --set '.cpus = 4 | .memory = \"10GiB\" | .disk = \"70GiB\"' k3s-dev",
+            "limactl start --tty=false k3s-dev",
+        ]
+    );
+    world.run(&["local-down", "--delete", "--yes"]).ends(0);
+    assert_eq!(world.calls(), ["limactl delete --force k3s-dev"]);
+}
+
+fn a_start_that_failed_half_way_is_swept_and_begun_again(plane: &Plane) {
+    let mut world = World::linux();
+    world.behind("k3s-dev", DEV, plane);
+    world.fake["faults"] = json!(["startFailsEarly"]);
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(6)
+        .says("step `guest.create` failed");
+    assert!(
+        world.guests().join("k3s-dev/colima.yaml").exists(),
+        "its file is left behind"
+    );
+    world.fake["faults"] = json!(["startFailsHalfWay"]);
+    world.up("k3s-dev", "colima", &[]).ends(6);
+    assert!(world.instance(DEV).is_some());
+    world.calls();
+    let status = world.run(&["local-status"]).ends(10);
+    assert!(status.stdout.contains("never came to its end"), "{}", status.stdout);
+    world.up("k3s-dev", "colima", &["--resume"]).ends(0).says("guest.sweep");
+    assert_eq!(world.calls()[0], DELETE);
+}
+
+fn k3s_may_be_late_but_not_for_ever(plane: &Plane) {
+    let mut world = World::linux();
+    world.behind("k3s-dev", DEV, plane);
+    world.max_wait = "30";
+    world.fake["faults"] = json!(["kubeconfigLate=1", "clockBehind=4000"]);
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    world.max_wait = "1";
+    world.reboot();
+    let kubeconfig = world.fake["kubeconfig"].take();
+    world.fake["kubeconfig"] = json!({});
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(7)
+        .says("`k3s.wait` did not hold");
+    world.fake["kubeconfig"] = kubeconfig;
+    world.fake["faults"] = json!([]);
+    world.reboot();
+    world.fake["forward"] = json!({});
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(7)
+        .says("`cluster.answer` did not hold");
+    world.fake["faults"] = json!(["sshFails"]);
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(7)
+        .says("Connection reset by peer");
+}
+
+#[test]
+fn everything_that_keeps_a_guest_from_running_is_said_at_once_before_anything_starts() {
+    let mut world = World::linux();
+    world.host["cores"] = json!(2);
+    world.host["memory"] = json!(4_u64 << 30);
+    world.host["freeDisk"] = json!(10_u64 << 30);
+    world.host["kvm"] = json!(false);
+    world.host["qemu"] = json!(false);
+    world.host["limaWrapper"] = json!(false);
+    world.host["root"] = json!(true);
+    let taken = std::net::TcpListener::bind(format!("127.0.0.1:{}", world.port("k3s-dev"))).unwrap();
+    let port = world.port("k3s-dev");
+    let run = world.up("k3s-dev", "colima", &[]).ends(5);
+    for words in [
+        "asks for 4 CPUs, this host has 2",
+        "asks for 8.0 GiB of memory, this host has 4.0 GiB",
+        "asks for a disk of 60.0 GiB, 10.0 GiB are free",
+        "`/dev/kvm` cannot be opened",
+        "`qemu-system-x86_64` and `qemu-img` are not on PATH",
+        "Colima needs `lima` beside `limactl`",
+        "Lima does not run as root",
+        &format!("port {port} of the host is taken"),
+    ] {
+        assert!(run.stderr.contains(words), "no `{words}` in:\n{}", run.stderr);
+    }
+    assert_eq!(world.calls(), NOTHING);
+    assert!(!world.path("home/.xtask-vm").exists());
+    drop(taken);
+}
+
+#[test]
+fn tools_that_are_missing_or_too_old_are_named_with_what_is_needed() {
+    let mut world = World::linux();
+    world.fake["colima"] = json!("0.10.1");
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(5)
+        .says(">=0.10.2")
+        .says("0.10.1");
+    fs_err::remove_file(world.path("bin/limactl")).unwrap();
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(5)
+        .says("`limactl`")
+        .says("`colima`");
+}
+
+#[test]
+fn another_architecture_is_refused_and_never_emulated() {
+    let mut world = World::mac();
+    world.platform["profiles"]["k3s-dev"]["arch"] = json!("x86_64");
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(8)
+        .says("the guest is x86_64 and this host is macOS 15.5 on aarch64")
+        .says("vz boots the host's own architecture only");
+    let mut world = World::linux();
+    world.platform["profiles"]["k3s-dev"]["arch"] = json!("aarch64");
+    world
+        .up("k3s-dev", "lima", &[])
+        .ends(8)
+        .says("QEMU would emulate it without KVM");
+
+    // Asked for vz, and an emulator runs: nobody else says so.
+    let mut world = World::linux();
+    world.fake["faults"] = json!(["emulated"]);
+    world.tell_mac();
+    world.up("k3s-dev", "colima", &[]).ends(8).says("it would be emulated");
+}
+
+#[test]
+fn a_mac_needs_a_builder_or_an_image_from_elsewhere() {
+    let mut world = World::mac();
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(5)
+        .says("no builder for aarch64-linux with kvm")
+        .says("nix.linux-builder")
+        .says("cargo xtask image use FILE");
+    world.image();
+    world
+        .run(&["image", "use", "nixos.qcow2", "--sha256", "00"])
+        .ends(8)
+        .says("it was not taken");
+    world.run(&["image", "use", "nixos.qcow2"]).ends(0);
+    world.platform["profiles"]["k3s-dev"]["rosetta"] = json!(true);
+    let plan = world.up("k3s-dev", "colima", &["--dry-run=json"]).ends(0);
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    let steps = plan["steps"].as_array().unwrap();
+    let create = steps.iter().find(|step| step["id"] == "guest.create").unwrap();
+    let words: Vec<&str> = create["action"]["run"]["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|arg| arg["lit"].as_str())
+        .collect();
+    assert_eq!(
+        words.join(" "),
+        "start --profile k3s-dev --template=false --arch aarch64 --vm-type vz --vz-rosetta --cpus 4 --memory 8 --disk 60 --root-disk 60 --runtime none --mount none --mount-type virtiofs --binfmt=false --activate=false --ssh-config=false --port-forwarder ssh --disk-image --force-disk-image"
+    );
+    assert!(steps.iter().any(|step| step["id"] == "rosetta.try"));
+
+    // Rosetta and its kernel.
+    world.host["rosetta"] = json!(false);
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(5)
+        .says("softwareupdate --install-rosetta");
+}
+
+#[test]
+fn a_profile_with_an_odd_name_or_a_home_that_is_too_long_is_refused_first() {
+    let mut world = World::linux();
+    let profile = world.platform["profiles"]["k3s-dev"].clone();
+    world.platform["profiles"]["k3s dev;x"] = profile;
+    world.platform["clusters"]["k3s-dev"]["profile"] = json!("k3s dev;x");
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(3)
+        .says("cannot be the name of a profile");
+}
+
+fn a_guest_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(plane: &Plane) {
+    let mut world = World::linux();
+    world.behind("k3s-dev", DEV, plane);
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    world.calls();
+    fs_err::write(world.guests().join("k3s-dev/colima.yaml"), "cpu: [\n").unwrap();
+    fs_err::remove_file(world.path("checkout/.xtask/clusters/k3s-dev/guest.json")).unwrap();
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(0)
+        .says("colima.yaml: facts readable")
+        .says("image: facts")
+        .says("this checkout did not make the guest");
+    assert_eq!(world.calls(), NOTHING);
+    fs_err::write(world.guests().join("k3s-dev/colima.yaml"), "cpu: 4\nruntime: docker\n").unwrap();
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(8)
+        .says("runtime: facts none, guest docker");
+    assert_eq!(world.calls(), NOTHING);
+}

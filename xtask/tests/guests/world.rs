@@ -1,0 +1,363 @@
+//! A checkout, a home and a PATH of their own, with fake tools that start guests; and a real control plane that
+//! stands behind the guests' ports.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::{Value, json};
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    /// Checks the exit code and shows everything when it is another.
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "\n{}\n---\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Checks what was said to people.
+    #[track_caller]
+    pub(crate) fn says(self, words: &str) -> Self {
+        assert!(self.stderr.contains(words), "no `{words}` in:\n{}", self.stderr);
+        self
+    }
+}
+
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    pub(crate) host: Value,
+    pub(crate) fake: Value,
+    pub(crate) platform: Value,
+    /// Folders after the fakes' own on PATH.
+    path: &'static str,
+    pub(crate) max_wait: &'static str,
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+const GIB: u64 = 1 << 30;
+
+impl World {
+    /// A Linux workstation with every tool.
+    pub(crate) fn linux() -> Self {
+        Self::new(json!({
+            "system": "linux", "arch": "x86_64", "cores": 8, "memory": 32 * GIB, "freeDisk": 500 * GIB,
+            "kvm": true, "qemu": true, "limaWrapper": true, "rosetta": false, "root": false,
+        }))
+    }
+
+    /// A Mac with Apple Silicon.
+    pub(crate) fn mac() -> Self {
+        Self::new(json!({
+            "system": {"macos": {"major": 15, "minor": 5}}, "arch": "aarch64", "cores": 12, "memory": 48 * GIB,
+            "freeDisk": 500 * GIB, "kvm": false, "qemu": false, "limaWrapper": true, "rosetta": true, "root": false,
+        }))
+    }
+
+    /// Lets xtask see a Mac with an Intel processor, so that it asks for vz.
+    pub(crate) fn tell_mac(&mut self) {
+        self.host["system"] = json!({"macos": {"major": 15, "minor": 5}});
+        self.fake["os"] = json!("macos");
+        self.run(&["image", "use", self.image().as_str(), "--arch", "x86_64"])
+            .ends(0);
+    }
+
+    /// A file that has the head of an image.
+    pub(crate) fn image(&self) -> Utf8PathBuf {
+        let mut image = b"QFI\xfb\0\0\0\x03".to_vec();
+        image.resize(24, 0);
+        image.extend((4 * GIB).to_be_bytes());
+        let path = self.path("checkout/nixos.qcow2");
+        fs_err::write(&path, image).unwrap();
+        path
+    }
+
+    fn new(host: Value) -> Self {
+        // Short, for the paths of sockets.
+        let folder = tempfile::Builder::new().prefix("g").tempdir_in("/tmp").unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        for name in ["bin", "home", "checkout"] {
+            fs_err::create_dir(root.join(name)).unwrap();
+        }
+        let fake = Utf8Path::new(env!("CARGO_BIN_EXE_xtask"))
+            .parent()
+            .unwrap()
+            .join("examples/fake-vm");
+        assert!(fake.is_file(), "no `{fake}`: `cargo build --example fake-vm`");
+        for name in ["colima", "limactl", "lima", "nix", "sudo", "security"] {
+            symlink(&fake, root.join("bin").join(name)).unwrap();
+        }
+        let manifest = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut platform: Value =
+            serde_json::from_str(&fs_err::read_to_string(manifest.join("platform.json")).unwrap()).unwrap();
+        for name in ["k3s-dev", "k3s-capi"] {
+            let port = free_port();
+            platform["clusters"][name]["apiPort"] = json!(port);
+            platform["profiles"][name]["apiPort"] = json!(port);
+            let on = &mut platform["clusters"][name]["stages"]["local"];
+            on["discriminator"] = json!(format!("test-{name}-guest"));
+            on["phases"] = json!(["base"]);
+        }
+        let mac = host["system"] != "linux";
+        let fake = json!({
+            "log": root.join("calls.log"), "os": if mac { "macos" } else { "linux" }, "arch": host["arch"],
+            "colima": "0.10.3", "lima": "2.2.0", "kubeconfig": {}, "forward": {}, "projects": {}, "faults": [],
+        });
+        let world = Self {
+            folder,
+            host,
+            fake,
+            platform,
+            path: "",
+            max_wait: "3",
+        };
+        for cluster in ["k3s-dev", "k3s-capi"] {
+            world.project(cluster, "guest");
+        }
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
+        Utf8Path::from_path(self.folder.path()).unwrap().join(name)
+    }
+
+    pub(crate) fn port(&self, profile: &str) -> u16 {
+        u16::try_from(self.platform["profiles"][profile]["apiPort"].as_u64().unwrap()).unwrap()
+    }
+
+    /// A stage project with one ConfigMap and a Deployment, for a cluster.
+    pub(crate) fn project(&self, cluster: &str, name: &str) -> Utf8PathBuf {
+        let folder = self.path("checkout").join(format!("projects/{cluster}-{name}"));
+        let discriminator = format!("test-{cluster}-{name}");
+        let item = folder.join("01-thing");
+        fs_err::create_dir_all(&item).unwrap();
+        let write = |path: &str, value: &Value| {
+            fs_err::write(folder.join(path), serde_json::to_string(value).unwrap()).unwrap();
+        };
+        write(".kluctl.yaml", &json!({"discriminator": discriminator}));
+        fs_err::write(folder.join(".templateignore"), "*\n").unwrap();
+        let tags = ["phase-base", "component-thing", "item-01-thing"];
+        write(
+            "deployment.yaml",
+            &json!({"deployments": [{"path": "01-thing", "tags": tags, "waitReadiness": true}]}),
+        );
+        write(
+            "01-thing/16-configmap.default.thing.yaml",
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"said": name}, "metadata": {
+                "name": format!("thing-{name}"), "namespace": "default",
+                "annotations": {"vanixiets.dev/digest": format!("digest-{name}")},
+            }}),
+        );
+        write(
+            "stage.json",
+            &json!({
+                "schema": 1, "cluster": cluster, "stage": "local", "environment": "local",
+                "discriminator": discriminator, "phases": ["base"], "gates": [], "charts": [],
+                "items": [{"directory": "01-thing", "component": "thing", "phase": "base",
+                    "waitReadiness": true, "barrier": false}],
+            }),
+        );
+        folder
+    }
+
+    fn write_files(&self) {
+        let write = |name: &str, value: &Value| {
+            fs_err::write(self.path(name), serde_json::to_string_pretty(value).unwrap()).unwrap();
+        };
+        write("checkout/platform.json", &self.platform);
+        write("host.json", &self.host);
+        write("fake.json", &self.fake);
+    }
+
+    /// Runs xtask in this world, which has no terminal.
+    pub(crate) fn run(&self, words: &[&str]) -> Run {
+        self.write_files();
+        let real_home = std::env::var("HOME").unwrap_or_default();
+        let cache =
+            std::env::var("XTASK_TOOL_CACHE").unwrap_or_else(|_| format!("{real_home}/.cache/vanixiets-xtask/tools"));
+        #[expect(clippy::disallowed_methods, reason = "the binary itself is what is tried")]
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(words)
+            .current_dir(self.path("checkout"))
+            .env_clear()
+            .env("PATH", format!("{}{}", self.path("bin"), self.path))
+            .env("HOME", self.path("home"))
+            .env("PWD", self.path("checkout"))
+            .env("CI", "true")
+            .env("XTASK_TOOL_CACHE", cache)
+            .env("XTASK_HOST", self.path("host.json"))
+            .env("XTASK_MAX_WAIT", self.max_wait)
+            .env("FAKE_VM", self.path("fake.json"))
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// `local-up` of a cluster with the project that stands for what Nix renders.
+    pub(crate) fn up(&self, cluster: &str, backend: &str, more: &[&str]) -> Run {
+        let project = format!("projects/{cluster}-guest");
+        let mut words = vec![
+            "local-up",
+            "--cluster",
+            cluster,
+            "--backend",
+            backend,
+            "--from-folder",
+            &project,
+        ];
+        words.extend(more);
+        self.run(&words)
+    }
+
+    /// What the fakes were called with since the last time, except for questions.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let log = self.path("calls.log");
+        let text = fs_err::read_to_string(&log).unwrap_or_default();
+        let _absent_is_fine = fs_err::remove_file(&log);
+        text.lines()
+            .filter(|line| !line.starts_with("limactl list") && !line.starts_with("limactl shell"))
+            .map(|line| line.replace(self.path("").as_str(), "W/"))
+            .collect()
+    }
+
+    /// The folder of the checkout's guests.
+    pub(crate) fn guests(&self) -> Utf8PathBuf {
+        let mut found = fs_err::read_dir(self.path("home/.xtask-vm")).unwrap();
+        Utf8PathBuf::from_path_buf(found.next().unwrap().unwrap().path()).unwrap()
+    }
+
+    fn state_path(&self, instance: &str) -> Utf8PathBuf {
+        self.guests().join("_lima").join(instance).join("fake.json")
+    }
+
+    /// The instance as the fake keeps it.
+    pub(crate) fn instance(&self, instance: &str) -> Option<Value> {
+        let text = fs_err::read_to_string(self.state_path(instance)).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Changes an instance behind everybody's back.
+    pub(crate) fn tamper(&self, instance: &str, field: &str, value: Value) {
+        let mut state = self.instance(instance).unwrap();
+        state[field] = value;
+        fs_err::write(self.state_path(instance), state.to_string()).unwrap();
+    }
+
+    /// The host reboots: whatever ran is gone, and nobody was told.
+    pub(crate) fn reboot(&self) {
+        for entry in fs_err::read_dir(self.guests().join("_lima")).unwrap() {
+            let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+            if let Some(state) = self.instance(&name) {
+                end(&state["pid"]);
+                self.tamper(&name, "pid", Value::Null);
+                self.tamper(&name, "status", json!("Stopped"));
+            }
+        }
+    }
+
+    /// Lets the guest of a cluster have the control plane behind it.
+    pub(crate) fn behind(&mut self, cluster: &str, instance: &str, plane: &Plane) {
+        let file = self.path(&format!("{instance}.k3s.yaml"));
+        fs_err::write(&file, plane.k3s_yaml()).unwrap();
+        self.fake["kubeconfig"][instance] = json!(file);
+        let listen = format!("127.0.0.1:{}", self.port(cluster));
+        self.fake["forward"][instance] = json!([listen, plane.address]);
+    }
+
+    pub(crate) fn mode(&self, path: &str) -> u32 {
+        fs_err::metadata(self.path("checkout").join(path))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.path("home/.xtask-vm").is_dir() {
+            self.reboot();
+        }
+    }
+}
+
+fn end(pid: &Value) {
+    let pid = pid.as_u64().and_then(|pid| i32::try_from(pid).ok());
+    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+        let _gone_already = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+/// A real control plane.
+pub(crate) struct Plane {
+    world: World,
+    address: String,
+    authority: String,
+    certificate: String,
+    key: String,
+}
+
+impl Plane {
+    pub(crate) fn start() -> Self {
+        let mut world = World::linux();
+        world.path = ":/usr/bin:/bin";
+        world.max_wait = "120";
+        world.project("k3s-dev", "behind");
+        world.platform["clusters"]["k3s-dev"]["stages"]["local"]["discriminator"] = json!("test-k3s-dev-behind");
+        world
+            .run(&[
+                "local-up",
+                "--backend",
+                "embedded",
+                "--from-folder",
+                "projects/k3s-dev-behind",
+            ])
+            .ends(0);
+        let view = world
+            .run(&["kubectl", "--", "config", "view", "--raw", "--flatten", "--output=json"])
+            .ends(0);
+        let view: Value = serde_json::from_str(&view.stdout).unwrap();
+        let text = |pointer: &str| view.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+        Self {
+            address: text("/clusters/0/cluster/server")
+                .trim_start_matches("https://")
+                .to_owned(),
+            authority: text("/clusters/0/cluster/certificate-authority-data"),
+            certificate: text("/users/0/user/client-certificate-data"),
+            key: text("/users/0/user/client-key-data"),
+            world,
+        }
+    }
+
+    /// The kubeconfig as k3s writes it.
+    fn k3s_yaml(&self) -> String {
+        format!(
+            "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {}\n    server: https://127.0.0.1:6443\n  name: default\ncontexts:\n- context:\n    cluster: default\n    user: default\n  name: default\ncurrent-context: default\nkind: Config\npreferences: {{}}\nusers:\n- name: default\n  user:\n    client-certificate-data: {}\n    client-key-data: {}\n",
+            self.authority, self.certificate, self.key
+        )
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        let run = self.world.run(&["local-down"]);
+        if !std::thread::panicking() {
+            run.ends(0);
+        }
+    }
+}
