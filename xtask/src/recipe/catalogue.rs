@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
+use super::capi::{Bootstrap, Controllers, Stages};
 use super::deploy::{Deploy, Mode};
 use super::guest::{Guest, ImageStep};
 use super::rehearse::Keep;
 use super::validate::Validate;
-use super::{Source, age_key, ci, local_down, local_up, nix, prune, rehearse, validate};
+use super::{Source, age_key, ci, local_down, local_up, nix, prune, rehearse, resync, validate};
 use crate::cluster::access::Access;
 use crate::cluster::host::System;
 use crate::live::prune::Doomed;
@@ -109,6 +110,17 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 }),
             ));
         }
+        for secret in platform
+            .secrets
+            .required
+            .iter()
+            .filter(|secret| secret.clusters.contains(name))
+        {
+            plans.push((
+                format!("resync-{}-{name}", secret.id),
+                resync::plan(&access, facts, secret, NONCE),
+            ));
+        }
         let doomed = [Doomed {
             object: ObjectRef {
                 api_version: "v1".to_owned(),
@@ -125,6 +137,52 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
         plan.steps = steps.steps;
         plan.finally = steps.finally;
         plans.push((format!("prune-{name}"), plan));
+    }
+    plans.extend(capi_plans(platform, descriptions));
+    plans
+}
+
+/// What ClusterAPI makes, part by part and as a whole.
+fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, Plan)> {
+    let mut plans = Vec::new();
+    for (name, facts) in &platform.clusters {
+        let Some(api) = &facts.cluster_api else { continue };
+        let of = |cluster: &str, stage| descriptions.get(&(cluster.to_owned(), stage)).cloned();
+        let (Some(local), Some(capi), Some(full)) = (
+            of(&api.bootstrap, Stage::Local),
+            of(&api.bootstrap, Stage::Capi),
+            of(name, Stage::Full),
+        ) else {
+            continue;
+        };
+        let stages = Stages { local, capi, full };
+        for (controllers, verbs) in [
+            (
+                Controllers::Pods,
+                [
+                    "bootstrap",
+                    "init",
+                    "apply",
+                    "wait",
+                    "dns",
+                    "kubeconfig",
+                    "move",
+                    "down",
+                ]
+                .as_slice(),
+            ),
+            (Controllers::Processes, &["rehearse"]),
+        ] {
+            let Ok(facts) = super::capi::facts(platform, name, controllers) else {
+                continue;
+            };
+            let Ok(bootstrap) = Bootstrap::of(platform, name, &facts, stages.clone(), controllers, NONCE) else {
+                continue;
+            };
+            for verb in verbs {
+                plans.push((format!("capi-{verb}-{name}"), bootstrap.part(verb, Keep::Nothing)));
+            }
+        }
     }
     plans
 }
