@@ -35,6 +35,7 @@ in
     ++ hosts
     ++ [
       "applications"
+      "providers"
       "xtask"
       "shell"
       "checks"

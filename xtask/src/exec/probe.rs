@@ -113,10 +113,10 @@ impl Runner<'_> {
                 Ok(()) => Seen::yes(),
                 Err(error) => Seen::no(format!("`{at}` does not answer: {error}")),
             },
-            Probe::Answers { address, path } => {
-                let answer = answer_of(address, path);
+            Probe::Answers { address, page } => {
+                let answer = answer_of(address, page);
                 Seen::from(answer.as_deref().is_ok_and(|code| code == "200"), || match answer {
-                    Ok(code) => format!("`{address}{path}` answers {code}"),
+                    Ok(code) => format!("`{address}{page}` answers {code}"),
                     Err(error) => format!("`{address}` does not answer: {error}"),
                 })
             }
@@ -195,7 +195,7 @@ impl Runner<'_> {
 }
 
 /// The status code of a plain HTTP answer.
-fn answer_of(address: &str, path: &str) -> Result<String, std::io::Error> {
+fn answer_of(address: &str, page: &str) -> Result<String, std::io::Error> {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
     use std::time::Duration;
@@ -205,7 +205,7 @@ fn answer_of(address: &str, path: &str) -> Result<String, std::io::Error> {
     let limit = Duration::from_secs(2);
     let mut stream = TcpStream::connect_timeout(&socket, limit)?;
     stream.set_read_timeout(Some(limit))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("GET {page} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(4096).read_to_end(&mut answer)?;
     let text = String::from_utf8_lossy(&answer);

@@ -70,8 +70,8 @@ pub enum Probe {
     Answers {
         /// Address and port.
         address: String,
-        /// Path.
-        path: String,
+        /// What is asked for.
+        page: String,
     },
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),

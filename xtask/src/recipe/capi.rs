@@ -309,8 +309,13 @@ impl<'a> Bootstrap<'a> {
                 plan.steps.extend(self.provider_steps());
                 plan.steps.extend(self.move_steps());
             }
-            // The bootstrap cluster may be gone already, and nothing but its end is asked for.
-            _ => plan.steps = self.source_down(),
+            _ => {
+                // It may be gone already, and nothing but its end is asked for.
+                let gone = Probe::Not(Box::new(Probe::Exists(self.source.access.kubeconfig.clone())));
+                let fence = std::mem::take(&mut plan.steps).into_iter();
+                plan.steps = fence.map(|step| step.unless(gone.clone())).collect();
+                plan.steps.extend(self.source_down());
+            }
         }
         plan
     }
@@ -712,7 +717,7 @@ impl Bootstrap<'_> {
             ));
             answers.push(Probe::Answers {
                 address: format!("127.0.0.1:{port}"),
-                path: "/readyz".to_owned(),
+                page: "/readyz".to_owned(),
             });
         }
         answers.push(Probe::Alive(folder));

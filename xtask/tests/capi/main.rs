@@ -250,9 +250,12 @@ fn a_pivot_that_is_killed_on_its_way_comes_to_the_same_end() {
         );
     }
     write(&words, "move:Deleting Machine=\n");
-    let ran = run(&checkout, "acted:leftovers.delete");
-    assert_eq!(ran.code, Some(6), "{ran}");
-    killed(&run(&checkout, "acted:leftovers.delete"), "while completing");
+    // The kill before it may have come after the first deletion; then clusterctl is not called any more.
+    let mut ran = run(&checkout, "acted:leftovers.delete");
+    if ran.code == Some(6) {
+        ran = run(&checkout, "acted:leftovers.delete");
+    }
+    killed(&ran, "while completing");
     for crash in [
         "acted:target.unpause",
         "acted:target.reconcile",

@@ -25,9 +25,24 @@ fn every_plan() -> Vec<(String, Plan)> {
             descriptions.insert((name.clone(), *stage), StageDescription::read(&golden).unwrap());
         }
     }
-    let plans = plans(&platform, &descriptions);
+    let mut plans = plans(&platform, &descriptions);
+    plans.push(on_paper(&platform, &descriptions));
     assert!(plans.len() > 30, "{}", plans.len());
     plans
+}
+
+/// A cluster that nobody has built: three control planes and fifty workers in two regions.
+fn on_paper(platform: &Platform, descriptions: &Descriptions) -> (String, Plan) {
+    let mut large = platform.clone();
+    let cluster = large.clusters.get_mut("vanixiets").unwrap();
+    cluster.nodes = 53;
+    let api = cluster.cluster_api.as_mut().unwrap();
+    api.control_planes = 3;
+    api.regions = vec!["hel1".to_owned(), "fsn1".to_owned()];
+    api.workers = [("workers-x86".to_owned(), 40), ("workers-arm64".to_owned(), 10)].into();
+    let mut plans = plans(&large, descriptions).into_iter();
+    let (_, plan) = plans.find(|(name, _)| name == "capi-bootstrap-vanixiets").unwrap();
+    ("capi-bootstrap-on-paper".to_owned(), plan)
 }
 
 /// Asks every step of every plan and reports all that break the law.
