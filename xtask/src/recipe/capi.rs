@@ -1560,7 +1560,7 @@ impl Bootstrap<'_> {
                     Effect::Destroy,
                     Action::Run(
                         Command::new(Tool::Xtask)
-                            .args(["local-down", "--yes"])
+                            .args(["local-down", "--delete", "--yes"])
                             .arg(format!("--cluster={}", access.cluster))
                             .within(900),
                     ),
