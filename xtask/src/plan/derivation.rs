@@ -207,13 +207,6 @@ pub enum Derivation {
         /// Evaluation of `modules/tests`.
         result: Utf8PathBuf,
     },
-    /// Whether the secrets of the checkout and of a project are as they have to be.
-    Secrets {
-        /// Cluster that the project goes to, which may need what nobody gave yet; none where nothing is decrypted.
-        cluster: Option<String>,
-        /// The project.
-        project: Utf8PathBuf,
-    },
     /// Chooses and makes the short folder of this checkout's guests.
     GuestHome {
         /// JSON file with `home`, `lima` and `cache`.
@@ -318,6 +311,13 @@ pub enum Derivation {
         from: Utf8PathBuf,
         /// PEM file.
         to: Utf8PathBuf,
+    },
+    /// Whether the secrets of the checkout and of a project are as they have to be.
+    Secrets {
+        /// Cluster that the project goes to, which may need what nobody gave yet; none where nothing is decrypted.
+        cluster: Option<String>,
+        /// The project.
+        project: Utf8PathBuf,
     },
     /// Says by name which gates are only simulated.
     Simulated {

@@ -73,7 +73,9 @@ fn reads(command: &Command) -> bool {
     match command.tool {
         Tool::Kubectl => matches!(
             words.as_slice(),
-            ["get" | "api-resources" | "wait" | "version", ..] | ["config", "get-contexts", ..]
+            ["get" | "api-resources" | "wait" | "version", ..]
+                | ["config", "get-contexts", ..]
+                | ["rollout", "status", ..]
         ),
         Tool::Git => matches!(words.first(), Some(&("status" | "rev-parse" | "ls-files" | "show"))),
         Tool::Xtask => matches!(words.as_slice(), ["golden", "check", ..]),

@@ -123,15 +123,14 @@ fn the_second_ctrl_c_stops_at_once_and_takes_a_deaf_tool_along() {
 #[test]
 fn the_second_ctrl_c_stops_at_once_also_while_the_last_steps_run() {
     let fakes = Fakes::new();
+    // The Lease is read three times: before, after it was taken, and at the end.
+    let wanted = format!("{}/.xtask/clusters/k3s-dev/work/lease.json", fakes.checkout.root);
     fakes.answers(&[
         "kluctl *deploy => hang",
         "once kubectl *get lease => 0",
-        "once kubectl *get lease => 0",
+        &format!("once kubectl *get lease => 0 @{wanted}"),
         "kubectl *get lease => deaf",
     ]);
-    // The Lease is read three times: before, after it was taken, and at the end.
-    let lease = r#"{"metadata":{"uid":"1"}}"#;
-    crate::support::write(&fakes.checkout.base().join("lease.json"), lease);
     let child = fakes.command(&["local-up"]).spawn().unwrap();
     until("something hangs", || {
         fakes
