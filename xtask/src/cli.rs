@@ -36,6 +36,9 @@ pub enum Verb {
     LocalStatus(verb::local_status::Arguments),
     Rehearse(verb::rehearse::Arguments),
     Build(verb::build::Arguments),
+    /// Make a cluster with ClusterAPI, and move it into itself
+    #[command(subcommand)]
+    Capi(verb::capi::Arguments),
     Render(verb::render::Arguments),
     Deploy(verb::deploy::Arguments),
     Diff(verb::diff::Arguments),
@@ -100,6 +103,7 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::Bench(arguments) => verb::bench::run(&context, arguments).map(done),
         Verb::Ci(arguments) => verb::ci::run(&context, arguments).map(done),
         Verb::Rehearse(arguments) => verb::rehearse::run(&context, arguments).map(done),
+        Verb::Capi(arguments) => verb::capi::run(&context, arguments),
         Verb::Deploy(arguments) => verb::deploy::run(&context, arguments).map(done),
         Verb::Diff(arguments) => verb::diff::run(&context, arguments, verb::diff::View::Everything),
         Verb::Drift(arguments) => verb::diff::run(&context, arguments, verb::diff::View::Foreign),

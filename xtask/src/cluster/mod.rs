@@ -2,6 +2,7 @@
 //! A backend describes; `recipe` puts it in order and `exec` runs it.
 
 pub mod access;
+pub mod capi;
 pub mod colima;
 pub mod embedded;
 pub mod guest;

@@ -259,6 +259,12 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Derivation::Capi(capi) => {
+                for note in crate::cluster::capi::carry_out(root, capi)? {
+                    self.ui.status(Word::Checked, note);
+                }
+                Ok(())
+            }
             Derivation::GuestHome { .. }
             | Derivation::GuestImage { .. }
             | Derivation::GuestImageIntact { .. }

@@ -2,6 +2,7 @@
 //! It knows no recipe and decides nothing that the plan does not say.
 
 mod derive;
+mod dns;
 mod environment;
 mod guest;
 pub(crate) mod leftover;
@@ -216,6 +217,20 @@ impl Runner<'_> {
             Action::Remove { path } => remove(&self.root.join(path)),
             Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
             Action::Check(derivation) | Action::Derive(derivation) => self.derive(derivation),
+            Action::SetRecord { record, at } => {
+                let address = dns::address(self.root, record)?;
+                let done = dns::set(
+                    at,
+                    &secret(&at.token)?,
+                    &record.name,
+                    address,
+                    record.ttl,
+                    self.interrupt,
+                )?;
+                self.ui.status(Word::Checked, done);
+                Ok(())
+            }
+            Action::Serve { folder, name, command } => self.serve(folder, name, command),
             Action::OperatorKey { key, read, put } => self.put_operator_key(key, read, put),
             Action::End { folder } => {
                 let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
@@ -279,6 +294,18 @@ impl Runner<'_> {
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         let outcome = self.start(command, Some(log))?;
         judge(command, &outcome)
+    }
+
+    /// Starts a process that outlives this run, unless it runs already.
+    fn serve(&self, folder: &Utf8Path, name: &str, command: &Command) -> Result<()> {
+        let folder = self.root.join(folder);
+        if crate::cluster::embedded::is_running(&folder, name)? {
+            return Ok(());
+        }
+        fs_err::create_dir_all(folder.join("pids"))?;
+        let log = folder.join(format!("{name}.log"));
+        self.process(command, Some(&log))?
+            .detach(&folder.join("pids").join(format!("{name}.pid")))
     }
 
     /// Runs a command whose output nobody wants; a failure is one all the same.

@@ -88,6 +88,38 @@ impl Runner<'_> {
                 }
                 Err(reason) => Seen::no(reason),
             },
+            Probe::Capi { command, want } => match self.ask(command)? {
+                Ok(bytes) => {
+                    // Nothing found and `--ignore-not-found` print nothing at all.
+                    let list = if bytes.trim_ascii().is_empty() {
+                        serde_json::Value::Null
+                    } else {
+                        serde_json::from_slice(&bytes)
+                            .map_err(|error| Failure::unexpected(format!("kubectl printed no JSON: {error}")))?
+                    };
+                    let reasons = crate::cluster::capi::open_wants(want, &list);
+                    Seen {
+                        holds: reasons.is_empty(),
+                        reasons,
+                    }
+                }
+                Err(reason) => Seen::no(reason),
+            },
+            Probe::Resolves(record) => {
+                let elsewhere = super::dns::leads_elsewhere(&record.name, super::dns::address(self.root, record)?);
+                Seen::from(elsewhere.is_none(), || elsewhere.unwrap_or_default())
+            }
+            Probe::Listens { at } => match super::dns::listens(at) {
+                Ok(()) => Seen::yes(),
+                Err(error) => Seen::no(format!("`{at}` does not answer: {error}")),
+            },
+            Probe::Answers { address, path } => {
+                let answer = answer_of(address, path);
+                Seen::from(answer.as_deref().is_ok_and(|code| code == "200"), || match answer {
+                    Ok(code) => format!("`{address}{path}` answers {code}"),
+                    Err(error) => format!("`{address}` does not answer: {error}"),
+                })
+            }
             Probe::OperatorKey { key, read } => Seen::from(self.has_operator_key(key, read)?, || {
                 format!(
                     "the cluster does not hold the identity `{}` ({})",
@@ -160,6 +192,24 @@ impl Runner<'_> {
                 .map_err(|error| format!("`{}` printed no JSON: {error}", command.tool.program()))
         }))
     }
+}
+
+/// The status code of a plain HTTP answer.
+fn answer_of(address: &str, path: &str) -> Result<String, std::io::Error> {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::Duration;
+
+    let wrong = |error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
+    let socket: SocketAddr = address.parse().map_err(wrong)?;
+    let limit = Duration::from_secs(2);
+    let mut stream = TcpStream::connect_timeout(&socket, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer)?;
+    let text = String::from_utf8_lossy(&answer);
+    Ok(text.split(' ').nth(1).unwrap_or("nothing").to_owned())
 }
 
 fn near(printed: &str, within: u64) -> Seen {

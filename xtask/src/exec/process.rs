@@ -241,6 +241,42 @@ impl Process {
         Ok(Outcome { ended, captured, tail })
     }
 
+    /// Starts a process that goes on when we end. Its pid is on the disk before it becomes the program, so that it
+    /// can always be found again.
+    pub(crate) fn detach(&self, pid: &Utf8Path) -> Result<()> {
+        let script = r#"echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@""#;
+        let mut args = vec![
+            "-c".to_owned(),
+            script.to_owned(),
+            pid.to_string(),
+            self.program.to_string(),
+        ];
+        args.extend(self.args.iter().cloned());
+        let log = self.log.as_deref().unwrap_or(Utf8Path::new("/dev/null"));
+        let file = fs_err::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)?
+            .into_parts()
+            .0;
+        let handle = duct::cmd("/bin/sh", &args)
+            .dir(&self.directory)
+            .full_env(&self.env)
+            .unchecked()
+            .before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            })
+            .stdin_null()
+            .stdout_file(file.try_clone()?)
+            .stderr_file(file)
+            .start()
+            .map_err(|error| self.cannot_start(&error))?;
+        // Not waited for: it belongs to nobody from here on.
+        drop(handle);
+        Ok(())
+    }
+
     /// Runs with our own streams, in our own process group, so that Ctrl-C and job control reach it; its
     /// exit status, or 128 and the signal that ended it.
     pub(crate) fn pass_through(&self) -> Result<u8> {

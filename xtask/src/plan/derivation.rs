@@ -4,6 +4,7 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::capi::Capi;
 use crate::project::Gate;
 
 /// One of a closed list of functions over files; every path is relative to the root.
@@ -207,6 +208,8 @@ pub enum Derivation {
         /// Evaluation of `modules/tests`.
         result: Utf8PathBuf,
     },
+    /// One that ClusterAPI needs.
+    Capi(Capi),
     /// Chooses and makes the short folder of this checkout's guests.
     GuestHome {
         /// JSON file with `home`, `lima` and `cache`.

@@ -1,8 +1,10 @@
 //! Plans: what a verb will do, as closed data that is printed, executed, journalled and golden-tested.
 //! It knows nothing of `exec`, clap or the facts file, and does no I/O.
 
+pub mod capi;
 mod command;
 mod derivation;
+pub mod dns;
 mod operator_key;
 mod print;
 mod probe;
@@ -141,6 +143,22 @@ pub enum Action {
     Check(Derivation),
     /// Reads files and writes another.
     Derive(Derivation),
+    /// Sets a record through Cloudflare's interface; a record that is right is left alone.
+    SetRecord {
+        /// The record.
+        record: dns::Record,
+        /// Where it stands.
+        at: dns::Cloudflare,
+    },
+    /// Starts a process that outlives this run, unless it runs already; its pid is kept below the folder.
+    Serve {
+        /// Folder of the pid files, named in the command's arguments, relative to the root.
+        folder: Utf8PathBuf,
+        /// Name of the process.
+        name: String,
+        /// What is started; its output goes to a file in the folder.
+        command: Command,
+    },
     /// Puts the identity that the facts name into a cluster, from memory; the private key is in no plan.
     OperatorKey {
         /// Whose identity.
@@ -186,6 +204,23 @@ impl Step {
         self
     }
 
+    /// Also skips the step when this holds; asked first.
+    #[must_use]
+    pub fn or_when(mut self, probe: Probe) -> Self {
+        self.unless = Some(match self.unless.take() {
+            None => probe,
+            Some(own) => Probe::Any(vec![probe, own]),
+        });
+        self
+    }
+
+    /// Puts a word before the id, so that one plan can hold the steps of several clusters.
+    #[must_use]
+    pub fn of(mut self, prefix: &str) -> Self {
+        self.id = format!("{prefix}-{}", self.id);
+        self
+    }
+
     /// Names the command that takes the step back.
     #[must_use]
     pub fn undone_by(mut self, command: Command) -> Self {
@@ -200,10 +235,11 @@ impl Step {
             commands.extend(probe.commands());
         }
         match &self.action {
-            Action::Run(command) => commands.push(command),
+            Action::Run(command) | Action::Serve { command, .. } => commands.push(command),
             Action::Wait { until, .. } => commands.extend(until.commands()),
             Action::OperatorKey { read, put, .. } => commands.extend([read, put]),
             Action::Write { .. }
+            | Action::SetRecord { .. }
             | Action::Remove { .. }
             | Action::Check(_)
             | Action::Derive(_)

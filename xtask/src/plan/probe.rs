@@ -4,6 +4,8 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::capi::Want;
+use super::dns::Record;
 use super::{Command, OperatorKey, Tool};
 use crate::project::Gate;
 
@@ -50,6 +52,27 @@ pub enum Probe {
         /// What must hold.
         gates: Vec<Gate>,
     },
+    /// What the command lists of ClusterAPI's objects is as wanted.
+    Capi {
+        /// `kubectl get … -o json`.
+        command: Command,
+        /// What is wanted.
+        want: Want,
+    },
+    /// A name leads to its address and to no other.
+    Resolves(Record),
+    /// Something listens at a name.
+    Listens {
+        /// `host:port`.
+        at: String,
+    },
+    /// An HTTP server on this host's loopback answers 200.
+    Answers {
+        /// Address and port.
+        address: String,
+        /// Path.
+        path: String,
+    },
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),
     /// A cluster's Secret has the identity that the facts name; what is read stays in memory.
@@ -78,12 +101,18 @@ impl Probe {
     /// Every command the probe may run.
     pub fn commands(&self) -> Vec<&Command> {
         match self {
-            Self::Exists(_) | Self::Says { .. } | Self::Alive(_) => Vec::new(),
+            Self::Exists(_)
+            | Self::Says { .. }
+            | Self::Answers { .. }
+            | Self::Resolves(_)
+            | Self::Listens { .. }
+            | Self::Alive(_) => Vec::new(),
             Self::OperatorKey { read, .. } => vec![read],
             Self::Succeeds(command)
             | Self::Prints { command, .. }
             | Self::Gone { command, .. }
             | Self::Gates { command, .. }
+            | Self::Capi { command, .. }
             | Self::Clock { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),

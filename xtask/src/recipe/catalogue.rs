@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 
+use super::capi::{Bootstrap, Controllers, Stages};
 use super::deploy::{Deploy, Mode};
 use super::guest::{Guest, ImageStep};
 use super::rehearse::Keep;
@@ -136,6 +137,52 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
         plan.steps = steps.steps;
         plan.finally = steps.finally;
         plans.push((format!("prune-{name}"), plan));
+    }
+    plans.extend(capi_plans(platform, descriptions));
+    plans
+}
+
+/// What ClusterAPI makes, part by part and as a whole.
+fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, Plan)> {
+    let mut plans = Vec::new();
+    for (name, facts) in &platform.clusters {
+        let Some(api) = &facts.cluster_api else { continue };
+        let of = |cluster: &str, stage| descriptions.get(&(cluster.to_owned(), stage)).cloned();
+        let (Some(local), Some(capi), Some(full)) = (
+            of(&api.bootstrap, Stage::Local),
+            of(&api.bootstrap, Stage::Capi),
+            of(name, Stage::Full),
+        ) else {
+            continue;
+        };
+        let stages = Stages { local, capi, full };
+        for (controllers, verbs) in [
+            (
+                Controllers::Pods,
+                [
+                    "bootstrap",
+                    "init",
+                    "apply",
+                    "wait",
+                    "dns",
+                    "kubeconfig",
+                    "move",
+                    "down",
+                ]
+                .as_slice(),
+            ),
+            (Controllers::Processes, &["rehearse"]),
+        ] {
+            let Ok(facts) = super::capi::facts(platform, name, controllers) else {
+                continue;
+            };
+            let Ok(bootstrap) = Bootstrap::of(platform, name, &facts, stages.clone(), controllers, NONCE) else {
+                continue;
+            };
+            for verb in verbs {
+                plans.push((format!("capi-{verb}-{name}"), bootstrap.part(verb, Keep::Nothing)));
+            }
+        }
     }
     plans
 }

@@ -2,6 +2,7 @@
 //! No I/O, no clock, no environment; what is known only while running is a `Later`.
 
 pub mod age_key;
+pub mod capi;
 pub mod catalogue;
 pub mod ci;
 pub mod deploy;

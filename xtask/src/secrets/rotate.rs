@@ -2,6 +2,7 @@
 //! A removed recipient still knows what it could read: this says so and cannot mend it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -330,7 +331,7 @@ fn insert_recipient(text: &str, name: &str, recipient: &str) -> String {
         out.push('\n');
         if !done && line.trim_end().ends_with("recipients = {") {
             let indent = line.len() - line.trim_start().len() + 2;
-            out += &format!("{:indent$}{name} = \"{recipient}\";\n", "");
+            writeln!(out, "{:indent$}{name} = \"{recipient}\";", "").expect("a string takes everything");
             done = true;
         }
     }

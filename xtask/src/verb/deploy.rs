@@ -10,7 +10,7 @@ use crate::plan::{self, Only, Plan};
 use crate::platform::{Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
-use crate::recipe::{Source, guard, local_up};
+use crate::recipe::{Source, capi, guard, local_up};
 use crate::run::{Lock, PlanArgs, Reviewed, SavedArgs, carry_out_reviewed, look, nonce};
 use crate::stamp::{Inputs, Saved, Stamp};
 use crate::ui::{Word, nearest};
@@ -112,6 +112,12 @@ pub fn deploy(
         production: target.facts.environment == Environment::Production,
     });
     plan.steps.push(local_up::clear_work(&recipe));
+    if let Some(describes) = &checkout.platform.stage(&target.name, target.stage)?.describes {
+        let workload = Access::of(describes, checkout.platform.cluster(describes)?);
+        let work = target.access.work().join("guard");
+        plan.steps
+            .extend(capi::guard_moved(&target.access, describes, &workload, &work));
+    }
     let steps = recipe.steps();
     plan.steps.extend(steps.steps);
     plan.finally = steps.finally;

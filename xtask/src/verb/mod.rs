@@ -3,6 +3,8 @@
 pub mod adopt;
 pub mod bench;
 pub mod build;
+pub mod capi;
+mod capi_status;
 pub mod ci;
 pub mod clean;
 pub mod deploy;

@@ -57,7 +57,7 @@ pub fn cluster<'a>(checkout: &'a Checkout, stage: Stage, given: Option<&str>) ->
     let (name, why) = match given {
         Some(name) => (name.to_owned(), String::new()),
         None => (
-            platform.default_cluster(stage)?.to_owned(),
+            default_cluster(checkout, stage)?,
             format!(" (the default of stage `{stage}`)"),
         ),
     };
@@ -71,6 +71,22 @@ pub fn cluster<'a>(checkout: &'a Checkout, stage: Stage, given: Option<&str>) ->
     platform.stage(&name, stage)?;
     let words = format!("cluster `{name}`{why}, stage `{stage}`");
     Ok((name, facts, words))
+}
+
+/// The default cluster of a stage: another one once a pivot to it is recorded on this host.
+fn default_cluster(checkout: &Checkout, stage: Stage) -> Result<String> {
+    let platform = &checkout.platform;
+    if let Some(after) = platform
+        .default_clusters
+        .get(&stage)
+        .and_then(|default| default.after_pivot.as_ref())
+    {
+        let record = crate::recipe::capi::pivot(&Access::of(after, platform.cluster(after)?));
+        if crate::exec::later(&checkout.root, &record, "/data/pivotState").is_ok_and(|state| state == "done") {
+            return Ok(after.clone());
+        }
+    }
+    Ok(platform.default_cluster(stage)?.to_owned())
 }
 
 fn names(facts: &Cluster) -> String {

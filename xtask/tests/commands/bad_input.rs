@@ -101,7 +101,7 @@ fn facts_that_cannot_be_used_are_named_with_their_place() {
 
     fs_err::write(&path, &whole).unwrap();
     facts(&checkout, |facts| {
-        facts["clusters"]["k3s-dev"]["colour"] = "blue".into()
+        facts["clusters"]["k3s-dev"]["colour"] = "blue".into();
     });
     fails(&checkout.run(&["local-up"]), 3, &["colour"]);
 }

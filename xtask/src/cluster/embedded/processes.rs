@@ -44,6 +44,13 @@ pub fn dead_processes(folder: &Utf8Path) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Whether the process of this name is alive.
+pub fn is_running(folder: &Utf8Path, name: &str) -> Result<bool> {
+    Ok(components(folder)?
+        .iter()
+        .any(|component| component.name == name && component.pid.is_some_and(|pid| is_ours(pid, folder))))
+}
+
 /// Ends every process of the cluster and looks that it is gone; returns how many there were.
 pub fn end_processes(folder: &Utf8Path) -> Result<usize> {
     let mut components = components(folder)?;

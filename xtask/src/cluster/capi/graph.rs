@@ -1,0 +1,279 @@
+//! Where the objects of a move are: on the source, on the target, on both or on neither, and what that means.
+//! Objects are told by group, kind, namespace and name; their UIDs are recorded, for they change on the way.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::look::{flag, items, kind, text};
+use crate::project::ObjectRef;
+
+/// What a move has to bring over: kind and name, with the UID it has on the source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Graph {
+    /// UIDs by object.
+    pub objects: BTreeMap<String, String>,
+}
+
+/// How far a move is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// Everything is on the source, nothing on the target.
+    Before,
+    /// Everything is on the source, something on the target: the creation was cut off, or not yet followed by
+    /// the deletion.
+    Created,
+    /// Everything is on the target, something still on the source.
+    Deleting,
+    /// Everything is on the target, nothing on the source.
+    Moved,
+    /// Both sides have a Cluster that is not paused: two sets of controllers would fight over the machines.
+    Twice,
+    /// Something is on neither side, or gone from the source before it was on the target.
+    Lost,
+}
+
+/// Where everything is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Located {
+    /// What it comes to.
+    pub place: Place,
+    /// That in a sentence.
+    pub reason: String,
+    /// UIDs on the source, by object.
+    pub source: BTreeMap<String, String>,
+    /// UIDs on the target, by object.
+    pub target: BTreeMap<String, String>,
+    /// Objects that are on neither side, or not where they should be.
+    pub missing: Vec<String>,
+    /// Whether the source's Cluster stands paused though the move has to begin anew.
+    pub unpause_source: bool,
+    /// Whether the target's Cluster stands paused though everything is there.
+    pub unpause_target: bool,
+    /// Whether `clusterctl move` has something to do.
+    pub move_on: bool,
+}
+
+impl Graph {
+    /// Of the objects of a backup.
+    pub fn of<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Self {
+        Self {
+            objects: uids(objects.into_iter()),
+        }
+    }
+
+    /// How many Clusters it has: a move without one moves nothing, and clusterctl calls that success.
+    pub fn clusters(&self) -> usize {
+        self.objects
+            .keys()
+            .filter(|name| name.starts_with("Cluster.cluster.x-k8s.io/"))
+            .count()
+    }
+
+    /// Where its objects are.
+    pub fn locate(&self, source: &Value, target: &Value) -> Located {
+        let here = self.known(source);
+        let there = self.known(target);
+        let missing_there: Vec<String> = self.without(&there);
+        let missing_here: Vec<String> = self.without(&here);
+        let paused_here = paused(source);
+        let paused_there = paused(target);
+        let total = self.objects.len();
+        let (place, missing) = if here.len() == total && there.is_empty() {
+            (Place::Before, Vec::new())
+        } else if paused_here == Some(false) && paused_there == Some(false) {
+            (Place::Twice, Vec::new())
+        } else if here.len() == total {
+            (Place::Created, missing_there)
+        } else if missing_there.is_empty() {
+            (if here.is_empty() { Place::Moved } else { Place::Deleting }, Vec::new())
+        } else {
+            let neither = missing_here.into_iter().filter(|name| missing_there.contains(name));
+            let neither: Vec<String> = neither.collect();
+            (Place::Lost, if neither.is_empty() { missing_there } else { neither })
+        };
+        let reason = match place {
+            Place::Before => format!("all {total} objects are on the source, none on the target"),
+            Place::Created => format!(
+                "all {total} objects are on the source and {} on the target: the move was cut off while it created them, and begins anew",
+                there.len()
+            ),
+            Place::Deleting => format!(
+                "all {total} objects are on the target and {} still on the source: the move was cut off while it deleted them, and is completed",
+                here.len()
+            ),
+            Place::Moved => format!("all {total} objects are on the target, none on the source"),
+            Place::Twice => {
+                "both clusters have the Cluster and neither is paused: two sets of controllers own the same machines"
+                    .to_owned()
+            }
+            Place::Lost => format!(
+                "{} of {total} objects are on the source and {} on the target, and {} are not where they are needed",
+                here.len(),
+                there.len(),
+                missing.len()
+            ),
+        };
+        let again = matches!(place, Place::Before | Place::Created);
+        Located {
+            place,
+            reason,
+            missing,
+            unpause_source: again && paused_here == Some(true),
+            unpause_target: place == Place::Moved && paused_there == Some(true),
+            move_on: again,
+            source: here,
+            target: there,
+        }
+    }
+
+    /// Objects of a listing that belong to the graph and are not on their way out without having been moved.
+    fn known(&self, list: &Value) -> BTreeMap<String, String> {
+        let mut found = uids(items(list).iter());
+        found.retain(|name, _| self.objects.contains_key(name));
+        found
+    }
+
+    fn without(&self, found: &BTreeMap<String, String>) -> Vec<String> {
+        self.objects
+            .keys()
+            .filter(|name| !found.contains_key(*name))
+            .cloned()
+            .collect()
+    }
+}
+
+/// What may be deleted from the source: what the target has too, children before their owners, the Cluster last.
+pub(super) fn leftovers(located: &Located, source: &Value) -> Value {
+    let mut objects: Vec<&Value> = items(source)
+        .iter()
+        .filter(|object| {
+            let name = identity(object);
+            located.place == Place::Deleting && located.source.contains_key(&name) && located.target.contains_key(&name)
+        })
+        .collect();
+    objects.sort_by_key(|object| (rank(kind(object)), identity(object)));
+    let bare: Vec<Value> = objects
+        .into_iter()
+        .map(|object| {
+            let reference = ObjectRef::of(object);
+            json!({"apiVersion": reference.api_version, "kind": reference.kind,
+                "metadata": {"name": reference.name, "namespace": reference.namespace}})
+        })
+        .collect();
+    json!({"apiVersion": "v1", "kind": "List", "items": bare})
+}
+
+fn rank(kind: &str) -> u8 {
+    match kind {
+        "Cluster" => 3,
+        "MachineDeployment" | "KubeadmControlPlane" => 2,
+        "MachineSet" => 1,
+        _ => 0,
+    }
+}
+
+fn uids<'a>(objects: impl Iterator<Item = &'a Value>) -> BTreeMap<String, String> {
+    objects
+        .map(|object| (identity(object), text(object, "/metadata/uid").to_owned()))
+        .collect()
+}
+
+/// `Kind.group/namespace/name`: a version is no part of it.
+fn identity(object: &Value) -> String {
+    let reference = ObjectRef::of(object);
+    let kind = match reference.group() {
+        "" => reference.kind.clone(),
+        group => format!("{}.{group}", reference.kind),
+    };
+    format!("{kind}/{}/{}", reference.namespace, reference.name)
+}
+
+/// Whether the Cluster of a listing is paused; none when there is no Cluster.
+fn paused(list: &Value) -> Option<bool> {
+    items(list)
+        .iter()
+        .find(|item| kind(item) == "Cluster")
+        .map(|cluster| flag(cluster, "/spec/paused"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(kind: &str, paused: bool) -> Value {
+        json!({"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": kind,
+            "metadata": {"name": "x", "namespace": "n", "uid": kind}, "spec": {"paused": paused}})
+    }
+
+    fn list(kinds: &[&str], paused: bool) -> Value {
+        json!({"items": kinds.iter().map(|kind| object(kind, paused)).collect::<Vec<_>>()})
+    }
+
+    fn place(source: &[&str], source_paused: bool, target: &[&str], target_paused: bool) -> Located {
+        let all = list(&["Cluster", "Machine"], false);
+        Graph::of(items(&all)).locate(&list(source, source_paused), &list(target, target_paused))
+    }
+
+    #[test]
+    fn a_move_killed_after_pausing_begins_anew_unpaused() {
+        let found = place(&["Cluster", "Machine"], true, &[], false);
+        assert_eq!(
+            (found.place, found.unpause_source, found.move_on),
+            (Place::Before, true, true)
+        );
+    }
+
+    #[test]
+    fn a_move_killed_while_creating_begins_anew() {
+        let found = place(&["Cluster", "Machine"], true, &["Cluster"], true);
+        assert_eq!(
+            (found.place, found.unpause_source, found.move_on),
+            (Place::Created, true, true)
+        );
+        assert_eq!(found.missing, ["Machine.cluster.x-k8s.io/n/x"]);
+    }
+
+    #[test]
+    fn a_move_killed_while_deleting_is_completed_and_not_begun_anew() {
+        let found = place(&["Cluster"], true, &["Cluster", "Machine"], true);
+        assert_eq!(
+            (found.place, found.unpause_source, found.move_on),
+            (Place::Deleting, false, false)
+        );
+        let left = leftovers(&found, &list(&["Cluster"], true));
+        assert_eq!(left["items"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_move_killed_before_unpausing_leaves_only_that() {
+        let found = place(&[], false, &["Cluster", "Machine"], true);
+        assert_eq!(
+            (found.place, found.unpause_target, found.move_on),
+            (Place::Moved, true, false)
+        );
+    }
+
+    #[test]
+    fn what_the_target_does_not_have_is_never_deleted_from_the_source() {
+        let found = place(&["Cluster"], true, &["Cluster"], true);
+        assert_eq!(found.place, Place::Lost);
+        assert_eq!(found.missing, ["Machine.cluster.x-k8s.io/n/x"]);
+        assert_eq!(leftovers(&found, &list(&["Cluster"], true))["items"], json!([]));
+    }
+
+    #[test]
+    fn a_source_that_came_back_after_the_move_is_seen() {
+        let found = place(&["Cluster", "Machine"], false, &["Cluster", "Machine"], false);
+        assert_eq!((found.place, found.move_on), (Place::Twice, false));
+    }
+
+    #[test]
+    fn a_backup_without_a_cluster_has_nothing_to_move() {
+        assert_eq!(Graph::of(&[object("Machine", false)]).clusters(), 0);
+        assert_eq!(Graph::of(&[object("Cluster", false)]).clusters(), 1);
+    }
+}

@@ -1,0 +1,313 @@
+//! What a listing of ClusterAPI's objects says: what is still waited for, and the tree of a cluster.
+//! Pure functions over JSON.
+
+use serde_json::{Value, json};
+
+use crate::plan::capi::Want;
+
+/// Why a listing is not as wanted, the most telling first; empty when it is.
+pub fn open_wants(want: &Want, list: &Value) -> Vec<String> {
+    let items = items(list);
+    match want {
+        Want::Nothing => items
+            .iter()
+            .take(5)
+            .map(|item| format!("{} is there", name(item)))
+            .collect(),
+        Want::Provider(provider) => {
+            let found = items.iter().find(|item| {
+                text(item, "/providerName") == provider.name && text(item, "/type") == provider.role.kind()
+            });
+            match found {
+                None => vec![format!("provider `{}` is not installed", provider.label())],
+                Some(item) if text(item, "/version") != provider.version => vec![format!(
+                    "provider `{}` is at {}, not {}",
+                    provider.label(),
+                    text(item, "/version"),
+                    provider.version
+                )],
+                Some(_) => Vec::new(),
+            }
+        }
+        Want::Address => {
+            let planes: Vec<&Value> = machines(items).filter(|machine| is_control_plane(machine)).collect();
+            if planes.is_empty() {
+                return vec!["there is no control-plane Machine yet".to_owned()];
+            }
+            if planes.iter().any(|machine| address(machine).is_some()) {
+                return Vec::new();
+            }
+            planes
+                .into_iter()
+                .map(|machine| format!("{} has no address yet{}", name(machine), why(machine)))
+                .collect()
+        }
+        Want::ControlPlane => match cluster(items) {
+            Err(reason) => vec![reason],
+            Ok(cluster) => {
+                let mut reasons = Vec::new();
+                if !flag(cluster, "/status/initialization/infrastructureProvisioned") {
+                    reasons.push(format!(
+                        "{}: its infrastructure is not there yet{}",
+                        name(cluster),
+                        why(cluster)
+                    ));
+                }
+                if !flag(cluster, "/status/initialization/controlPlaneInitialized") {
+                    reasons.push(format!(
+                        "{}: its control plane is not initialised yet{}",
+                        name(cluster),
+                        why(cluster)
+                    ));
+                }
+                reasons
+            }
+        },
+        Want::Running { machines: wanted } => running(items, *wanted),
+    }
+}
+
+fn running(items: &[Value], wanted: u32) -> Vec<String> {
+    let mut reasons = Vec::new();
+    match cluster(items) {
+        Err(reason) => reasons.push(reason),
+        Ok(cluster) => {
+            if flag(cluster, "/spec/paused") {
+                reasons.push(format!("{} is paused", name(cluster)));
+            }
+            // A status never moves along, so one that is there was written by the controllers that look at it now.
+            if text(cluster, "/status/phase") != "Provisioned" {
+                reasons.push(format!(
+                    "{} is in phase `{}`{}",
+                    name(cluster),
+                    text(cluster, "/status/phase"),
+                    why(cluster)
+                ));
+            }
+            if let (Some(generation), Some(observed)) = (
+                cluster.pointer("/metadata/generation").and_then(Value::as_i64),
+                cluster.pointer("/status/observedGeneration").and_then(Value::as_i64),
+            ) && observed < generation
+            {
+                reasons.push(format!("{} was not looked at since it changed", name(cluster)));
+            }
+        }
+    }
+    let mut count = 0;
+    for machine in machines(items) {
+        count += 1;
+        let phase = text(machine, "/status/phase");
+        if machine.pointer("/metadata/deletionTimestamp").is_some() {
+            reasons.push(format!("{} is being deleted", name(machine)));
+        } else if phase != "Running" {
+            reasons.push(format!("{} is in phase `{phase}`{}", name(machine), why(machine)));
+        } else if text(machine, "/status/nodeRef/name").is_empty() {
+            reasons.push(format!("{} has no node", name(machine)));
+        }
+    }
+    if count < wanted {
+        reasons.push(format!("{count} of {wanted} machines are there"));
+    }
+    reasons
+}
+
+/// The tree of a cluster, with what is wrong in it: data for `capi status`.
+pub fn tree(list: &Value) -> Value {
+    let items = items(list);
+    let roots: Vec<&Value> = items.iter().filter(|item| kind(item) == "Cluster").collect();
+    let mut clusters = Vec::new();
+    for root in roots {
+        clusters.push(branch(root, items, 0));
+    }
+    json!(clusters)
+}
+
+fn branch(object: &Value, items: &[Value], depth: usize) -> Value {
+    let uid = text(object, "/metadata/uid");
+    let conditions: Vec<Value> = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|condition| is_open(condition))
+        .map(|condition| {
+            json!({
+                "type": condition.get("type"), "status": condition.get("status"),
+                "reason": condition.get("reason"), "message": condition.get("message"),
+            })
+        })
+        .collect();
+    let mut children: Vec<Value> = Vec::new();
+    // Ownership is no deeper than Cluster, MachineDeployment, MachineSet, Machine, and what a Machine has.
+    if depth < 6 {
+        for item in items {
+            let owners = item.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+            // An object with several owners stands below its controller, or else below the first.
+            let parent = owners.and_then(|owners| {
+                owners
+                    .iter()
+                    .find(|owner| owner.get("controller") == Some(&json!(true)))
+                    .or_else(|| owners.first())
+            });
+            if parent.is_some_and(|owner| text(owner, "/uid") == uid) {
+                children.push(branch(item, items, depth + 1));
+            }
+        }
+    }
+    json!({
+        "kind": kind(object), "name": text(object, "/metadata/name"),
+        "namespace": text(object, "/metadata/namespace"),
+        "phase": object.pointer("/status/phase"), "paused": flag(object, "/spec/paused"),
+        "conditions": conditions, "children": children,
+    })
+}
+
+/// Conditions that say that something is not as it should be. `True` is bad for those that name a trouble.
+fn is_open(condition: &Value) -> bool {
+    let kind = text(condition, "/type");
+    let negative = [
+        "Paused",
+        "Deleting",
+        "ScalingUp",
+        "ScalingDown",
+        "Remediating",
+        "RollingOut",
+        "Updating",
+    ];
+    let wanted = if negative.contains(&kind) { "False" } else { "True" };
+    text(condition, "/status") != wanted
+}
+
+/// The objects of a listing: of a `List`, of a lone object, or of nothing.
+pub(super) fn items(list: &Value) -> &[Value] {
+    match list.get("items").and_then(Value::as_array) {
+        Some(items) => items,
+        None if list.get("kind").is_some() => std::slice::from_ref(list),
+        None => &[],
+    }
+}
+
+pub(super) fn machines(items: &[Value]) -> impl Iterator<Item = &Value> {
+    items.iter().filter(|item| kind(item) == "Machine")
+}
+
+pub(super) fn cluster(items: &[Value]) -> Result<&Value, String> {
+    let mut clusters = items
+        .iter()
+        .filter(|item| kind(item) == "Cluster" && text(item, "/apiVersion").starts_with("cluster.x-k8s.io/"));
+    match (clusters.next(), clusters.next()) {
+        (Some(cluster), None) => Ok(cluster),
+        (None, _) => Err("there is no Cluster yet".to_owned()),
+        (Some(_), Some(_)) => Err("there are several Clusters in the namespace, one is expected".to_owned()),
+    }
+}
+
+pub(super) fn is_control_plane(machine: &Value) -> bool {
+    machine
+        .pointer("/metadata/labels")
+        .is_some_and(|labels| labels.get("cluster.x-k8s.io/control-plane").is_some())
+}
+
+/// The address of the first control-plane machine that has one.
+pub(super) fn first_address(list: &Value) -> Option<&str> {
+    machines(items(list))
+        .filter(|machine| is_control_plane(machine))
+        .find_map(address)
+}
+
+/// The address under which a machine is reached from outside.
+pub fn address(machine: &Value) -> Option<&str> {
+    let addresses = machine.pointer("/status/addresses")?.as_array()?;
+    let of = |kind: &str| {
+        addresses
+            .iter()
+            .filter(|address| text(address, "/type") == kind)
+            .map(|address| text(address, "/address"))
+            .find(|address| address.parse::<std::net::IpAddr>().is_ok())
+    };
+    of("ExternalIP").or_else(|| of("InternalIP"))
+}
+
+/// The first condition that explains why something is not ready.
+fn why(object: &Value) -> String {
+    object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|condition| is_open(condition) && !text(condition, "/message").is_empty())
+        .map(|condition| {
+            format!(
+                " ({}: {})",
+                text(condition, "/reason"),
+                text(condition, "/message").replace('\n', " ")
+            )
+        })
+        .unwrap_or_default()
+}
+
+pub(super) fn name(object: &Value) -> String {
+    crate::project::ObjectRef::of(object).to_string()
+}
+
+pub(super) fn kind(object: &Value) -> &str {
+    text(object, "/kind")
+}
+
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+pub(super) fn flag(object: &Value, pointer: &str) -> bool {
+    object.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster_at(phase: &str, paused: bool) -> Value {
+        json!({"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster",
+            "metadata": {"name": "c", "namespace": "n", "uid": "c"}, "spec": {"paused": paused},
+            "status": {"phase": phase}})
+    }
+
+    fn machine(phase: &str, node: Option<&str>) -> Value {
+        json!({"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Machine",
+            "metadata": {"name": "m", "namespace": "n", "ownerReferences": [{"uid": "c"}]},
+            "status": {"phase": phase, "nodeRef": {"name": node}}})
+    }
+
+    #[test]
+    fn a_paused_cluster_is_not_running() {
+        let list = json!({"items": [cluster_at("Provisioned", true), machine("Running", Some("a"))]});
+        assert_eq!(
+            open_wants(&Want::Running { machines: 1 }, &list),
+            ["Cluster/n/c is paused"]
+        );
+    }
+
+    #[test]
+    fn a_machine_without_a_node_is_not_running() {
+        let list = json!({"items": [cluster_at("Provisioned", false), machine("Running", None)]});
+        assert_eq!(
+            open_wants(&Want::Running { machines: 1 }, &list),
+            ["Machine/n/m has no node"]
+        );
+    }
+
+    #[test]
+    fn an_empty_answer_is_no_cluster_and_nothing_is_nothing() {
+        assert_eq!(
+            open_wants(&Want::ControlPlane, &Value::Null),
+            ["there is no Cluster yet"]
+        );
+        assert_eq!(open_wants(&Want::Nothing, &Value::Null), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_tree_has_machines_below_what_owns_them() {
+        let list = json!({"items": [cluster_at("Provisioned", false), machine("Running", Some("a"))]});
+        assert_eq!(tree(&list)[0]["children"][0]["kind"], "Machine");
+    }
+}

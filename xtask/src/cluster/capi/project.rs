@@ -1,0 +1,157 @@
+//! Stage projects changed for ClusterAPI: with in-memory infrastructure in the place of the real one, and parts.
+//! A copy is written; the project it is made from is only read.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, Result};
+use crate::golden::object::digest_of;
+use crate::project::{DIGEST, Project};
+
+const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
+
+/// How long a machine of a rehearsal takes to start.
+const STARTUP: &str = "3s";
+
+/// Copies a capi project whose infrastructure is in memory, and returns what was changed, a sentence each.
+pub(super) fn in_memory(
+    from: &Utf8Path,
+    control_planes: u32,
+    workers: &BTreeMap<String, u32>,
+    to: &Utf8Path,
+) -> Result<Vec<String>> {
+    let mut project = Project::read(from)?;
+    let mut notes = Vec::new();
+    for item in &mut project.items {
+        item.objects.retain_mut(|object| {
+            let reference = object.reference();
+            let kept = adapt(&mut object.value, control_planes, workers);
+            if !kept {
+                notes.push(format!("{reference}: nothing like it is in memory"));
+            } else if object.reference() != reference {
+                notes.push(format!("{reference}: {} in its place", object.reference().kind));
+            }
+            kept
+        });
+    }
+    project.description.gates.clear();
+    write(from, &project, to)?;
+    Ok(notes)
+}
+
+/// Copies a project with these phases alone.
+pub(super) fn part(from: &Utf8Path, phases: &[String], to: &Utf8Path) -> Result<()> {
+    let mut project = Project::read(from)?;
+    project.items.retain(|item| phases.contains(&item.item.phase));
+    if project.items.is_empty() {
+        return Err(Failure::config(format!(
+            "`{from}` has no item in {}",
+            phases.join(", ")
+        )));
+    }
+    project.description = part_of(&project.description, phases);
+    write(from, &project, to)
+}
+
+/// The description of a project with these phases alone.
+pub fn part_of(whole: &crate::project::StageDescription, phases: &[String]) -> crate::project::StageDescription {
+    let mut part = whole.clone();
+    part.phases.retain(|phase| phases.contains(phase));
+    part.items.retain(|item| phases.contains(&item.phase));
+    part.gates.retain(|gate| phases.contains(&gate.phase));
+    part
+}
+
+fn adapt(object: &mut Value, control_planes: u32, workers: &BTreeMap<String, u32>) -> bool {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    match object["kind"].as_str().unwrap_or_default() {
+        "HetznerCluster" => {
+            become_dev(object, "DevCluster", json!({"backend": {"inMemory": {}}}));
+            // The in-memory provider writes into the map, and does not make one.
+            object["metadata"]["annotations"]["vanixiets.dev/infrastructure"] = "in-memory".into();
+        }
+        "HCloudMachineTemplate" => {
+            let takes = json!({"provisioning": {"startupDuration": STARTUP}});
+            let backend = json!({"inMemory": {"vm": takes, "node": takes, "apiServer": takes, "etcd": takes}});
+            become_dev(
+                object,
+                "DevMachineTemplate",
+                json!({"template": {"spec": {"backend": backend}}}),
+            );
+        }
+        "Cluster" => object["spec"]["infrastructureRef"]["kind"] = "DevCluster".into(),
+        "KubeadmControlPlane" => {
+            object["spec"]["replicas"] = control_planes.into();
+            object["spec"]["machineTemplate"]["spec"]["infrastructureRef"]["kind"] = "DevMachineTemplate".into();
+        }
+        "MachineDeployment" => {
+            let own = workers.iter().find(|(worker, _)| name.ends_with(worker.as_str()));
+            object["spec"]["replicas"] = own.map_or(0, |(_, count)| *count).into();
+            let spec = &mut object["spec"]["template"]["spec"];
+            spec["infrastructureRef"]["kind"] = "DevMachineTemplate".into();
+            if let Some(spec) = spec.as_object_mut() {
+                spec.remove("failureDomain");
+            }
+        }
+        // What heals a machine through its provider's API has nothing to call.
+        "HCloudRemediationTemplate" => return false,
+        "MachineHealthCheck" => {
+            if let Some(remediation) = object["spec"]["remediation"].as_object_mut() {
+                remediation.remove("templateRef");
+            }
+        }
+        _ => return true,
+    }
+    let digest = digest_of(object);
+    object["metadata"]["annotations"][DIGEST] = digest.into();
+    true
+}
+
+fn become_dev(object: &mut Value, kind: &str, spec: Value) {
+    object["apiVersion"] = format!("{INFRASTRUCTURE}/v1beta2").into();
+    object["kind"] = kind.into();
+    object["spec"] = spec;
+}
+
+/// Writes a changed project beside and renames it.
+fn write(from: &Utf8Path, project: &Project, to: &Utf8Path) -> Result<()> {
+    let beside = Utf8Path::new(&format!("{to}.new")).to_owned();
+    if beside.exists() {
+        fs_err::remove_dir_all(&beside)?;
+    }
+    for item in &project.items {
+        let folder = beside.join(&item.item.directory);
+        fs_err::create_dir_all(&folder)?;
+        for (index, object) in item.objects.iter().enumerate() {
+            // Objects of one List get files of their own; a lone SopsSecret stays in a List, or kluctl decrypts it.
+            let content = if object.value.get("sops").is_some() {
+                json!({"apiVersion": "v1", "kind": "List", "items": [object.value]})
+            } else {
+                object.value.clone()
+            };
+            fs_err::write(folder.join(format!("{index:04}-{}", object.file)), content.to_string())?;
+        }
+    }
+    let path = from.join("deployment.yaml");
+    let mut deployment = crate::golden::yaml::read_one(&fs_err::read_to_string(&path)?)
+        .map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
+    if let Some(items) = deployment.get_mut("deployments").and_then(Value::as_array_mut) {
+        items.retain(|item| {
+            item.get("path")
+                .and_then(Value::as_str)
+                .is_none_or(|path| project.items.iter().any(|item| item.item.directory == path))
+        });
+    }
+    fs_err::write(beside.join("deployment.yaml"), deployment.to_string())?;
+    let description = serde_json::to_string_pretty(&project.description).expect("plain data");
+    fs_err::write(beside.join("stage.json"), description)?;
+    for name in [".kluctl.yaml", ".templateignore"] {
+        fs_err::copy(from.join(name), beside.join(name))?;
+    }
+    if to.exists() {
+        fs_err::remove_dir_all(to)?;
+    }
+    Ok(fs_err::rename(&beside, to)?)
+}
