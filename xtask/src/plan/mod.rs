@@ -250,6 +250,18 @@ impl Step {
     }
 }
 
+impl Step {
+    /// Every tool that the step may start.
+    pub fn tools(&self) -> Vec<Tool> {
+        let mut tools: Vec<Tool> = self.commands().into_iter().flat_map(Command::tools).collect();
+        tools.extend(self.unless.iter().flat_map(Probe::tools));
+        if matches!(self.action, Action::OperatorKey { .. }) {
+            tools.push(OperatorKey::TOOL);
+        }
+        tools
+    }
+}
+
 impl Plan {
     /// An empty plan for a goal.
     pub fn new(goal: impl Into<String>) -> Self {
@@ -273,16 +285,9 @@ impl Plan {
     pub fn tools(&self) -> Vec<Tool> {
         let mut tools: Vec<Tool> = self
             .all_steps()
-            .flat_map(|step| step.commands().into_iter().flat_map(Command::tools).collect::<Vec<_>>())
+            .flat_map(Step::tools)
             .filter(|tool| *tool != Tool::Xtask)
             .collect();
-        // It tells which recipient an identity has.
-        if self
-            .all_steps()
-            .any(|step| matches!(step.action, Action::OperatorKey { .. }))
-        {
-            tools.push(Tool::AgeKeygen);
-        }
         tools.sort_unstable();
         tools.dedup();
         tools

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Tool;
+
 /// Whose identity a cluster gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -13,6 +15,11 @@ pub struct OperatorKey {
     pub recipient: String,
     /// What happens where the identity is not at hand.
     pub otherwise: Otherwise,
+}
+
+impl OperatorKey {
+    /// Tells which recipient an identity has.
+    pub const TOOL: Tool = Tool::AgeKeygen;
 }
 
 /// What happens where an identity is not at hand.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capi::Want;
 use super::dns::Record;
-use super::{Command, OperatorKey};
+use super::{Command, OperatorKey, Tool};
 use crate::project::Gate;
 
 /// A question with yes or no for an answer.
@@ -116,6 +116,24 @@ impl Probe {
             | Self::Clock { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),
+        }
+    }
+
+    /// Every tool that the probe may start.
+    pub fn tools(&self) -> Vec<Tool> {
+        let mut tools: Vec<Tool> = self.commands().into_iter().flat_map(Command::tools).collect();
+        if self.asks_for_key() {
+            tools.push(OperatorKey::TOOL);
+        }
+        tools
+    }
+
+    fn asks_for_key(&self) -> bool {
+        match self {
+            Self::OperatorKey { .. } => true,
+            Self::All(probes) | Self::Any(probes) => probes.iter().any(Self::asks_for_key),
+            Self::Not(probe) => probe.asks_for_key(),
+            _ => false,
         }
     }
 }

@@ -45,13 +45,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
         Arguments::Holds { probe } => {
             let probe: Probe = serde_json::from_str(probe).or_fail(Kind::Usage, "no probe")?;
-            let tools = probe
-                .commands()
-                .into_iter()
-                .flat_map(|command| command.tools().collect::<Vec<_>>());
-            let runner_tools = context
-                .toolbox(kubernetes(&checkout))
-                .ensure(&tools.collect::<Vec<_>>())?;
+            let runner_tools = context.toolbox(kubernetes(&checkout)).ensure(&probe.tools())?;
             let runner = Runner {
                 root: &checkout.root,
                 ui: &context.ui,
@@ -69,13 +63,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
                 );
             }
             let step = Step::new("probe.act", "Act", "A printed script asked.", Effect::Local, action);
-            let tools = step
-                .commands()
-                .into_iter()
-                .flat_map(|command| command.tools().collect::<Vec<_>>());
-            let runner_tools = context
-                .toolbox(kubernetes(&checkout))
-                .ensure(&tools.collect::<Vec<_>>())?;
+            let runner_tools = context.toolbox(kubernetes(&checkout)).ensure(&step.tools())?;
             let runner = Runner {
                 root: &checkout.root,
                 ui: &context.ui,

@@ -41,6 +41,7 @@ impl Fakes {
             "kube-controller-manager",
             "kube-scheduler",
             "git",
+            "age-keygen",
         ] {
             fs_err::os::unix::fs::symlink(&fake, bin.join(tool)).unwrap();
         }
@@ -79,6 +80,10 @@ impl Fakes {
             format!("kubectl *get lease => 0 @{base}/checkout/.xtask/clusters/k3s-dev/work/lease.json"),
             "kubectl *create --filename => 0 created".to_owned(),
             "kubectl *get configmap => 0".to_owned(),
+            "kubectl *get namespace sops-secrets-operator => 0 namespace/sops-secrets-operator".to_owned(),
+            "kubectl *get secret => 0".to_owned(),
+            format!("age-keygen -y => 0 age1{}", "q".repeat(58)),
+            format!("age-keygen => 0 AGE-SECRET-{}1{}", "KEY-", "Q".repeat(58)),
             "kubectl *apply --server-side => 0 applied".to_owned(),
             "kubectl *delete => 0 deleted".to_owned(),
             "kwokctl => 0 done".to_owned(),

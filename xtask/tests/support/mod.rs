@@ -79,7 +79,11 @@ impl Checkout {
         let mut phases: Vec<&str> = items.iter().map(|(_, phase)| *phase).collect();
         phases.dedup();
         let discriminator = format!("vanixiets-{cluster}-local");
-        let namespace = &objects.last().unwrap().2["metadata"]["namespace"];
+        let workload = objects
+            .iter()
+            .rev()
+            .find(|(_, _, object)| object["kind"] == "Deployment");
+        let namespace = &workload.unwrap_or(objects.last().unwrap()).2["metadata"]["namespace"];
         let described: Vec<Value> = items
             .iter()
             .map(|(item, phase)| {
