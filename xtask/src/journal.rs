@@ -112,6 +112,14 @@ impl Journal {
         }
     }
 
+    /// The folder of the run that this process began; none when it began none.
+    pub fn of_process(root: &Utf8Path) -> Option<Utf8PathBuf> {
+        let runs = root.join(STATE).join("runs");
+        let own = format!("-{}", std::process::id());
+        let name = names(&runs).ok()?.into_iter().rev().find(|name| name.ends_with(&own))?;
+        Some(runs.join(name))
+    }
+
     /// Ends the children of runs that were killed; returns how many there were.
     pub fn end_leftovers(root: &Utf8Path) -> Result<usize> {
         let runs = root.join(STATE).join("runs");

@@ -1,3 +1,5 @@
+//! Tests of what is compared, refused and asked of guests. No process and no file.
+
 use serde_json::json;
 
 use super::*;
@@ -358,21 +360,4 @@ fn without_a_guest_nothing_is_destroyed_or_restarted() {
         !drift.recreate && !drift.exists && !drift.restart && !drift.half_made,
         "{drift:?}"
     );
-}
-
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#[test]
-fn the_program_that_tries_rosetta_runs_and_ends_as_it_says() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let folder = tempfile::Builder::new().tempdir().unwrap();
-    let file = folder.path().join("amd64");
-    fs_err::write(
-        &file,
-        crate::cluster::trust::decode(crate::recipe::guest::AMD64).unwrap(),
-    )
-    .unwrap();
-    fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let output = duct::cmd!(&file).unchecked().run().unwrap();
-    assert_eq!(output.status.code(), Some(42));
 }

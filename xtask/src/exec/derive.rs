@@ -93,7 +93,7 @@ impl Runner<'_> {
             Derivation::SameDelta { shown, now } => {
                 let shown: Delta = typed(root, shown)?;
                 let now: Delta = typed(root, now)?;
-                if shown == now {
+                if shown.asks_the_same(&now) {
                     return Ok(());
                 }
                 Err(
@@ -154,11 +154,18 @@ impl Runner<'_> {
                 if problems.is_empty() {
                     return Ok(());
                 }
-                Err(Failure::many(
-                    Kind::Step,
-                    "the cluster does not hold what was deployed",
-                    &problems,
-                ))
+                // What is being deleted comes to rest by itself, or somebody has to look why not.
+                let only_going = delta
+                    .differences
+                    .iter()
+                    .all(|difference| difference.why == compare::Why::Terminating);
+                let kind = if only_going { Kind::Timeout } else { Kind::Step };
+                let failure = Failure::many(kind, "the cluster does not hold what was deployed", &problems);
+                Err(if only_going {
+                    failure.hinted("a finalizer holds them: `kubectl get … --output=yaml` names it; then deploy again")
+                } else {
+                    failure
+                })
             }
             Derivation::Fence {
                 namespace,
@@ -270,6 +277,12 @@ impl Runner<'_> {
             | Derivation::GuestSystem { .. }
             | Derivation::SameKernel { .. }
             | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
+            Derivation::Secrets { cluster, project } => {
+                let platform = crate::root::facts(root)?;
+                let mut problems = crate::secrets::check::problems(root, &platform)?;
+                problems.extend(crate::secrets::check::project_problems(&root.join(project), project)?);
+                crate::secrets::check::judge(&problems, cluster.as_deref())
+            }
             Derivation::Simulated { gates } => {
                 for gate in gates {
                     self.ui.status(

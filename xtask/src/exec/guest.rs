@@ -197,3 +197,41 @@ fn image_if_any(root: &Utf8Path, record: &Utf8Path) -> Result<Option<Image>> {
         Ok(None)
     }
 }
+
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::process::{Ended, Input, Interrupt, Process, Stdout};
+
+    #[test]
+    fn what_a_program_of_the_system_says_is_read_and_a_failure_is_nothing() {
+        let said = super::super::ask_system("/bin/echo", &["15.5"]);
+        assert_eq!(said.as_deref().map(str::trim), Some("15.5"));
+        assert_eq!(super::super::ask_system("/bin/false", &[]), None);
+        assert_eq!(super::super::ask_system("/no/such/program", &[]), None);
+    }
+
+    #[test]
+    fn the_program_that_tries_rosetta_runs_and_ends_as_it_says() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let program = camino::Utf8Path::from_path(folder.path()).unwrap().join("amd64");
+        let bytes = crate::cluster::trust::decode(crate::cluster::guest::AMD64).unwrap();
+        fs_err::write(&program, bytes).unwrap();
+        fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let outcome = Process {
+            program,
+            args: Vec::new(),
+            env: std::collections::BTreeMap::new(),
+            directory: "/".into(),
+            stdin: Input::Null,
+            stdout: Stdout::Log,
+            log: None,
+            note: None,
+            deadline: std::time::Duration::from_secs(10),
+        }
+        .run(&Interrupt::default())
+        .unwrap();
+        assert_eq!(outcome.ended, Ended::Code(42));
+    }
+}

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_note_about_a_process_that_came_later_ends_nobody() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().tempdir().unwrap();
         let path = camino::Utf8PathBuf::from_path_buf(folder.path().join("child.json")).unwrap();
         let own = i32::try_from(std::process::id()).unwrap();
         let other = Child {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_note_that_was_cut_off_names_nobody() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::Builder::new().tempdir().unwrap();
         let path = camino::Utf8PathBuf::from_path_buf(folder.path().join("child.json")).unwrap();
         fs_err::write(&path, "[{\"pid\":1").unwrap();
         assert_eq!(end(&path).unwrap(), 0);

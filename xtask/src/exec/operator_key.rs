@@ -96,10 +96,9 @@ impl Runner<'_> {
     }
 
     fn live_key(&self, read: &Command) -> Result<Live> {
-        let printed = match self.feed(read, b"", &[])? {
-            Ok(printed) => printed,
-            // Without a namespace, a cluster or the right to look there is nothing that could be kept.
-            Err(_) => return Ok(Live::Nothing),
+        // Without a namespace, a cluster or the right to look there is nothing that could be kept.
+        let Ok(printed) = self.feed(read, b"", &[])? else {
+            return Ok(Live::Nothing);
         };
         if printed.iter().all(u8::is_ascii_whitespace) {
             return Ok(Live::Nothing);

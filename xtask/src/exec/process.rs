@@ -115,11 +115,6 @@ impl Interrupt {
         Ok(Self(flag))
     }
 
-    /// Around a flag that somebody else sets.
-    pub(crate) fn from_flag(flag: &Arc<AtomicBool>) -> Self {
-        Self(Arc::clone(flag))
-    }
-
     /// The flag itself, for whoever waits elsewhere.
     pub fn flag(&self) -> &Arc<AtomicBool> {
         &self.0

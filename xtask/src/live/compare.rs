@@ -203,6 +203,25 @@ impl Orphan {
 }
 
 impl Delta {
+    /// Whether two comparisons ask for the same work. Who else wrote an object, and what controllers copied in
+    /// between, moves all the time and changes nothing of it.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        let work = |delta: &Self| -> Vec<(ObjectRef, &'static str, Vec<String>)> {
+            let one = |difference: &Difference| {
+                let (why, fields) = match &difference.why {
+                    Why::Missing => ("missing", Vec::new()),
+                    Why::Changed => ("changed", Vec::new()),
+                    Why::Terminating => ("terminating", Vec::new()),
+                    Why::Taken { fields, .. } => ("taken", fields.clone()),
+                };
+                (difference.object.clone(), why, fields)
+            };
+            delta.differences.iter().map(one).collect()
+        };
+        let left = |delta: &Self| -> Vec<String> { delta.left().map(|orphan| orphan.uid.clone()).collect() };
+        work(self) == work(other) && left(self) == left(other)
+    }
+
     /// Orphans that `prune` may take.
     pub fn left(&self) -> impl Iterator<Item = &Orphan> {
         self.orphans.iter().filter(|orphan| orphan.is_left())
@@ -232,5 +251,51 @@ fn orphan(live: &Value) -> Orphan {
         policy_keep: annotation("helm.sh/resource-policy") == "keep",
         skip_delete: annotation("kluctl.io/skip-delete") == "true",
         terminating: live.pointer("/metadata/deletionTimestamp").is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delta(managers: &str, copies: usize, fields: &[&str]) -> Delta {
+        let object = |kind: &str, name: &str| ObjectRef {
+            api_version: "v1".into(),
+            kind: kind.into(),
+            namespace: "n".into(),
+            name: name.into(),
+        };
+        Delta {
+            fresh: false,
+            objects: 1,
+            groups: Vec::new(),
+            differences: vec![Difference {
+                object: object("ConfigMap", "x"),
+                component: "x".into(),
+                directory: "01-x".into(),
+                why: Why::Taken {
+                    fields: fields.iter().map(ToString::to_string).collect(),
+                    managers: vec![(managers.to_owned(), "t".to_owned())],
+                },
+            }],
+            orphans: (0..copies)
+                .map(|copy| Orphan {
+                    object: object("Endpoints", &copy.to_string()),
+                    uid: copy.to_string(),
+                    managed: false,
+                    owned: false,
+                    policy_keep: false,
+                    skip_delete: false,
+                    terminating: false,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn what_controllers_do_in_between_is_no_other_work_and_another_field_is() {
+        let shown = delta("a", 0, &["data.a"]);
+        assert!(shown.asks_the_same(&delta("b", 2, &["data.a"])));
+        assert!(!shown.asks_the_same(&delta("a", 0, &["data.a", "data.b"])));
     }
 }

@@ -315,6 +315,13 @@ pub enum Derivation {
         /// PEM file.
         to: Utf8PathBuf,
     },
+    /// Whether the secrets of the checkout and of a project are as they have to be.
+    Secrets {
+        /// Cluster that the project goes to, which may need what nobody gave yet; none where nothing is decrypted.
+        cluster: Option<String>,
+        /// The project.
+        project: Utf8PathBuf,
+    },
     /// Says by name which gates are only simulated.
     Simulated {
         /// The gates.

@@ -81,7 +81,7 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
                 access
                     .kubectl()
                     .args(["annotate", "sopssecrets.isindir.github.com", "--all", "--all-namespaces", "--overwrite"])
-                    .arg(format!("xtask/resync={nonce}"))
+                    .arg(format!("vanixiets.dev/resync={nonce}"))
                     .within(60),
             ),
         )

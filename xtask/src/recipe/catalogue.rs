@@ -10,7 +10,7 @@ use super::deploy::{Deploy, Mode};
 use super::guest::{Guest, ImageStep};
 use super::rehearse::Keep;
 use super::validate::Validate;
-use super::{Source, age_key, ci, local_down, local_up, nix, prune, rehearse, validate};
+use super::{Source, age_key, ci, local_down, local_up, nix, prune, rehearse, resync, validate};
 use crate::cluster::access::Access;
 use crate::cluster::host::System;
 use crate::live::prune::Doomed;
@@ -108,6 +108,17 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                     definitions: &[],
                     goal: "the goal",
                 }),
+            ));
+        }
+        for secret in platform
+            .secrets
+            .required
+            .iter()
+            .filter(|secret| secret.clusters.contains(name))
+        {
+            plans.push((
+                format!("resync-{}-{name}", secret.id),
+                resync::plan(&access, facts, secret, NONCE),
             ));
         }
         let doomed = [Doomed {

@@ -63,6 +63,13 @@ pub fn plan(platform: &Platform) -> Plan {
         ),
     ];
     plan.steps.push(group(
+        "secrets",
+        "Check every secret and every rule, without a private key",
+        "Who reads what is decided in one file, and nothing lies open anywhere.",
+        60,
+        xtask(["secrets", "check"]),
+    ));
+    plan.steps.push(group(
         "workflow",
         "Lint the hosted workflow",
         "A workflow that does not parse runs nothing.",

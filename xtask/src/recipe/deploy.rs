@@ -172,6 +172,16 @@ impl Deploy<'_> {
         steps.push(self.revision_step());
         steps.extend(self.source_steps());
         steps.extend(self.review_step());
+        steps.push(Step::new(
+            "secrets.check",
+            "Check the secrets of the checkout and of the project",
+            "Nothing in plain text, nothing that kluctl would decrypt, nobody who reads what he should not.",
+            Effect::Read,
+            Action::Check(Derivation::Secrets {
+                cluster: (!self.embedded()).then(|| self.access.cluster.clone()),
+                project: self.source.folder(),
+            }),
+        ));
         if !simulated.is_empty() {
             steps.push(Step::new(
                 "gates.simulate",

@@ -15,6 +15,7 @@ pub mod local_up;
 pub mod nix;
 pub mod prune;
 pub mod rehearse;
+pub mod resync;
 pub mod trust;
 pub mod validate;
 

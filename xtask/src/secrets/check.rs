@@ -336,12 +336,9 @@ fn of_file(
         ));
     }
     let required = platform.secrets.required.iter().find(|secret| secret.file == path);
-    let text = match String::from_utf8(fs_err::read(root.join(path))?) {
-        Ok(text) => text,
-        Err(_) => {
-            problems.push(Problem::new(path, "is not UTF-8", format!("git checkout -- {path}")));
-            return Ok(());
-        }
+    let Ok(text) = String::from_utf8(fs_err::read(root.join(path))?) else {
+        problems.push(Problem::new(path, "is not UTF-8", format!("git checkout -- {path}")));
+        return Ok(());
     };
     let file = match Encrypted::parse(&text) {
         Ok(file) => file,

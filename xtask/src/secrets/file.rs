@@ -125,6 +125,9 @@ impl Encrypted {
             Value::Null => {}
             _ if !encrypted => {}
             Value::String(text) if is_encrypted(text) => {}
+            // A label without a value is a mark, not a secret.
+            Value::String(text) if text.is_empty() && (path.contains(".labels.") || path.contains(".annotations.")) => {
+            }
             Value::String(text) if text.is_empty() => {
                 found.push((path.clone(), "is empty, and sops leaves an empty value in clear"));
             }
@@ -218,7 +221,7 @@ mod tests {
     fn clear_and_empty_values_are_found_where_sops_should_have_encrypted() {
         let file = file(
             &format!(
-                "kind: SopsSecret\nspec:\n  secretTemplates:\n  - name: {VALUE}\n    stringData: {{a: open, b: '', c: 7, d: {VALUE}}}\n"
+                "kind: SopsSecret\nspec:\n  secretTemplates:\n  - name: {VALUE}\n    stringData: {{a: open, b: '', c: 7, d: '{VALUE}'}}\n"
             ),
             "  encrypted_suffix: Templates\n",
         );

@@ -2,6 +2,7 @@
 //! Nothing that exists is overwritten, unless a checkout is taken over, which is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -224,7 +225,7 @@ fn new_crew(desk: &Desk<'_>, identities: &Identities) -> Result<Crew> {
                 if groups.machines.contains(name) {
                     crew.machines.insert(name.clone(), (text, recipient.clone()));
                 } else {
-                    crew.lines.push_str(&format!("# {name} of {}\n{text}", platform.name));
+                    write!(crew.lines, "# {name} of {}\n{text}", platform.name).expect("a string takes everything");
                 }
                 recipient
             }

@@ -32,4 +32,4 @@ pub const SECRET: &str = "sops-age-key-file";
 pub const KEY: &str = "key";
 
 /// Annotation of a Secret whose key was exchanged and whose operator still has the old one.
-pub const PENDING: &str = "xtask/restart-operator";
+pub const PENDING: &str = "vanixiets.dev/restart-operator";

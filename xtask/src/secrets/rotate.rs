@@ -2,6 +2,7 @@
 //! A removed recipient still knows what it could read: this says so and cannot mend it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -58,7 +59,7 @@ pub fn run(desk: &Desk<'_>, wanted: &Wanted) -> Result<()> {
     let how = if wanted.data_key { How::DataKey } else { How::Recipients };
     reencrypt(desk, &after, how, &mut change)?;
     let files = change.paths().count();
-    plan.into_facts(desk, &mut change)?;
+    plan.state_in_facts(desk, &mut change)?;
     if after.text() != fs_err::read_to_string(root.join(RULES))? && !plan.is_empty() {
         change.write(RULES, after.text());
     }
@@ -226,7 +227,7 @@ impl Moves {
     }
 
     /// The same in the facts: exchanged recipients in the Nix files and in `platform.json`, lines added and removed.
-    fn into_facts(&self, desk: &Desk<'_>, change: &mut Transaction) -> Result<()> {
+    fn state_in_facts(&self, desk: &Desk<'_>, change: &mut Transaction) -> Result<()> {
         let root = &desk.checkout.root;
         let mut replaced = Vec::new();
         let mut dropped = Vec::new();
@@ -330,7 +331,7 @@ fn insert_recipient(text: &str, name: &str, recipient: &str) -> String {
         out.push('\n');
         if !done && line.trim_end().ends_with("recipients = {") {
             let indent = line.len() - line.trim_start().len() + 2;
-            out.push_str(&format!("{:indent$}{name} = \"{recipient}\";\n", ""));
+            writeln!(out, "{:indent$}{name} = \"{recipient}\";", "").expect("a string takes everything");
             done = true;
         }
     }

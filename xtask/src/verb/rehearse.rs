@@ -1,9 +1,12 @@
 //! `rehearse`: a stage tried on a cluster that lives only as long as the trial.
 
+use camino::Utf8Path;
+
 use super::local_up::golden;
 use crate::cluster::access::Access;
-use crate::context::Context;
-use crate::failure::Result;
+use crate::context::{Checkout, Context};
+use crate::failure::{Failure, Result};
+use crate::journal::Journal;
 use crate::platform::{Backend, Stage};
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::rehearse::{self, Keep};
@@ -61,5 +64,25 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     ];
     let keep = if arguments.keep { Keep::Cluster } else { Keep::Nothing };
     let plan = rehearse::plan(&deploy, choices, keep);
-    carry_out(context, &checkout, "rehearse", plan, &arguments.plan, &Lock::None)
+    let outcome = carry_out(context, &checkout, "rehearse", plan, &arguments.plan, &Lock::None);
+    outcome.map_err(|failure| gather(failure, &checkout, &rehearse::evidence(&access)))
+}
+
+/// Puts the plan, the journal and the logs of a failed rehearsal beside what its cluster said.
+fn gather(failure: Failure, checkout: &Checkout, evidence: &Utf8Path) -> Failure {
+    let folder = checkout.path(evidence);
+    let Some(run) = Journal::of_process(&checkout.root) else {
+        return failure;
+    };
+    let copied = fs_err::create_dir_all(&folder).and_then(|()| {
+        for entry in fs_err::read_dir(&run)? {
+            let entry = entry?;
+            fs_err::copy(entry.path(), folder.as_std_path().join(entry.file_name()))?;
+        }
+        Ok(())
+    });
+    match copied {
+        Ok(()) => failure.hinted(format!("all that is worth a look or an upload: {evidence}")),
+        Err(error) => failure.hinted(format!("what happened could not be gathered: {error}; look in {run}")),
+    }
 }

@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use serde_json::json;
 
+use crate::cluster::access::Access;
+use crate::cluster::embedded;
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::yaml;
+use crate::recipe::resync;
+use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::secrets::desk::{Desk, relative};
 use crate::secrets::file::Encrypted;
 use crate::secrets::rules::Rules;
@@ -32,6 +36,8 @@ pub enum Arguments {
     New(New),
     /// Add or remove recipients everywhere, or make new data keys
     Rotate(Rotate),
+    /// Have a cluster take up a changed secret: wait until Healthy, restart who reads it
+    Resync(Resync),
     /// List secrets with their keys and readers, never a value
     List(List),
     /// Runs the editor for sops and looks at what it saved
@@ -127,6 +133,19 @@ pub struct Rotate {
     pub sync: bool,
 }
 
+/// Arguments of `secrets resync`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Resync {
+    /// Secret of the facts
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Cluster of the facts
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: String,
+    #[command(flatten)]
+    pub plan: PlanArgs,
+}
+
 /// Arguments of `secrets list`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct List {
@@ -193,6 +212,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             };
             rotate::run(&desk()?, &wanted)?;
         }
+        Arguments::Resync(arguments) => resync(context, &checkout, arguments)?,
         Arguments::List(arguments) => list(context, &checkout, arguments)?,
         Arguments::RunEditor(_) => {}
     }
@@ -229,6 +249,34 @@ fn run_check(context: &Context, checkout: &Checkout, arguments: &Check) -> Resul
         ),
     );
     Ok(())
+}
+
+fn resync(context: &Context, checkout: &Checkout, arguments: &Resync) -> Result<()> {
+    let name = &arguments.cluster;
+    let facts = checkout.platform.cluster(name)?;
+    let secret = set::named(&checkout.platform, &arguments.name)?;
+    if !secret.clusters.contains(name) {
+        return Err(
+            Failure::config(format!("cluster `{name}` does not need `{}`", secret.id))
+                .hinted(format!("it is needed by: {}", secret.clusters.join(", "))),
+        );
+    }
+    let access = Access::of(name, facts);
+    if checkout.path(embedded::marker(&access)).exists() {
+        return Err(Failure::preflight(format!(
+            "nothing decrypts on cluster `{name}`: its operator is only simulated"
+        ))
+        .hinted("a virtual machine runs the operator: `cargo xtask local-up --backend colima`"));
+    }
+    let plan = resync::plan(&access, facts, secret, &nonce());
+    carry_out(
+        context,
+        checkout,
+        "secrets-resync",
+        plan,
+        &arguments.plan,
+        &Lock::Host(name.clone()),
+    )
 }
 
 fn edit(desk: &Desk<'_>, arguments: &Edit) -> Result<()> {

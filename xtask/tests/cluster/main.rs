@@ -7,7 +7,6 @@
 )]
 
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "other test targets share it")]
 mod support;
 
 mod crash;

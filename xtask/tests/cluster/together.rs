@@ -76,6 +76,33 @@ fn two_rehearsals_and_two_clusters_go_on_at_once_and_leave_each_other_alone() {
     assert_eq!(checkout.processes(), Vec::new());
 }
 
+#[test]
+fn a_rehearsal_that_fails_leaves_one_folder_and_nothing_else() {
+    let checkout = Checkout::tiny();
+    let mut objects = crate::support::tiny_objects();
+    // No API server takes a port of this number.
+    objects[3].2["spec"]["ports"][0]["port"] = 70_000.into();
+    checkout.stage("k3s-dev", &objects);
+    let ran = checkout.run(&["rehearse", "--stage", "local"]);
+    assert_eq!(ran.code, Some(6), "{ran}");
+    let failed = checkout.root.join(".xtask/failed");
+    let folders: Vec<_> = failed
+        .read_dir_utf8()
+        .unwrap()
+        .map(|entry| entry.unwrap().into_path())
+        .collect();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    for file in ["plan.json", "journal.jsonl", "events.json", "objects.json"] {
+        assert!(folders[0].join(file).is_file(), "{file} is missing: {ran}");
+    }
+    assert!(ran.stderr.contains(".xtask/failed/"), "{ran}");
+    assert_eq!(checkout.processes(), Vec::new());
+    assert_eq!(
+        checkout.root.join(".xtask/rehearsals").read_dir_utf8().unwrap().count(),
+        0
+    );
+}
+
 /// Runs a script where there is no network but `lo`.
 fn alone(checkout: &Checkout, script: &str) -> Ran {
     let mut command = program("unshare");

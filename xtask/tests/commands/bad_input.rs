@@ -65,19 +65,16 @@ fn a_checkout_is_found_from_below_by_flag_and_by_variable() {
     let below = fakes.checkout.root.join("a/b");
     fs_err::create_dir_all(&below).unwrap();
     let wanted = fakes.checkout.ok(&["env"]).stdout;
-    let run = |change: &dyn Fn(&mut std::process::Command), arguments: &[&str]| {
+    let run = |change: &dyn Fn(&mut std::process::Command) -> &mut std::process::Command, arguments: &[&str]| {
         let mut command = fakes.command(arguments);
         change(&mut command);
         let ran = finish(command.spawn().unwrap());
         assert_eq!((ran.code, &ran.stdout), (Some(0), &wanted), "{ran}");
     };
-    run(&|command| drop(command.current_dir(&below)), &["env"]);
+    run(&|command| command.current_dir(&below), &["env"]);
     let root = fakes.checkout.root.to_string();
-    run(&|command| drop(command.current_dir("/")), &["env", "--root", &root]);
-    run(
-        &|command| drop(command.current_dir("/").env("XTASK_ROOT", &root)),
-        &["env"],
-    );
+    run(&|command| command.current_dir("/"), &["env", "--root", &root]);
+    run(&|command| command.current_dir("/").env("XTASK_ROOT", &root), &["env"]);
 }
 
 fn facts(checkout: &Checkout, change: impl Fn(&mut Value)) {
@@ -104,7 +101,7 @@ fn facts_that_cannot_be_used_are_named_with_their_place() {
 
     fs_err::write(&path, &whole).unwrap();
     facts(&checkout, |facts| {
-        facts["clusters"]["k3s-dev"]["colour"] = "blue".into()
+        facts["clusters"]["k3s-dev"]["colour"] = "blue".into();
     });
     fails(&checkout.run(&["local-up"]), 3, &["colour"]);
 }

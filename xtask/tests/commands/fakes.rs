@@ -112,11 +112,6 @@ impl Fakes {
             .collect()
     }
 
-    /// What a run said, with this test's folder, process ids and times made stable.
-    pub(crate) fn stable(&self, text: &str) -> String {
-        text.replace(self.checkout.base().as_str(), "[BASE]")
-    }
-
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.checkout.run(arguments)
     }

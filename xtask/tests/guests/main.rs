@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it did not foresee something")]
 
+mod real;
 mod world;
 
 use serde_json::{Value, json};
@@ -420,6 +421,14 @@ fn tools_that_are_missing_or_too_old_are_named_with_what_is_needed() {
         .ends(5)
         .says("`limactl`")
         .says("`colima`");
+
+    // Whoever asked for none gets what needs none.
+    let plan = world.up("k3s-dev", "auto", &["--dry-run"]).ends(0);
+    assert!(
+        plan.stdout.contains("backend `embedded`") && plan.stdout.contains("not `lima`: no limactl here"),
+        "{}",
+        plan.stdout
+    );
 }
 
 #[test]

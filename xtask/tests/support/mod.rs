@@ -55,6 +55,8 @@ impl Checkout {
         fs_err::create_dir_all(checkout.base().join("home")).unwrap();
         fs_err::create_dir_all(&checkout.root).unwrap();
         fs_err::copy(repository().join("platform.json"), checkout.root.join("platform.json")).unwrap();
+        fs_err::copy(repository().join(".sops.yaml"), checkout.root.join(".sops.yaml")).unwrap();
+        copy_folder(&repository().join("k8s/secrets"), &checkout.root.join("k8s/secrets"));
         for cluster in ["k3s-dev", "k3s-capi"] {
             checkout.stage(cluster, &tiny_objects());
         }
@@ -324,7 +326,20 @@ pub(crate) fn processes_naming(text: &str) -> Vec<(i32, String)> {
     found
 }
 
-/// Writes a file and the folders above it.
+/// Copies a folder with all that is in it.
+pub(crate) fn copy_folder(from: &Utf8Path, to: &Utf8Path) {
+    fs_err::create_dir_all(to).unwrap();
+    for entry in from.read_dir_utf8().unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs_err::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// Writes a file with the folders above it.
 pub(crate) fn write(path: &Utf8Path, content: &str) {
     fs_err::create_dir_all(path.parent().unwrap()).unwrap();
     fs_err::write(path, content).unwrap();

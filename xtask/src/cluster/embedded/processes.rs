@@ -84,6 +84,10 @@ pub fn end_processes(folder: &Utf8Path) -> Result<usize> {
     }
     wait_until_gone(&mut alive, folder, KILL_GRACE);
     if alive.is_empty() {
+        // kwokctl takes a pid file for a process that runs, also when the machine has booted since.
+        for component in self::components(folder)? {
+            fs_err::remove_file(folder.join("pids").join(format!("{}.pid", component.name)))?;
+        }
         return Ok(count);
     }
     let names: Vec<String> = alive

@@ -26,6 +26,10 @@ pub(crate) const TESTS: &[Test] = &[
         "a_lost_field_ends_with_the_object_the_field_and_the_manager",
         lost_field,
     ),
+    (
+        "an_object_that_is_being_deleted_is_never_taken_for_deployed",
+        terminating,
+    ),
     ("a_missed_gate_is_a_missed_deadline", missed_gate),
     ("diff_masks_secrets_and_its_code_tells_a_difference", diff_masks),
 ];
@@ -384,6 +388,47 @@ fn lost_field(world: &World) {
         "a failed run gives its Lease back"
     );
     world.kubectl(For::Dev, &["delete", "namespace", "lost"]);
+}
+
+fn terminating(world: &World) {
+    let project = world.project(
+        "going",
+        For::Dev,
+        &[item(
+            "base",
+            "base",
+            vec![namespace("going"), config("going", "x", json!({"a": "1"}))],
+        )],
+    );
+    world.deploy(For::Dev, &project).ends(0);
+    let patch = |finalizers: &str| {
+        let patch = format!(r#"{{"metadata":{{"finalizers":{finalizers}}}}}"#);
+        world.kubectl(
+            For::Dev,
+            &[
+                "patch",
+                "configmap",
+                "x",
+                "--namespace=going",
+                "--type=merge",
+                "--patch",
+                &patch,
+            ],
+        );
+    };
+    patch(r#"["t.example.org/held"]"#);
+    world.kubectl(
+        For::Dev,
+        &["delete", "configmap", "x", "--namespace=going", "--wait=false"],
+    );
+    let run = world.deploy(For::Dev, &project).says("ConfigMap/going/x");
+    assert!([6, 7].contains(&run.code), "{}", run.stderr);
+    patch("[]");
+    world.deploy(For::Dev, &project).ends(0);
+    assert_eq!(
+        world.object(For::Dev, "configmap", "going", "x")["data"],
+        json!({"a": "1"})
+    );
 }
 
 fn missed_gate(world: &World) {

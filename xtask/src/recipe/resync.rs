@@ -1,0 +1,112 @@
+//! A changed secret taken up: the operator looks again, and who reads the value is restarted.
+
+use serde_json::json;
+
+use crate::cluster::access::Access;
+use crate::plan::{Action, Effect, Plan, Probe, Step, Target};
+use crate::platform::{Cluster, Environment, RequiredSecret};
+
+/// Seconds that a SopsSecret may take to become Healthy, and a workload to come back.
+const DEADLINE: u64 = 300;
+
+/// The plan for one secret on one cluster.
+pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &str) -> Plan {
+    let mut plan = Plan::new(format!("secrets resync {} on {}", secret.id, access.cluster));
+    plan.target = Some(Target {
+        cluster: access.cluster.clone(),
+        production: facts.environment == Environment::Production,
+    });
+    plan.steps = super::guard::steps(access, facts);
+    let own = secret
+        .file
+        .file_name()
+        .unwrap_or_default()
+        .trim_end_matches(".enc.yaml");
+    let namespace = format!("--namespace={}", secret.namespace);
+    let get = |namespace: &str, what: &str| {
+        access
+            .kubectl()
+            .args(["get", "--ignore-not-found", "--output=json", namespace, what])
+            .within(30)
+    };
+    let sops_secret = format!("sopssecrets.isindir.github.com/{own}");
+    plan.steps.push(
+        Step::new(
+            "secret.resync",
+            format!(
+                "Make the operator look at SopsSecret `{}/{own}` again",
+                secret.namespace
+            ),
+            "What it could not decrypt before, it only tries again when something changes.",
+            Effect::Remote,
+            Action::Run(
+                access
+                    .kubectl()
+                    .args(["annotate", "--overwrite", &namespace, &sops_secret])
+                    .arg(format!("vanixiets.dev/resync={nonce}")),
+            ),
+        )
+        .unless(Probe::Prints {
+            command: get(&namespace, &sops_secret),
+            pointer: "/metadata/annotations/vanixiets.dev~1resync".to_owned(),
+            value: json!(nonce),
+        }),
+    );
+    plan.steps.push(Step::new(
+        "secret.hold",
+        "Wait until it is Healthy",
+        "Before that the Secret may hold the old value.",
+        Effect::Read,
+        Action::Run(
+            access
+                .kubectl()
+                .args(["wait", "--for=jsonpath={.status.message}=Healthy", &namespace])
+                .arg(format!("--timeout={DEADLINE}s"))
+                .arg(sops_secret.as_str())
+                .within(DEADLINE + 30),
+        ),
+    ));
+    for (index, consumer) in secret.consumers.iter().enumerate() {
+        let mut parts = consumer.splitn(3, '/');
+        let (Some(kind), Some(namespace), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let workload = format!("{}/{name}", kind.to_lowercase());
+        let namespace = format!("--namespace={namespace}");
+        // As `rollout restart` does it, but with a mark that tells whether it was done.
+        let mark = json!({"spec": {"template": {"metadata": {"annotations": {"vanixiets.dev/restart": nonce}}}}});
+        plan.steps.push(
+            Step::new(
+                &format!("consumer-{index}.restart"),
+                format!("Restart `{consumer}`"),
+                "It read the old value when it started.",
+                Effect::Remote,
+                Action::Run(
+                    access
+                        .kubectl()
+                        .args(["patch", &namespace, &workload, "--type=merge"])
+                        .arg(format!("--patch={mark}")),
+                ),
+            )
+            .unless(Probe::Prints {
+                command: get(&namespace, &workload),
+                pointer: "/spec/template/metadata/annotations/vanixiets.dev~1restart".to_owned(),
+                value: json!(nonce),
+            }),
+        );
+        plan.steps.push(Step::new(
+            &format!("consumer-{index}.wait"),
+            format!("Wait until `{consumer}` is back"),
+            "The next one may need it.",
+            Effect::Read,
+            Action::Run(
+                access
+                    .kubectl()
+                    .args(["rollout", "status", &namespace, &workload])
+                    .arg(format!("--timeout={DEADLINE}s"))
+                    .within(DEADLINE + 30),
+            ),
+        ));
+    }
+    plan
+}

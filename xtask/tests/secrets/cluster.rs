@@ -1,0 +1,226 @@
+//! Secrets on a real API server: the round trip, the trap, and the search for what leaks.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use super::*;
+use support::{program, tiny_objects};
+
+/// Values that must be found nowhere: each in every form that something could give it.
+fn forms(value: &str) -> Vec<String> {
+    let base64 = |bytes: &[u8]| {
+        const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for chunk in bytes.chunks_exact(3) {
+            let bits = u32::from(chunk[0]) << 16 | u32::from(chunk[1]) << 8 | u32::from(chunk[2]);
+            for shift in [18, 12, 6, 0] {
+                text.push(char::from(LETTERS[(bits >> shift & 63) as usize]));
+            }
+        }
+        text
+    };
+    let url: String = value
+        .bytes()
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect();
+    let json = serde_json::to_string(value).unwrap();
+    let mut all = vec![value.to_owned(), url, json[1..json.len() - 1].to_owned()];
+    // Wherever it begins inside a group of three.
+    all.extend((0..3).map(|skip| base64(&value.as_bytes()[skip..])));
+    all
+}
+
+#[test]
+fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
+    let mut checkout = taken_over();
+    let canary = "canary/\"of+the&test=1234567890";
+    let ran = fed(&checkout, &["secrets", "set", "argocd-redis-local", "--stdin"], canary);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    checkout
+        .variables
+        .insert("HCLOUD_TOKEN".into(), "hcloud-canary/0987654321+x".into());
+    checkout.ok(&["secrets", "set", "hetzner"]);
+    let dev = identity(&checkout, None);
+    let document: Value = {
+        let text = fs_err::read_to_string(checkout.root.join("k8s/secrets/local/argocd-redis.enc.yaml")).unwrap();
+        xtask::golden::yaml::read_one(&text).unwrap()
+    };
+    let mut objects = tiny_objects();
+    objects.push((
+        "01-base",
+        "base",
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}}),
+    ));
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "sopssecrets.isindir.github.com"},
+        "spec": {
+            "group": "isindir.github.com", "scope": "Namespaced",
+            "names": {"kind": "SopsSecret", "plural": "sopssecrets"},
+            "versions": [{"name": "v1alpha3", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    });
+    objects.sort_by_key(|(item, _, _)| *item);
+    objects.push(("08-crds", "secrets", crd));
+    objects.push(("09-secrets", "secrets", document.clone()));
+    checkout.stage("k3s-dev", &objects);
+    // As the renderer does: inside a list.
+    let folder = checkout.golden("k3s-dev").join("09-secrets");
+    for file in folder.read_dir_utf8().unwrap() {
+        let path = file.unwrap().into_path();
+        let text = fs_err::read_to_string(&path).unwrap();
+        let object: Value = xtask::golden::yaml::read_one(&text).unwrap();
+        if object["kind"] == "SopsSecret" {
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": [object]});
+            fs_err::write(&path, list.to_string()).unwrap();
+        }
+    }
+
+    // Arguments of every process are looked at as long as the run goes on.
+    let done = AtomicBool::new(false);
+    let (ran, arguments) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let mut seen = BTreeSet::new();
+            while !done.load(Ordering::SeqCst) {
+                for entry in fs_err::read_dir("/proc").unwrap().flatten() {
+                    if let Ok(line) = fs_err::read(entry.path().join("cmdline")) {
+                        seen.insert(String::from_utf8_lossy(&line).into_owned());
+                    }
+                }
+                // The shortest child lives longer; without a rest the watch would take a whole core.
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            seen
+        });
+        let ran = checkout.run(&["local-up"]);
+        done.store(true, Ordering::SeqCst);
+        (ran, watch.join().unwrap())
+    });
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let plan = checkout.ok(&["local-up", "--dry-run=json"]);
+
+    // Still encrypted, byte for byte; and with the identity that the cluster holds it is what was given.
+    let live = checkout.get("k3s-dev", &["sopssecret", "argocd-redis", "--namespace=argocd"]);
+    assert_eq!(live["spec"], document["spec"]);
+    assert_eq!(live["sops"], document["sops"]);
+    let secret = checkout.get(
+        "k3s-dev",
+        &["secret", "sops-age-key-file", "--namespace=sops-secrets-operator"],
+    );
+    let held = checkout.base().join("held.b64");
+    fs_err::write(&held, secret["data"]["key"].as_str().unwrap()).unwrap();
+    let held = String::from_utf8(program("base64").arg("--decode").arg(&held).output().unwrap().stdout).unwrap();
+    assert_eq!(held.trim(), dev, "exactly one identity, the one that the facts name");
+    let again = json!({"apiVersion": live["apiVersion"], "kind": live["kind"],
+        "metadata": {"name": "argocd-redis", "namespace": "argocd"}, "spec": live["spec"], "sops": live["sops"]});
+    fs_err::write(checkout.root.join("live.json"), again.to_string()).unwrap();
+    let plain = decrypted(&checkout, "live.json", &held).unwrap();
+    assert_eq!(
+        plain.pointer("/spec/secretTemplates/0/stringData/auth").unwrap(),
+        canary
+    );
+
+    // The identity and both values, in every form, in everything that was said or written.
+    let ledger = checkout.kubectl("k3s-dev", &["get", "configmaps,leases", "-A", "-o", "json"]);
+    let said = [&ran.stdout, &ran.stderr, &plan.stdout, &plan.stderr, &ledger].map(|text| text.as_bytes().to_vec());
+    let said = said.into_iter().chain(arguments.into_iter().map(String::into_bytes));
+    let mut written = contents(&checkout.root);
+    let mut folders = vec![checkout.root.join(".xtask")];
+    while let Some(folder) = folders.pop() {
+        // The cluster's own store holds its Secrets, as any cluster's does.
+        if folder.ends_with("etcd") {
+            continue;
+        }
+        for entry in folder.read_dir_utf8().unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.into_path());
+            } else if entry.file_type().unwrap().is_file() {
+                written.insert(entry.path().to_owned(), fs_err::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let all: Vec<(String, Vec<u8>)> = said
+        .map(|bytes| ("what was said".to_owned(), bytes))
+        .chain(written.into_iter().map(|(path, bytes)| (path.into_string(), bytes)))
+        .collect();
+    assert!(all.len() > 60, "only {} artefacts were looked at", all.len());
+    // The search finds what is there: the cluster's own Secret holds the identity in base64.
+    let live_key = secret.to_string();
+    assert!(forms(&dev).iter().any(|form| live_key.contains(form)));
+    for value in [canary, "hcloud-canary/0987654321+x", dev.as_str()] {
+        for form in forms(value) {
+            for (place, bytes) in &all {
+                assert!(
+                    !String::from_utf8_lossy(bytes).contains(&form),
+                    "{place} holds a canary"
+                );
+            }
+        }
+    }
+
+    // Alone in a file of the golden it stops the deploy before anything is written.
+    let alone = fs_err::read_to_string(checkout.root.join("k8s/secrets/local/argocd-redis.enc.yaml")).unwrap();
+    write(&checkout.golden("k3s-dev").join("01-base/80-alone.yaml"), &alone);
+    let ran = checkout.run(&["local-up"]);
+    assert_eq!(ran.code, Some(4), "{ran}");
+    checkout.ok(&["local-down"]);
+}
+
+#[test]
+fn a_sops_secret_alone_in_a_file_is_decrypted_by_kluctl_and_refused_by_the_check() {
+    let checkout = taken_over();
+    let file = fs_err::read_to_string(checkout.root.join("k8s/secrets/local/argocd-redis.enc.yaml")).unwrap();
+    // What kluctl does with it: rendered, not applied, with the key at hand.
+    let project = checkout.base().join("trap");
+    write(&project.join(".kluctl.yaml"), "discriminator: trap\n");
+    write(&project.join("deployment.yaml"), "deployments:\n- path: item\n");
+    write(&project.join("item/alone.yaml"), &file);
+    let kluctl = checkout.ok(&["tools", "path", "kluctl"]).stdout.trim().to_owned();
+    let rendered = project.join("out");
+    let output = program(kluctl)
+        .args(["render", "--no-update-check", "--offline-kubernetes", "--project-dir"])
+        .arg(&project)
+        .args(["--render-output-dir"])
+        .arg(&rendered)
+        .env_clear()
+        .env("HOME", checkout.base().join("home"))
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("KLUCTL_BASE_TMP_DIR", checkout.base().join("kluctl"))
+        .env("SOPS_AGE_KEY", identity(&checkout, None))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let plain = decrypted(
+        &checkout,
+        "k8s/secrets/local/argocd-redis.enc.yaml",
+        &identity(&checkout, None),
+    )
+    .unwrap();
+    let value = plain
+        .pointer("/spec/secretTemplates/0/stringData/auth")
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let shows = contents(&rendered)
+        .values()
+        .any(|bytes| String::from_utf8_lossy(bytes).contains(&value));
+    assert!(
+        shows,
+        "kluctl left it encrypted: the trap is gone, and with it the reason for the list"
+    );
+
+    let ran = checkout.run(&["secrets", "check", "--project", project.as_str()]);
+    assert_eq!(ran.code, Some(4), "{ran}");
+    assert!(ran.stderr.contains("alone.yaml`: stands alone"), "{ran}");
+}
