@@ -293,7 +293,7 @@ impl Runner<'_> {
 
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         let outcome = self.start(command, Some(log))?;
-        judge(command, &outcome)
+        judge(command, &outcome).map_err(|failure| self.with_result(command, failure))
     }
 
     /// Starts a process that outlives this run, unless it runs already.
@@ -306,6 +306,22 @@ impl Runner<'_> {
         let log = folder.join(format!("{name}.log"));
         self.process(command, Some(&log))?
             .detach(&folder.join("pids").join(format!("{name}.pid")))
+    }
+
+    /// What a result file that kluctl wrote says of a failure: its log only says that there was one.
+    fn with_result(&self, command: &Command, failure: Failure) -> Failure {
+        let result = command.args.iter().find_map(|arg| match arg {
+            Arg::FlagPath(flag, path) if flag == "--output-format=yaml" => Some(self.root.join(path)),
+            _ => None,
+        });
+        let said = result
+            .and_then(|path| fs_err::read_to_string(path).ok())
+            .and_then(|text| crate::golden::yaml::read_one(&text).ok())
+            .and_then(|value| crate::live::kluctl::judge(&value).err());
+        match said {
+            Some(said) => said.hints.iter().fold(failure.hinted(said.chain()), |failure, hint| failure.hinted(hint)),
+            None => failure,
+        }
     }
 
     /// Runs a command whose output nobody wants; a failure is one all the same.
