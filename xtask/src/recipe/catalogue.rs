@@ -8,8 +8,9 @@ use camino::Utf8PathBuf;
 use super::deploy::{Deploy, Mode};
 use super::guest::{Guest, ImageStep};
 use super::rehearse::Keep;
+use super::trust::{Change, Store};
 use super::validate::Validate;
-use super::{Source, age_key, ci, local_down, local_up, nix, prune, rehearse, validate};
+use super::{Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
 use crate::cluster::access::Access;
 use crate::cluster::host::System;
 use crate::live::prune::Doomed;
@@ -28,11 +29,22 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
     let mut plans = vec![
         ("ci".to_owned(), ci::plan(platform)),
         ("generate".to_owned(), nix::generated()),
+        ("image-build".to_owned(), image::build(Arch::Aarch64, Arch::X86_64)),
+        (
+            "image-use".to_owned(),
+            image::take(Utf8PathBuf::from("images/nixos.qcow2"), None, Arch::X86_64),
+        ),
     ];
     for (name, facts) in &platform.clusters {
         let access = Access::of(name, facts);
         if facts.environment == Environment::Local {
             plans.push((format!("local-down-{name}"), local_down::plan(&access)));
+            for (change, word) in [(Change::Install, "install"), (Change::Remove, "remove")] {
+                plans.push((
+                    format!("trust-{word}-{name}"),
+                    trust::plan(&access, Store::Debian, change),
+                ));
+            }
         }
         for stage in facts.stages.keys() {
             let Some(description) = descriptions.get(&(name.clone(), *stage)) else {
@@ -107,6 +119,17 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                     definitions: &[],
                     goal: "the goal",
                 }),
+            ));
+        }
+        let secret = platform
+            .secrets
+            .required
+            .iter()
+            .find(|secret| secret.clusters.iter().any(|cluster| cluster == name));
+        if let Some(secret) = secret {
+            plans.push((
+                format!("secrets-resync-{name}"),
+                resync::plan(&access, facts, secret, NONCE),
             ));
         }
         let doomed = [Doomed {
