@@ -319,7 +319,10 @@ impl Runner<'_> {
             .and_then(|text| crate::golden::yaml::read_one(&text).ok())
             .and_then(|value| crate::live::kluctl::judge(&value).err());
         match said {
-            Some(said) => said.hints.iter().fold(failure.hinted(said.chain()), |failure, hint| failure.hinted(hint)),
+            Some(said) => said
+                .hints
+                .iter()
+                .fold(failure.hinted(said.chain()), |failure, hint| failure.hinted(hint)),
             None => failure,
         }
     }

@@ -7,6 +7,35 @@ use crate::platform::Platform;
 /// The goal of the plan.
 pub const GOAL: &str = "ci";
 
+/// Test targets that run the real tools on real API servers.
+const REAL: [(&str, &str, &str); 5] = [
+    (
+        "live",
+        "Deploy, diff, prune and roll back on two clusters",
+        "What a verb says is held against what the server has.",
+    ),
+    (
+        "secrets",
+        "Encrypt, rotate and hand over secrets",
+        "The real sops and age, and nothing that leaks.",
+    ),
+    (
+        "guests",
+        "Bring guests up and down",
+        "The tools of guests are fakes that hold state; the API server behind them is real.",
+    ),
+    (
+        "cluster",
+        "Kill runs at every step, and resume",
+        "A run that was cut off ends where an undisturbed one does.",
+    ),
+    (
+        "capi",
+        "Bootstrap a cluster with ClusterAPI and move it into itself",
+        "The real controllers and clusterctl; only machines are in memory.",
+    ),
+];
+
 /// Every group of checks, a step each.
 pub fn plan(platform: &Platform) -> Plan {
     let mut plan = Plan::new(GOAL);
@@ -36,9 +65,18 @@ pub fn plan(platform: &Platform) -> Plan {
         group(
             "unit",
             "Run unit, law and fake-tool tests",
-            "They need no wrapped tool.",
+            "They need no wrapped tool. The examples are the fakes.",
             1800,
-            cargo(["test", "--workspace", "--locked"]),
+            cargo([
+                "test",
+                "--package=xtask",
+                "--locked",
+                "--lib",
+                "--bins",
+                "--examples",
+                "--test=commands",
+                "--test=guest_scripts",
+            ]),
         ),
         group(
             "nix-files",
@@ -107,6 +145,16 @@ pub fn plan(platform: &Platform) -> Plan {
         1200,
         xtask(["golden", "validate"]),
     ));
+    for (target, title, why) in REAL {
+        plan.steps.push(group(
+            &format!("real-{target}"),
+            title,
+            why,
+            // The slowest takes a fifth of this on two free cores.
+            2400,
+            cargo(["test", "--package=xtask", "--locked"]).arg(format!("--test={target}")),
+        ));
+    }
     for (name, cluster) in &platform.clusters {
         for stage in cluster.stages.keys() {
             plan.steps.push(group(
