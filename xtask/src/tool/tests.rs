@@ -455,7 +455,7 @@ fn a_build_that_fails_shows_gos_last_lines_its_log_and_what_to_do() {
     for (says, hint) in [
         ("write /c/x: no space left on device", "free some disk space"),
         ("module lookup disabled by GOPROXY=off", "the module proxy is off"),
-        ("dial tcp: lookup proxy.golang.org: no such host", "cannot be reached"),
+        ("dial tcp: lookup proxy.example: no such host", "cannot be reached"),
         ("verifying module: checksum mismatch", "not what was reviewed"),
         ("open /m/x: permission denied", "GOMODCACHE"),
         ("pkg/x.go:1:1: syntax error", "or provide it"),
