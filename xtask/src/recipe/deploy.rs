@@ -178,7 +178,9 @@ impl Deploy<'_> {
             "Nothing in plain text, nothing that kluctl would decrypt, nobody who reads what he should not.",
             Effect::Read,
             Action::Check(Derivation::Secrets {
-                cluster: (!self.embedded()).then(|| self.access.cluster.clone()),
+                // What stage local needs is generated; the provider's token, which a bootstrap cluster needs too,
+                // is wanted by stage capi only.
+                cluster: (!self.embedded() && self.stage != Stage::Local).then(|| self.access.cluster.clone()),
                 project: self.source.folder(),
             }),
         ));

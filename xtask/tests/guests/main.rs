@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where it did not foresee something")]
 
 mod real;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "other test targets share it")]
+mod support;
 mod world;
 
 use serde_json::{Value, json};

@@ -103,7 +103,11 @@ impl World {
             .map(|folder| folder.join("git"))
             .find(|git| git.is_file());
         symlink(git.expect("tests need git"), root.join("bin/git")).unwrap();
-        let manifest = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let manifest = crate::support::repository();
+        // Every deploy checks the secrets of its checkout.
+        let checkout = root.join("checkout");
+        fs_err::copy(manifest.join(".sops.yaml"), checkout.join(".sops.yaml")).unwrap();
+        crate::support::copy_folder(&manifest.join("k8s/secrets"), &checkout.join("k8s/secrets"));
         let mut platform: Value =
             serde_json::from_str(&fs_err::read_to_string(manifest.join("platform.json")).unwrap()).unwrap();
         for name in ["k3s-dev", "k3s-capi"] {
