@@ -398,7 +398,30 @@ impl Runner<'_> {
         self.process(command, log)?.run(self.interrupt)
     }
 
+    /// Refuses a cluster elsewhere where nothing may leave loopback.
+    fn keep_in(&self, command: &Command) -> Result<()> {
+        let kubeconfig = command
+            .args
+            .iter()
+            .chain(command.env.get("KUBECONFIG"))
+            .find_map(|arg| match arg {
+                Arg::FlagPath(flag, path) if flag == "--kubeconfig" => Some(path),
+                Arg::Path(path) if command.env.get("KUBECONFIG") == Some(arg) => Some(path),
+                _ => None,
+            });
+        let servers = kubeconfig.map_or_else(Vec::new, |path| crate::cluster::access::servers(&self.root.join(path)));
+        servers.iter().try_for_each(|server| {
+            crate::network::allow(
+                crate::network::host_of(server),
+                &format!("have `{}` connect to `{server}`", command.tool.program()),
+            )
+        })
+    }
+
     fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
+        if crate::network::is_offline() {
+            self.keep_in(command)?;
+        }
         let mut args = Vec::new();
         for arg in &command.args {
             self.resolve(arg, &mut args)?;
