@@ -293,7 +293,9 @@ impl Runner<'_> {
 
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         let outcome = self.start(command, Some(log))?;
-        judge(command, &outcome).map_err(|failure| self.with_result(command, failure))
+        judge(command, &outcome)
+            .map_err(|failure| self.with_result(command, failure))
+            .map_err(|failure| explained(command, log, &outcome, failure))
     }
 
     /// Starts a process that outlives this run, unless it runs already.
@@ -617,6 +619,16 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
         }
     }
     Err(Failure::new(kind, message).hinted(format!("the command: {}", command.shell())))
+}
+
+/// Puts what an error of Nix means before its other hints.
+fn explained(command: &Command, log: &Utf8Path, outcome: &Outcome, mut failure: Failure) -> Failure {
+    if matches!(command.tool, Tool::Nix | Tool::NixInstantiate) && matches!(outcome.ended, Ended::Code(_)) {
+        let said = fs_err::read(log).unwrap_or_default();
+        let hints = crate::nix::explain(&String::from_utf8_lossy(&said), &outcome.tail);
+        failure.hints.splice(0..0, hints);
+    }
+    failure
 }
 
 fn interrupted_failure() -> Failure {

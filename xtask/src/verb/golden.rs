@@ -19,7 +19,7 @@ use crate::golden::resolve::{Comparison, Names};
 use crate::golden::{alone, diff, folder, inventory, json, resolve, revision, twice};
 use crate::plan::{Action, Command, Effect, Step, Tool};
 use crate::platform::Stage;
-use crate::recipe::validate;
+use crate::recipe::{nix_build_of, validate};
 use crate::root::STATE;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::ui::{Word, plural};
@@ -533,6 +533,8 @@ impl Verb<'_> {
             fs_err::create_dir_all(self.checkout.path(&folder))?;
             let link = folder.join("rendered");
             let log = folder.join("nix.log");
+            // A log is appended to, and an earlier error explains nothing.
+            remove(&self.checkout.path(&log))?;
             let build = |id: &str, command: Command| {
                 let step = Step::new(
                     id,
@@ -702,22 +704,21 @@ fn digest_on_disk(path: &Utf8Path) -> String {
     fs_err::read(path).map(json::sha256).unwrap_or_default()
 }
 
+/// Removes a file; absent is fine.
+fn remove(path: &Utf8Path) -> Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a person is far away.
 fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
 }
 
 fn nix_build(pair: &Pair) -> Command {
-    Command::new(Tool::Nix)
-        .args([
-            "build",
-            "--extra-experimental-features",
-            "nix-command flakes",
-            "--no-write-lock-file",
-        ])
-        .arg(format!(".#k8s-manifests-{pair}"))
-        // The first one fetches charts.
-        .within(3600)
+    nix_build_of(&format!("k8s-manifests-{pair}"))
 }
 
 /// What a problem changes, line by line.
