@@ -82,6 +82,7 @@ pub enum Verb {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    leave_no_core();
     let cli = Cli::parse();
     let ui = Ui::from_environment();
     match dispatch(&ui, cli) {
@@ -91,6 +92,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.kind.exit_code())
         }
     }
+}
+
+/// Neither this process nor what it starts leaves a core file: it would hold every value that passed through memory.
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit {
+        current: Some(0),
+        // A person who goes on in a shell of a child may want cores of his own.
+        maximum: getrlimit(Resource::Core).maximum,
+    };
+    let _nothing_forbids_to_want_less = setrlimit(Resource::Core, limit);
 }
 
 fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
