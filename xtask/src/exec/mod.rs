@@ -5,10 +5,13 @@ mod derive;
 mod dns;
 mod environment;
 mod guest;
+mod http;
 pub(crate) mod leftover;
 mod operator_key;
 mod probe;
 mod process;
+mod survey;
+mod token;
 
 use std::time::{Duration, Instant};
 
@@ -221,7 +224,7 @@ impl Runner<'_> {
                 let address = dns::address(self.root, record)?;
                 let done = dns::set(
                     at,
-                    &secret(&at.token)?,
+                    &self.token(&at.token)?,
                     &record.name,
                     address,
                     record.ttl,
@@ -230,6 +233,7 @@ impl Runner<'_> {
                 self.ui.status(Word::Checked, done);
                 Ok(())
             }
+            Action::Survey(survey) => self.survey(survey),
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
             Action::OperatorKey { key, read, put } => self.put_operator_key(key, read, put),
             Action::End { folder } => {
@@ -421,7 +425,7 @@ impl Runner<'_> {
                 Stdin::Null => Input::Null,
                 Stdin::File(path) => Input::File(self.root.join(path)),
                 Stdin::Text(text) => Input::Bytes(text.clone().into_bytes()),
-                Stdin::Secret(name) => Input::Bytes(secret(name)?.into_bytes()),
+                Stdin::Secret(name) => Input::Bytes(self.token(name)?.into_bytes()),
             },
             stdout: match &command.output {
                 Output::Log => Stdout::Log,

@@ -2,7 +2,7 @@
 //! Every part that acts is a slice of the one plan of `recipe::capi`.
 
 use crate::cluster::access::Access;
-use crate::cluster::capi::providers;
+use crate::cluster::capi::{self, providers};
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
 use crate::platform::{Cluster, ClusterApi, Stage};
@@ -104,7 +104,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let nonce = nonce();
     let facts = recipes::capi::facts(&checkout.platform, chosen.name, controllers)?;
     if controllers == Controllers::Processes && acting.plan.dry_run.is_none() {
-        only_loopback()?;
+        room(acting)?;
     }
     let stages = Stages {
         local: golden(&checkout, &chosen.api.bootstrap, Stage::Local)?.1,
@@ -126,7 +126,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         .hinted("change `clusterApi.providers` in `modules/platform.nix`"));
     }
     if verb == "bootstrap" && !acting.plan.resume && acting.plan.dry_run.is_none() {
-        not_yet(&checkout, &bootstrap)?;
+        not_yet(&checkout, &bootstrap, chosen.facts)?;
     }
     let plan = bootstrap.part(verb, keep);
     let lock = match controllers {
@@ -184,11 +184,23 @@ fn choose<'a>(checkout: &'a Checkout, given: Option<&'a str>) -> Result<Chosen<'
     })
 }
 
-/// A second bootstrap of a cluster that exists is refused.
-fn not_yet(checkout: &Checkout, bootstrap: &Bootstrap<'_>) -> Result<()> {
+/// A second bootstrap of a cluster that exists is refused: one whose move is recorded here, or that the facts know
+/// though nothing of its bootstrap is here.
+fn not_yet(checkout: &Checkout, bootstrap: &Bootstrap<'_>, facts: &Cluster) -> Result<()> {
     let pivot = checkout.path(bootstrap.pivot());
     if !pivot.exists() {
-        return Ok(());
+        let (Some(uid), false) = (&facts.uid, checkout.path(&bootstrap.source.access.folder).exists()) else {
+            return Ok(());
+        };
+        return Err(Failure::refused(format!(
+            "the facts know `{}` by UID `{uid}`, and its bootstrap was not begun here: a second one would build a second cluster",
+            bootstrap.name
+        ))
+        .hinted(format!("if it lives: `cargo xtask capi status --cluster {}`", bootstrap.name))
+        .hinted(format!(
+            "if it is gone for good, take `clusters.{}.uid` out of the facts first",
+            bootstrap.name
+        )));
     }
     Err(Failure::refused(format!(
         "a bootstrap of `{}` is recorded in `{}`: a second one would build a second cluster",
@@ -199,8 +211,36 @@ fn not_yet(checkout: &Checkout, bootstrap: &Bootstrap<'_>) -> Result<()> {
     .hinted("if the cluster is gone for good, remove the record first"))
 }
 
-/// A rehearsal's controllers listen on all interfaces, so there may be none but loopback.
-fn only_loopback() -> Result<()> {
+/// What a rehearsal needs of its host, every problem at once: its controllers listen on all interfaces, so there may
+/// be none but loopback, and on ports that nobody chooses, so they have to be free.
+fn room(acting: &Acting) -> Result<()> {
+    let mut problems: Vec<String> = others_than_loopback()?.into_iter().collect();
+    // A run that is taken up again may find its own.
+    if !acting.plan.resume {
+        let taken: Vec<String> = capi::ports()
+            .into_iter()
+            .filter(|port| std::net::TcpListener::bind(("0.0.0.0", *port)).is_err())
+            .map(|port| port.to_string())
+            .collect();
+        if !taken.is_empty() {
+            problems.push(format!(
+                "the controllers need ports that somebody has: {}",
+                taken.join(", ")
+            ));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::many(
+        Kind::Preflight,
+        "a rehearsal cannot run here; nothing was made",
+        &problems,
+    )
+    .hinted("`unshare --net --pid --fork --mount-proc sh -c 'ip link set lo up && cargo xtask capi rehearse'`"))
+}
+
+fn others_than_loopback() -> Result<Option<String>> {
     // Not `/sys`, which shows the network of whoever mounted it.
     let text = fs_err::read_to_string("/proc/self/net/dev").map_err(|error| {
         Failure::preflight(format!("cannot tell which network this is: {error}")).hinted("a rehearsal needs Linux")
@@ -211,12 +251,10 @@ fn only_loopback() -> Result<()> {
         .map(|(name, _)| name.trim())
         .filter(|name| *name != "lo")
         .collect();
-    if others.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::preflight(format!(
-        "the controllers of a rehearsal listen on every interface, and here there are {}",
-        others.join(", ")
-    ))
-    .hinted("`unshare --net --pid --fork --mount-proc sh -c 'ip link set lo up && cargo xtask capi rehearse'`"))
+    Ok((!others.is_empty()).then(|| {
+        format!(
+            "the controllers listen on every interface, and here there are {}",
+            others.join(", ")
+        )
+    }))
 }

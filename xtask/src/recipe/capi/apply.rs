@@ -4,7 +4,7 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use super::{Bootstrap, Controllers};
+use super::{Bootstrap, Controllers, Token, pivot};
 use crate::cluster::access::Access;
 use crate::cluster::capi;
 use crate::live::lease;
@@ -17,9 +17,9 @@ impl Bootstrap<'_> {
     /// The Secret and stage capi, guarded.
     pub(super) fn apply_steps(&self, goal: &str) -> Steps {
         let access = &self.source.access;
-        let mut steps = guard_moved(access, self.name, &self.workload, &self.work("guard"));
-        if let Some((secret, variable)) = self.secret {
-            steps.extend(self.secret_steps(secret, variable));
+        let mut steps = guard_moved(access, self.name, &self.workload, &self.work("guard"), self.nonce);
+        if let Some(secret) = &self.secret {
+            steps.extend(self.secret_steps(secret));
         }
         let mut staged = self.capi.clone();
         if self.controllers == Controllers::Processes {
@@ -47,7 +47,8 @@ impl Bootstrap<'_> {
         }
     }
 
-    pub(super) fn secret_steps(&self, secret: &str, variable: &str) -> Vec<Step> {
+    fn secret_steps(&self, token: &Token<'_>) -> Vec<Step> {
+        let (secret, variable) = (token.name, token.variable);
         let access = &self.source.access;
         let namespace = format!("--namespace={}", self.api.namespace);
         let get = |what: &str| {
@@ -58,9 +59,24 @@ impl Bootstrap<'_> {
         };
         let mut create = access
             .kubectl()
-            .args(["create", "secret", "generic", secret, "--from-file=hcloud=/dev/stdin"])
+            .args(["create", "secret", "generic", secret])
+            .arg(format!("--from-file={}=/dev/stdin", token.key))
             .arg(namespace.as_str());
-        create.stdin = Stdin::Secret(variable.to_owned());
+        // A rehearsal calls no provider, and asks nobody for a token that could.
+        let (from, why) = match self.controllers {
+            Controllers::Pods => (
+                format!("`{variable}`"),
+                "The provider's token, from the environment or the checkout's secrets; it is written nowhere else.",
+            ),
+            Controllers::Processes => (
+                "a word".to_owned(),
+                "It has to go along like the provider's token, which machines in memory do not need.",
+            ),
+        };
+        create.stdin = match self.controllers {
+            Controllers::Pods => Stdin::Secret(variable.to_owned()),
+            Controllers::Processes => Stdin::Text("rehearsed".to_owned()),
+        };
         let there = Probe::Prints {
             command: get("secret").arg(secret).arg(namespace.as_str()),
             pointer: "/metadata/name".to_owned(),
@@ -86,8 +102,8 @@ impl Bootstrap<'_> {
             }),
             Step::new(
                 "secret.create",
-                format!("Create Secret `{secret}` from `{variable}`"),
-                "The provider's token; it is read from the environment and written nowhere else.",
+                format!("Create Secret `{secret}` from {from}"),
+                why,
                 Effect::Remote,
                 Action::Run(create),
             )
@@ -114,8 +130,8 @@ impl Bootstrap<'_> {
     }
 }
 
-/// The steps that refuse stage capi on a cluster whose objects have moved away.
-pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &Utf8Path) -> Vec<Step> {
+/// The steps that refuse stage capi on a cluster whose objects have moved away, or have not moved to it yet.
+pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &Utf8Path, run: &str) -> Vec<Step> {
     let record = work.join("record.json");
     let clusters = work.join("clusters.json");
     let steps = [
@@ -132,6 +148,13 @@ pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &U
                     .arg(format!("--namespace={}", lease::NAMESPACE))
                     .to_file(&record),
             ),
+        ),
+        Step::new(
+            "workload.forget",
+            "Remove an earlier answer",
+            "What a cluster said once it may not say now.",
+            Effect::Local,
+            Action::Remove { path: clusters.clone() },
         ),
         Step::new(
             "workload.read",
@@ -157,14 +180,16 @@ pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &U
         .unless(Probe::Not(Box::new(Probe::Exists(workload.kubeconfig.clone())))),
         Step::new(
             "pivot.guard",
-            format!("Check that `{describes}` has not moved away"),
-            "Deployed again where it came from, it would be built a second time.",
+            format!("Check that `{}` is where `{describes}` has its objects", access.cluster),
+            "Deployed where they are not, they would be built a second time.",
             Effect::Read,
             Action::Check(Derivation::Capi(Capi::Guard {
                 cluster: access.cluster.clone(),
                 describes: describes.to_owned(),
                 record,
-                elsewhere: Some(clusters),
+                here: pivot(workload),
+                elsewhere: clusters,
+                run: run.to_owned(),
             })),
         ),
     ];

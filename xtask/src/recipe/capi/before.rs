@@ -33,8 +33,8 @@ impl Bootstrap<'_> {
         }
         let secrets = self.work("preflight-secrets.json");
         let mut names = Vec::new();
-        if let Some((secret, _)) = self.secret {
-            names.push(secret.to_owned());
+        if let Some(secret) = &self.secret {
+            names.push(secret.name.to_owned());
         }
         steps.push(Step::new(
             "secrets.list",

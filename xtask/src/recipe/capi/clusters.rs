@@ -8,15 +8,23 @@ use crate::platform::Backend;
 use crate::recipe::embedded;
 
 impl Bootstrap<'_> {
-    /// The bootstrap cluster, up.
+    /// The bootstrap cluster, up: also when it was restarted, or not, in the midst of a move.
     pub(super) fn source_up(&self) -> Vec<Step> {
+        let access = &self.source.access;
         if self.source.backend == Backend::Embedded {
-            return embedded::up(&self.source.access, self.source.facts)
+            return embedded::up(access, self.source.facts)
                 .into_iter()
-                .map(|step| step.of("source"))
+                .map(|step| step.of("source").or_when(self.done()))
                 .collect();
         }
-        vec![Step::new(
+        let answers = Probe::Succeeds(
+            access
+                .kubectl()
+                .args(["get", "--raw=/readyz", "--request-timeout=5s"])
+                .within(10),
+        );
+        let moves_on = Probe::All(vec![self.moving(), answers]);
+        let up = Step::new(
             "source.up",
             format!("Bring `{}` up with its stage", self.source.access.cluster),
             "Somebody has to make the first machines; the verb finds out itself what is left to do.",
@@ -28,7 +36,8 @@ impl Bootstrap<'_> {
                     .arg(format!("--backend={}", self.source.backend.name()))
                     .within(3600),
             ),
-        )]
+        );
+        vec![up.unless(Probe::Any(vec![self.done(), moves_on]))]
     }
 
     pub(super) fn target_up(&self) -> Vec<Step> {

@@ -10,6 +10,7 @@ mod pivot;
 mod proof;
 mod providers;
 mod record;
+mod survey;
 mod wait;
 mod whole;
 mod workload;
@@ -101,12 +102,23 @@ pub struct Bootstrap<'a> {
     pub machines: u32,
     /// Workers by MachineDeployment, for a rehearsal.
     pub workers: BTreeMap<String, u32>,
-    /// Secret that must go along, and the variable that holds its value.
-    pub secret: Option<(&'a str, &'a str)>,
+    /// Secret that must go along.
+    pub secret: Option<Token<'a>>,
     /// The record of the endpoint; none where the infrastructure gives its own.
     pub dns: Option<Dns>,
     /// Nonce of the run.
     pub nonce: &'a str,
+}
+
+/// The Secret with the provider's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Key of the token in it.
+    pub key: &'a str,
+    /// Variable that may hold the token.
+    pub variable: &'a str,
 }
 
 /// How the record of the control-plane endpoint is set.
@@ -269,13 +281,20 @@ impl<'a> Bootstrap<'a> {
     }
 }
 
-/// The Secret that has to go along, with the variable that may hold its value.
-fn secret<'a>(platform: &'a Platform, name: &str) -> Option<(&'a str, &'a str)> {
+/// The Secret that has to go along.
+fn secret<'a>(platform: &'a Platform, name: &str) -> Option<Token<'a>> {
     let found = platform.secrets.required.iter().find(|secret| {
         secret.clusters.iter().any(|cluster| cluster == name) && secret.labels.contains_key(capi::MOVE)
     })?;
-    let variable = found.keys.values().find_map(|source| source.variable.as_deref())?;
-    Some((found.name.as_str(), variable))
+    let (key, variable) = found
+        .keys
+        .iter()
+        .find_map(|(key, source)| Some((key, source.variable.as_deref()?)))?;
+    Some(Token {
+        name: &found.name,
+        key,
+        variable,
+    })
 }
 
 impl Bootstrap<'_> {

@@ -65,16 +65,20 @@ impl Bootstrap<'_> {
                 located: self.work("located-done.json"),
             })),
         ));
-        steps.extend(self.controllers_up("target", &self.target));
-        steps.push(self.machines_step(
+        let mut after = vec![self.machines_step(
             "target.reconcile",
             &self.target,
             "Wait until the controllers have taken every machine over",
-        ));
-        steps.push(self.emptied());
+        )];
+        after.push(self.emptied());
         // In this order: the record on this host says that both clusters have theirs.
-        steps.extend(self.record_steps("ended", PivotState::Done, Some("done")));
-        steps.into_iter().map(|step| step.or_when(self.done())).collect()
+        after.extend(self.record_steps("ended", PivotState::Done, Some("done")));
+        let unless_done = |step: Step| step.or_when(self.done());
+        let mut all: Vec<Step> = steps.into_iter().map(unless_done).collect();
+        // Those of a rehearsal are processes of this host, and may have ended with it.
+        all.extend(self.controllers_up("target", &self.target));
+        all.extend(after.into_iter().map(unless_done));
+        all
     }
 
     pub(super) fn clusterctl_move(&self) -> Command {

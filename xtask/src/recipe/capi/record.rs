@@ -65,6 +65,7 @@ impl Bootstrap<'_> {
                 Effect::Local,
                 Action::Derive(Derivation::Capi(Capi::Record {
                     pivot: pivot.clone(),
+                    graph: self.work("graph.json"),
                     located: located.clone(),
                     to: to.to_owned(),
                 })),

@@ -42,6 +42,7 @@ impl Bootstrap<'_> {
                 plan.steps.extend(self.init_steps("source", &self.source));
             }
             "apply" => {
+                plan.steps.extend(self.survey_steps());
                 let steps = self.apply_steps(&goal);
                 plan.steps.extend(steps.steps);
                 plan.finally = steps.finally;
@@ -78,8 +79,11 @@ impl Bootstrap<'_> {
             steps.steps.into_iter().map(|step| step.of(prefix)).collect::<Vec<_>>()
         };
 
+        plan.steps.extend(self.tree_steps(&goal));
+        plan.steps.extend(self.survey_steps());
+        plan.steps.extend(self.source_up());
         // Until the move begins.
-        let mut first = self.source_up();
+        let mut first = Vec::new();
         first.extend(keep("local", self.deploy(&self.source, &self.local, &goal).steps()));
         first.extend(self.provider_steps());
         first.extend(self.init_steps("source", &self.source));
