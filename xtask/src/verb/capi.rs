@@ -12,7 +12,7 @@ use crate::recipe::rehearse::Keep;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 
 use super::capi_status::{Asked, show};
-use super::local_up::golden;
+use super::local_up::{self, golden};
 
 /// Parts of the way, and the whole.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -111,7 +111,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         capi: golden(&checkout, &chosen.api.bootstrap, Stage::Capi)?.1,
         full: golden(&checkout, chosen.name, Stage::Full)?.1,
     };
-    let bootstrap = Bootstrap::of(&checkout.platform, chosen.name, &facts, stages, controllers, &nonce)?;
+    let mut bootstrap = Bootstrap::of(&checkout.platform, chosen.name, &facts, stages, controllers, &nonce)?;
     let problems = providers::mismatches(
         &chosen.api.providers,
         &chosen.api.infrastructure,
@@ -125,16 +125,71 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         )
         .hinted("change `clusterApi.providers` in `modules/platform.nix`"));
     }
-    if verb == "bootstrap" && !acting.plan.resume && acting.plan.dry_run.is_none() {
-        not_yet(&checkout, &bootstrap, chosen.facts)?;
+    let mut lacks = Vec::new();
+    if verb == "bootstrap" && acting.plan.dry_run.is_none() {
+        if !acting.plan.resume {
+            not_yet(&checkout, &bootstrap, chosen.facts)?;
+        }
+        match local_up::real_backend(context, &checkout, &bootstrap.source.access, bootstrap.source.facts)? {
+            Ok(backend) => bootstrap.source.backend = backend,
+            Err(reasons) => lacks.extend(reasons),
+        }
     }
     let plan = bootstrap.part(verb, keep);
+    if acting.plan.dry_run.is_none() {
+        lacks.extend(no_kubeconfig(&checkout, &bootstrap, verb));
+        lacks.extend(context.toolbox(&chosen.facts.kubernetes).lacks(&plan.tools()));
+        if !lacks.is_empty() {
+            let goal = &plan.goal;
+            return Err(Failure::many(
+                Kind::Preflight,
+                format!("`{goal}` cannot run here; nothing was changed"),
+                &lacks,
+            )
+            .hinted("what works on any Linux with a network of its own: `cargo xtask capi rehearse`"));
+        }
+    }
     let lock = match controllers {
         Controllers::Pods => Lock::Host(format!("capi-{}", chosen.name)),
         Controllers::Processes => Lock::None,
     };
     carry_out(context, &checkout, &format!("capi-{verb}"), plan, &acting.plan, &lock)?;
     Ok(0)
+}
+
+/// Kubeconfigs that a part of the way needs, and that only an earlier part makes.
+fn no_kubeconfig(checkout: &Checkout, bootstrap: &Bootstrap<'_>, verb: &str) -> Vec<String> {
+    if matches!(verb, "bootstrap" | "rehearse" | "down") {
+        return Vec::new();
+    }
+    let (source, target) = (&bootstrap.source.access, &bootstrap.target.access);
+    let done =
+        crate::exec::later(&checkout.root, &bootstrap.pivot(), "/data/pivotState").is_ok_and(|state| state == "done");
+    let mut lacks = Vec::new();
+    if done && verb == "move" {
+        return lacks;
+    }
+    if !checkout.path(&source.kubeconfig).is_file() {
+        let why = if done {
+            format!(
+                "`{}` has moved into itself, and this part of the way is behind it",
+                bootstrap.name
+            )
+        } else {
+            "`cargo xtask capi bootstrap` makes it and goes the whole way".to_owned()
+        };
+        lacks.push(format!(
+            "no kubeconfig of bootstrap cluster `{}` at `{}`: {why}",
+            source.cluster, source.kubeconfig
+        ));
+    }
+    if verb == "move" && !checkout.path(&target.kubeconfig).is_file() {
+        lacks.push(format!(
+            "no kubeconfig of `{}` at `{}`: `cargo xtask capi kubeconfig` fetches it",
+            target.cluster, target.kubeconfig
+        ));
+    }
+    lacks
 }
 
 fn status(context: &Context, checkout: &Checkout, looking: &Looking) -> Result<()> {

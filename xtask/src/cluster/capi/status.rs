@@ -32,6 +32,19 @@ pub struct Status {
     pub healthy: bool,
 }
 
+impl Status {
+    /// Where the objects live, in words.
+    pub fn place(&self) -> &'static str {
+        match self.lives {
+            "bootstrap" => "on the bootstrap cluster",
+            "target" => "on the workload cluster itself",
+            "both" => "on both clusters",
+            "nowhere" => "on neither cluster",
+            _ => "where nobody can tell",
+        }
+    }
+}
+
 /// One side.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

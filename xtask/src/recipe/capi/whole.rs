@@ -55,6 +55,8 @@ impl Bootstrap<'_> {
             }
             "move" => {
                 plan.steps.extend(fence("target", &self.target));
+                let fences = std::mem::take(&mut plan.steps).into_iter();
+                plan.steps = fences.map(|step| step.or_when(self.done())).collect();
                 plan.steps.extend(self.provider_steps());
                 plan.steps.extend(self.move_steps());
             }
