@@ -1,11 +1,17 @@
 //! A stage project: the kluctl project of one (cluster, stage) pair and its description, `stage.json`.
-//! It reads and describes; it neither renders nor deploys.
+//! It reads, describes and copies; it neither renders nor deploys.
+
+mod enclosure;
+mod write;
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Kind, Result, ResultExt};
 use crate::platform::{Environment, Stage};
+
+pub use enclosure::{copy as copy_enclosed, enclose};
+pub use write::{copy, replace};
 
 /// The schema version of `stage.json` that this binary reads.
 pub const SCHEMA: u32 = 1;
