@@ -282,7 +282,7 @@ impl Deploy<'_> {
     }
 
     /// Production gets what is committed, and nothing else.
-    fn tree_steps(&self) -> Vec<Step> {
+    pub fn tree_steps(&self) -> Vec<Step> {
         let status = self.work("status.txt");
         vec![
             Step::new(

@@ -10,6 +10,7 @@
 mod support;
 
 mod bad_input;
+mod endpoints;
 mod fakes;
 mod laws;
 mod runs;
