@@ -385,7 +385,7 @@ pub fn row(tool: Tool) -> Row {
             NIX,
         ),
         Tool::Yq => of(
-            "split YAML in the renderer; kislyuk's yq, for the other one reads `0400` as 400",
+            "bring the Python and PyYAML that the renderer reads YAML with; kislyuk's yq, the other one has none",
             ask(&["--help"], KislyukYq),
             Any,
             All,
