@@ -491,6 +491,13 @@ pub fn row(tool: Tool) -> Row {
                 "nix: `nix profile install nixpkgs#diffutils`",
             ],
         ),
+        Tool::Deep => of(
+            "be compared with in `bench`",
+            ask(&["--help"], Answers),
+            Any,
+            All,
+            &["anywhere: `pipx install 'deepdiff[cli]'`"],
+        ),
         Tool::Bash => of(
             "run the renderer outside Nix",
             version(),
@@ -638,7 +645,17 @@ const BY_VERB: &[(&str, &[Tool])] = &[
             Tool::Jq,
         ],
     ),
-    ("bench", &[Tool::Cargo, Tool::Just, Tool::Diff, Tool::Kubectl]),
+    (
+        "bench",
+        &[
+            Tool::Cargo,
+            Tool::Just,
+            Tool::Diff,
+            Tool::Deep,
+            Tool::Kubectl,
+            Tool::Nix,
+        ],
+    ),
 ];
 
 const DEPLOY: &[Tool] = &[Tool::Kubectl, Tool::Kluctl, Tool::AgeKeygen, Tool::Nix, Tool::Git];
