@@ -58,7 +58,7 @@ pub enum Tool {
     Nix,
     /// Evaluates Nix files without flakes.
     NixInstantiate,
-    /// Splits YAML in the renderer.
+    /// Brings the Python that reads YAML in the renderer.
     Yq,
     /// Canonicalises JSON in the renderer.
     Jq,
@@ -82,6 +82,8 @@ pub enum Tool {
     Just,
     /// Compares files, to be compared with.
     Diff,
+    /// deepdiff's command: compares values whatever their order, to be compared with.
+    Deep,
     /// Changes the keychain of macOS.
     Security,
     /// Changes the trust store of Linux, as root.
@@ -127,6 +129,7 @@ impl Tool {
             Self::Bash => "bash",
             Self::Just => "just",
             Self::Diff => "diff",
+            Self::Deep => "deep",
             Self::Security => "security",
             Self::Sudo => "sudo",
         }
