@@ -83,6 +83,15 @@ pub fn append(
     observed: Observed,
 ) -> Result<Value> {
     let mut entries = entries(current, &content.stage)?;
+    let observed = match &content.then {
+        None => observed,
+        Some(then) => Observed {
+            revision: then.revision.clone(),
+            reviewed: then.reviewed,
+            lock: then.lock.clone(),
+            ..observed
+        },
+    };
     // A resumed run writes its entry once.
     entries.retain(|entry| entry.run != content.run);
     entries.push(Entry {
@@ -103,7 +112,7 @@ pub fn append(
         objects: delta.objects,
         changed: delta.differences.len(),
         only: content.only.clone(),
-        rolled_back_to: content.rolled_back_to.clone(),
+        rolled_back_to: content.then.as_ref().map(|then| then.run.clone()),
         tools: observed.tools,
     });
     let first = entries.len().saturating_sub(KEPT);

@@ -8,21 +8,58 @@ use serde_json::{Value, json};
 
 use super::ledger;
 use crate::failure::{Failure, Kind, Result};
-use crate::project::{Object, ObjectRef, Project};
+use crate::project::{DIGEST, Object, ObjectRef, Project};
 
-/// Copies an earlier project, with the encrypted objects of today's. Returns what could not be taken from today.
-pub fn overlay(earlier: &Utf8Path, today: &Utf8Path, to: &Utf8Path) -> Result<Vec<String>> {
+/// Group, kind, namespace and name of an object.
+pub type Identity = (String, String, String, String);
+
+/// The encrypted objects of a project.
+pub fn encrypted(project: &Project) -> BTreeMap<Identity, Value> {
+    project
+        .objects()
+        .filter(|(_, object)| is_encrypted(object))
+        .map(|(_, object)| (object.reference().identity(), object.value.clone()))
+        .collect()
+}
+
+/// The encrypted object of a file of the checkout, as the renderer would write it.
+pub fn of_file(path: &Utf8Path) -> Result<(Identity, Value)> {
+    let text = fs_err::read_to_string(path)?;
+    let mut value = crate::golden::yaml::read_one(&text)
+        .map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
+    if value.get("sops").is_none() {
+        return Err(
+            Failure::refused(format!("`{path}` is not encrypted; nothing was changed"))
+                .hinted("`cargo xtask secrets check` says what is wrong with it"),
+        );
+    }
+    drop_nulls(&mut value);
+    let digest = crate::golden::object::digest_of(&value);
+    if value.pointer("/metadata/annotations").is_none() {
+        value["metadata"]["annotations"] = json!({});
+    }
+    value["metadata"]["annotations"][DIGEST] = digest.into();
+    Ok((ObjectRef::of(&value).identity(), value))
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// Copies an earlier project, with the encrypted objects of today. Returns what could not be taken from today.
+pub fn overlay(earlier: &Utf8Path, todays: &BTreeMap<Identity, Value>, to: &Utf8Path) -> Result<Vec<String>> {
     let beside = to.with_file_name(format!("{}.new", to.file_name().unwrap_or("project")));
     if beside.exists() {
         fs_err::remove_dir_all(&beside)?;
     }
     ledger::copy(earlier, &beside)?;
-    let now = Project::read(today)?;
-    let todays: BTreeMap<_, &Value> = now
-        .objects()
-        .filter(|(_, object)| is_encrypted(object))
-        .map(|(_, object)| (object.reference().identity(), &object.value))
-        .collect();
     let mut notes = Vec::new();
     let then = Project::read(earlier)?;
     for item in &then.items {
@@ -40,7 +77,7 @@ pub fn overlay(earlier: &Utf8Path, today: &Utf8Path, to: &Utf8Path) -> Result<Ve
                     Some(value) if is_encrypted(object) => (*value).clone(),
                     None if is_encrypted(object) => {
                         notes.push(format!(
-                            "{} has no file today, the earlier one is taken",
+                            "{} has no file today, that of then is taken",
                             object.reference()
                         ));
                         object.value.clone()

@@ -8,7 +8,7 @@ use super::Source;
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
-    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Tool,
+    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Then, Tool,
 };
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
@@ -50,8 +50,10 @@ pub struct Mode {
     pub golden: Option<Utf8PathBuf>,
     /// Why, in the words of who deploys; goes to the ledger.
     pub reason: Option<String>,
-    /// Run whose deployment is taken up again.
-    pub rolled_back_to: Option<String>,
+    /// Deployment that is taken up again.
+    pub then: Option<Then>,
+    /// Discriminator of a stage that objects may be taken from.
+    pub take_from: Option<String>,
 }
 
 impl Mode {
@@ -60,7 +62,8 @@ impl Mode {
         only: None,
         golden: None,
         reason: None,
-        rolled_back_to: None,
+        then: None,
+        take_from: None,
     };
 }
 
@@ -166,7 +169,8 @@ impl Deploy<'_> {
 
         let mut steps = super::guard::steps(self.access, self.facts);
         // A rehearsal of a production stage goes to nobody's cluster.
-        if self.production() && !self.embedded() {
+        // What a rollback deploys was made from another revision, whatever the tree is like now.
+        if self.production() && !self.embedded() && self.mode.then.is_none() {
             steps.extend(self.tree_steps());
         }
         steps.push(self.revision_step());
@@ -196,6 +200,19 @@ impl Deploy<'_> {
         steps.extend(self.compare_steps("stage", &groups));
         steps.push(
             Step::new(
+                "stage.own",
+                "Check that nothing is taken from another stage",
+                "kluctl takes over silently what another stage has, and that one takes it back.",
+                Effect::Read,
+                Action::Check(Derivation::NobodyElses {
+                    delta: delta.clone(),
+                    taken_from: self.mode.take_from.clone(),
+                }),
+            )
+            .unless(fresh.clone()),
+        );
+        steps.push(
+            Step::new(
                 "stage.show",
                 "Show what would change",
                 "Nobody agrees to what was not shown.",
@@ -208,6 +225,22 @@ impl Deploy<'_> {
             )
             .unless(fresh.clone()),
         );
+        if self.mode.then.is_some() {
+            steps.push(
+                Step::new(
+                    "definition.show",
+                    "Name the definitions that would be exchanged for earlier ones",
+                    "Stored objects may have what an earlier definition does not know.",
+                    Effect::Read,
+                    Action::Check(Derivation::Downgrades {
+                        project: self.project(),
+                        listing: self.work("listing.json"),
+                        delta: delta.clone(),
+                    }),
+                )
+                .unless(fresh.clone()),
+            );
+        }
         steps.extend(self.lease_steps(&fresh));
         let again = self.compare_steps("held", &groups);
         steps.extend(again.into_iter().map(|step| step.unless(fresh.clone())));
@@ -416,7 +449,8 @@ impl Deploy<'_> {
                     .kubectl()
                     .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
                     .to_file(self.work("served.txt"))
-                    .within(60),
+                    .within(60)
+                    .or_ask_again(),
             ),
         )
     }
@@ -446,7 +480,7 @@ impl Deploy<'_> {
         vec![
             Step::new(
                 &format!("{name}.list"),
-                "List what the stage has in the cluster",
+                "List what the stages have in the cluster",
                 "One listing is what every comparison and every guard looks at.",
                 Effect::Read,
                 Action::Run(
@@ -458,12 +492,11 @@ impl Deploy<'_> {
                             pointer: "/resources".to_owned(),
                         })
                         .args(["--all-namespaces", "--show-managed-fields", "--output=json"])
-                        .arg(format!(
-                            "--selector=kluctl.io/discriminator={}",
-                            self.description.discriminator
-                        ))
+                        // Every stage's, so that none takes from another what it has.
+                        .arg("--selector=kluctl.io/discriminator")
                         .to_file(&listing)
-                        .within(120),
+                        .within(120)
+                        .or_ask_again(),
                 ),
             ),
             Step::new(
@@ -513,7 +546,9 @@ impl Deploy<'_> {
                 file: delta.clone(),
                 pointer: format!("/groups/{index}/arguments"),
             })
-            .within(timeout + 60);
+            .within(timeout + 60)
+            // What was applied before is applied once more, which changes nothing.
+            .or_ask_again();
         let mut steps = vec![
             Step::new(
                 &format!("result-{first}.clear"),
@@ -595,7 +630,7 @@ impl Deploy<'_> {
                         source: self.source.name().to_owned(),
                         only: self.mode.only.as_ref().map(|only| only.name().to_owned()),
                         reason: self.mode.reason.clone(),
-                        rolled_back_to: self.mode.rolled_back_to.clone(),
+                        then: self.mode.then.clone(),
                     },
                     to: next.clone(),
                 }),
@@ -613,7 +648,8 @@ impl Deploy<'_> {
                         .arg(format!("--field-manager=xtask-{}", self.stage))
                         .arg("--filename")
                         .arg(next)
-                        .within(30),
+                        .within(30)
+                        .or_ask_again(),
                 ),
             ),
             Step::new(
