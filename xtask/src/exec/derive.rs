@@ -69,12 +69,7 @@ impl Runner<'_> {
                 } else {
                     Some(Project::read(&root.join(whole))?)
                 };
-                if whole.as_ref().unwrap_or(&project).objects().next().is_none() {
-                    return Err(Failure::refused(
-                        "the project has no object: the stage was rendered empty; nothing was changed",
-                    )
-                    .hinted("an empty rendering is a fault of the rendering; look at it first"));
-                }
+                whole.as_ref().unwrap_or(&project).refuse_empty()?;
                 let delta = compare::compare(
                     &project,
                     whole.as_ref().unwrap_or(&project),

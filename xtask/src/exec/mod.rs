@@ -319,10 +319,18 @@ impl Runner<'_> {
         loop {
             let outcome = self.start(command, Some(log))?;
             let Err(failure) = judge(command, &outcome) else {
+                let dead = outcome
+                    .tail
+                    .iter()
+                    .find(|line| line.contains(crate::live::reach::DEAD_GROUPS));
+                if let Some(line) = dead.filter(|_| command.on_failure == OnFailure::Partial) {
+                    self.ui.status(Word::Warning, format!("an APIService is dead; {line}"));
+                }
                 return Ok(());
             };
             let failure = self.with_result(command, failure);
-            let blip = command.on_failure == OnFailure::AskAgain && failure.kind == Kind::Step;
+            let blip =
+                matches!(command.on_failure, OnFailure::AskAgain | OnFailure::Partial) && failure.kind == Kind::Step;
             let words = || crate::live::reach::blip(&format!("{}\n{}", failure.chain(), failure.hints.join("\n")));
             match (blip.then(words).flatten(), pauses.next()) {
                 (None, _) => return Err(failure),
@@ -332,12 +340,12 @@ impl Runner<'_> {
                         ..failure
                     }
                     .context(format!(
-                        "the API server did not answer, asked {} times over {}",
-                        ASK_AGAIN.len() + 1,
-                        seconds(Duration::from_secs(ASK_AGAIN.iter().sum()))
+                        "the API server did not answer, asked {} times",
+                        ASK_AGAIN.len() + 1
                     )));
                 }
                 (Some(said), Some(pause)) => {
+                    let pause = &longest_wait().map_or(*pause, |limit| limit.min(*pause));
                     self.ui.status(
                         Word::Waiting,
                         format!("{said}; `{}` is asked again in {pause} s", command.tool.program()),
@@ -403,6 +411,11 @@ impl Runner<'_> {
 
     /// How long a command takes, start to end; `program` stands in for the tool's own path.
     pub fn time(&self, command: &Command, program: Option<&Utf8Path>) -> Result<Duration> {
+        Ok(self.measure(command, program)?.0)
+    }
+
+    /// How long a command takes, and the most memory that it had, in KiB.
+    pub fn measure(&self, command: &Command, program: Option<&Utf8Path>) -> Result<(Duration, u64)> {
         let mut process = self.process(command, None)?;
         if let Some(program) = program {
             program.clone_into(&mut process.program);
@@ -411,7 +424,7 @@ impl Runner<'_> {
         let outcome = process.run(self.interrupt)?;
         let elapsed = started.elapsed();
         judge(command, &outcome)?;
-        Ok(elapsed)
+        Ok((elapsed, outcome.peak))
     }
 
     /// Runs a command that only reads and returns what it printed.
@@ -498,6 +511,7 @@ impl Runner<'_> {
                 Output::File(path) => Stdout::File(self.root.join(path)),
             },
             log: log.map(Utf8Path::to_owned),
+            partial: (command.on_failure == OnFailure::Partial).then_some(crate::live::reach::DEAD_GROUPS),
             note: log.map(|log| log.with_file_name(crate::journal::CHILD)),
             deadline: Duration::from_secs(command.deadline),
         })
@@ -575,6 +589,7 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
         stdin: Input::Null,
         stdout: Stdout::Log,
         log: None,
+        partial: None,
         note: None,
         deadline: Duration::MAX,
     };
@@ -609,6 +624,7 @@ pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
         stdin: Input::Null,
         stdout: Stdout::Capture,
         log: None,
+        partial: None,
         note: None,
         deadline: Duration::from_secs(10),
     };

@@ -9,6 +9,9 @@ use crate::project::ObjectRef;
 /// The words of a warning that kluctl gave up a field (2.22.1 and 2.28.2).
 const LOST: &str = "as we lost field ownership";
 
+/// The word of an API server that refuses to change a field (1.31 to 1.36).
+const IMMUTABLE: &str = "immutable";
+
 /// The words of an error that an object was not ready in time (2.22.1 and 2.28.2).
 const NOT_READY: &str = "while waiting for readiness of";
 
@@ -45,6 +48,7 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
     if problems.is_empty() {
         return Ok(notes);
     }
+    let immutable = problems.iter().any(|problem| problem.contains(IMMUTABLE));
     let lost = problems.iter().any(|problem| problem.contains(LOST));
     let failure = Failure::many(
         if not_ready(result).is_empty() {
@@ -55,6 +59,14 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
         "kluctl did not do everything that it was asked to",
         &problems,
     );
+    let failure = if immutable {
+        failure.hinted(
+            "that field cannot be changed in place: give the object another name, or, where nothing is lost with it, \
+             delete it (`cargo xtask kubectl --cluster CLUSTER -- delete …`) and deploy again",
+        )
+    } else {
+        failure
+    };
     Err(if lost {
         failure
             .hinted(

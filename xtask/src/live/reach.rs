@@ -113,6 +113,9 @@ const BLIPS: [&str; 14] = [
     "the server is currently unable to handle the request",
 ];
 
+/// What kubectl says when it lists all but the groups of a dead APIService, and ends 1 (1.31 to 1.36).
+pub const DEAD_GROUPS: &str = "unable to retrieve the complete list of server APIs";
+
 /// What a tool said of an API server that was out of reach for a moment; none when it failed of something else.
 pub fn blip(said: &str) -> Option<&'static str> {
     let found = BLIPS.iter().find(|words| said.contains(**words))?;

@@ -138,3 +138,73 @@ fn recipients(value: &Value) -> impl Iterator<Item = &str> {
         .flatten()
         .filter_map(|key| key.get("recipient").and_then(Value::as_str))
 }
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+
+    use super::*;
+
+    fn sealed(name: &str, value: &str, recipient: &str) -> Value {
+        json!({"apiVersion": "isindir.github.com/v1alpha3", "kind": "SopsSecret",
+            "metadata": {"name": name, "namespace": "n"}, "spec": {"value": value},
+            "sops": {"mac": "x", "age": [{"recipient": recipient}]}})
+    }
+
+    fn project(folder: &Utf8Path, secrets: &[Value]) {
+        let item = folder.join("01-secrets");
+        fs_err::create_dir_all(&item).unwrap();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": secrets});
+        fs_err::write(item.join("00.yaml"), list.to_string()).unwrap();
+        let description = json!({
+            "schema": 1, "cluster": "c", "stage": "full", "environment": "production", "discriminator": "d",
+            "phases": ["base"], "gates": [], "charts": [],
+            "items": [{"directory": "01-secrets", "component": "secrets", "phase": "base", "waitReadiness": false,
+                "barrier": false}],
+        });
+        fs_err::write(folder.join("stage.json"), description.to_string()).unwrap();
+    }
+
+    #[test]
+    fn a_rollback_takes_the_secret_files_of_today_and_names_those_that_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        let then = root.join("then");
+        project(&then, &[sealed("kept", "old", "a"), sealed("gone", "old", "a")]);
+        let file = root.join("kept.enc.yaml");
+        let mut today = sealed("kept", "new", "b");
+        today["sops"]["kms"] = Value::Null;
+        fs_err::write(&file, today.to_string()).unwrap();
+        let (identity, value) = of_file(&file).unwrap();
+        assert!(value.pointer("/metadata/annotations/vanixiets.dev~1digest").is_some());
+        let to = root.join("to");
+        let notes = overlay(&then, &[(identity, value)].into(), &to).unwrap();
+        assert_eq!(notes, ["SopsSecret/n/gone has no file today, that of then is taken"]);
+        let found = Project::read(&to).unwrap();
+        let values: Vec<&Value> = found
+            .objects()
+            .map(|(_, object)| &object.value["spec"]["value"])
+            .collect();
+        assert_eq!(values, ["new", "old"]);
+        // Alone in a file kluctl would decrypt it.
+        let text = fs_err::read_to_string(to.join("01-secrets/00.yaml")).unwrap();
+        assert!(text.contains(r#""kind":"List""#), "{text}");
+        // Today's key reads what is of today, and not what is of then.
+        let failure = check_recipient(&found, "b").unwrap_err();
+        assert_eq!(failure.kind, Kind::Refused);
+        assert!(
+            failure.chain().contains("SopsSecret/n/gone is not encrypted for `b`"),
+            "{}",
+            failure.chain()
+        );
+        assert!(!failure.chain().contains("SopsSecret/n/kept"), "{}", failure.chain());
+    }
+
+    #[test]
+    fn a_file_in_plain_text_is_never_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Utf8PathBuf::from_path_buf(folder.path().join("x.enc.yaml")).unwrap();
+        fs_err::write(&file, r#"{"kind": "SopsSecret", "metadata": {"name": "x"}}"#).unwrap();
+        assert_eq!(of_file(&file).unwrap_err().kind, Kind::Refused);
+    }
+}

@@ -450,7 +450,7 @@ impl Deploy<'_> {
                     .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
                     .to_file(self.work("served.txt"))
                     .within(60)
-                    .or_ask_again(),
+                    .or_partial(),
             ),
         )
     }
