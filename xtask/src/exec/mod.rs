@@ -9,6 +9,7 @@ pub(crate) mod leftover;
 mod operator_key;
 mod probe;
 mod process;
+mod route;
 
 use std::time::{Duration, Instant};
 

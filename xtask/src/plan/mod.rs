@@ -16,7 +16,7 @@ pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
 pub use derivation::{Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale};
 pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
-pub use probe::Probe;
+pub use probe::{GuestIs, Probe};
 
 /// The schema version of a plan on disk.
 pub const SCHEMA: u32 = 1;

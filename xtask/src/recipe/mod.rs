@@ -16,6 +16,7 @@ pub mod nix;
 pub mod prune;
 pub mod rehearse;
 pub mod resync;
+pub mod routes;
 pub mod trust;
 pub mod validate;
 
