@@ -8,6 +8,7 @@ use camino::Utf8Path;
 
 use crate::cluster::route::Routes;
 use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::network;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -31,16 +32,16 @@ pub(super) fn unreached(file: &Utf8Path) -> Result<Vec<String>> {
         .tls_config(tls.build())
         .build()
         .into();
-    Ok(routes
-        .addresses
-        .iter()
-        .filter_map(|address| why_not(&agent, address))
-        .collect())
+    let mut reasons = Vec::new();
+    for address in &routes.addresses {
+        network::allow(network::host_of(address), &format!("ask `{address}`"))?;
+        reasons.extend(why_not(&agent, address));
+    }
+    Ok(reasons)
 }
 
 fn why_not(agent: &ureq::Agent, address: &str) -> Option<String> {
-    let host = address.trim_start_matches("https://");
-    let host = host.split_once(':').map_or(host, |(host, _)| host);
+    let host = network::host_of(address);
     // Which port is asked for decides nothing.
     if !(host, 443)
         .to_socket_addrs()

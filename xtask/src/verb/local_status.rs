@@ -15,7 +15,7 @@ use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
 use crate::live::gate;
 use crate::plan::{Driver, Tool};
-use crate::platform::{Backend, Stage};
+use crate::platform::Stage;
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
 use crate::recipe::local_up::project_file;
 use crate::ui::Word;
