@@ -307,12 +307,14 @@ impl Runner<'_> {
             | Derivation::GuestImageIntact { .. }
             | Derivation::GuestCompare { .. }
             | Derivation::GuestFits { .. }
+            | Derivation::GuestDoomed { .. }
             | Derivation::GuestGone { .. }
             | Derivation::GuestRecord { .. }
             | Derivation::LimaTemplate { .. }
             | Derivation::Kubeconfig { .. }
             | Derivation::GuestSystem { .. }
-            | Derivation::SameKernel { .. }
+            | Derivation::SystemFits { .. }
+            | Derivation::Routes { .. }
             | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
             Derivation::Secrets { cluster, project } => {
                 let platform = crate::root::facts(root)?;

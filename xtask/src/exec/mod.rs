@@ -11,6 +11,7 @@ pub(crate) mod leftover;
 mod operator_key;
 mod probe;
 mod process;
+mod route;
 mod survey;
 mod token;
 mod veil;

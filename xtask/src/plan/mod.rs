@@ -20,7 +20,7 @@ pub use derivation::{
 };
 pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
-pub use probe::Probe;
+pub use probe::{GuestIs, Probe};
 
 /// The schema version of a plan on disk.
 pub const SCHEMA: u32 = 1;
