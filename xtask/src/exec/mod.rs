@@ -162,7 +162,7 @@ impl Runner<'_> {
                 match self.ui.ask(&format!(
                     "`{}` changes `{cluster}` from here on ({}). Proceed?",
                     plan.goal, step.id
-                )) {
+                ))? {
                     Answer::Yes => return Ok(()),
                     Answer::No => return Err(refused("the answer was no")),
                     Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),
@@ -170,7 +170,7 @@ impl Runner<'_> {
             },
             Agreement::TypedName => match self
                 .ui
-                .read_line(&format!("{}. Type `{cluster}` to go on: ", step.title))
+                .read_line(&format!("{}. Type `{cluster}` to go on: ", step.title))?
             {
                 Some(line) if line == cluster => Ok(()),
                 _ => Err(refused("the cluster's name was not typed")),
