@@ -1389,8 +1389,8 @@ impl Bootstrap<'_> {
                 Action::Run(
                     side.access
                         .kubectl()
-                        .args(["get", "--output=json", "--ignore-not-found", "--filename"])
-                        .arg(self.backup().join("objects"))
+                        .args(["get", "--output=json", "--ignore-not-found"])
+                        .list_path("--filename", self.backup().join("objects"))
                         .to_file(&file)
                         .within(120),
                 ),
@@ -1422,8 +1422,7 @@ impl Bootstrap<'_> {
             access
                 .kubectl()
                 .arg(verb)
-                .arg("--filename")
-                .arg(leftovers.clone())
+                .list_path("--filename", &leftovers)
                 .within(120)
         };
         let steps = [
@@ -1523,8 +1522,7 @@ impl Bootstrap<'_> {
                             "--force-conflicts",
                             "--field-manager=xtask-pivot",
                         ])
-                        .arg("--filename")
-                        .arg(object)
+                        .list_path("--filename", object)
                         .within(30),
                 ),
             ));

@@ -12,4 +12,5 @@ mod support;
 mod bad_input;
 mod fakes;
 mod laws;
+mod offline;
 mod runs;
