@@ -381,7 +381,7 @@ impl Runner<'_> {
     /// What a result file that kluctl wrote says of a failure: its log only says that there was one.
     fn with_result(&self, command: &Command, failure: Failure) -> Failure {
         let result = command.args.iter().find_map(|arg| match arg {
-            Arg::FlagPath(flag, path) if flag == "--output-format=yaml" => Some(self.root.join(path)),
+            Arg::Lit(text) => Some(self.root.join(text.strip_prefix("--output-format=yaml=")?)),
             _ => None,
         });
         let result = result

@@ -305,6 +305,18 @@ impl Command {
         self
     }
 
+    /// Adds `flag=` with a path for a flag that takes a list, as kubectl's `--filename`. Those flags read their value as
+    /// a line of CSV, in which a quote or a comma of the checkout's own path would have a meaning: so it is handed over
+    /// as seen from the root, where commands run, and quoted where it has one all the same.
+    #[must_use]
+    pub fn list_path(self, flag: &str, path: impl AsRef<str>) -> Self {
+        let path = path.as_ref();
+        if path.contains(['"', ',', '\n', '\r']) {
+            return self.arg(format!("{flag}=\"{}\"", path.replace('"', "\"\"")));
+        }
+        self.arg(format!("{flag}={path}"))
+    }
+
     /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<Arg>) -> Self {

@@ -557,7 +557,7 @@ impl Deploy<'_> {
             .arg(format!("--readiness-timeout={READINESS}s"))
             .arg(format!("--timeout={timeout}s"))
             .flag_path("--project-dir", self.project())
-            .flag_path("--output-format=yaml", &result)
+            .list_path("--output-format", format!("yaml={result}"))
             .arg(Arg::LaterList {
                 file: delta.clone(),
                 pointer: format!("/groups/{index}/arguments"),
@@ -662,8 +662,7 @@ impl Deploy<'_> {
                         .args(["apply", "--server-side", "--force-conflicts"])
                         // A manager a stage: one apply must not take away what another stage wrote.
                         .arg(format!("--field-manager=xtask-{}", self.stage))
-                        .arg("--filename")
-                        .arg(next)
+                        .list_path("--filename", next)
                         .within(30)
                         .or_ask_again(),
                 ),
