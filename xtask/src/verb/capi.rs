@@ -191,8 +191,9 @@ fn no_kubeconfig(checkout: &Checkout, bootstrap: &Bootstrap<'_>, verb: &str) -> 
     if done && verb == "move" {
         return lacks;
     }
-    let asks_target = verb == "move" || (done && verb == "dns");
-    if !(done && verb == "dns") && !checkout.path(&source.kubeconfig).is_file() {
+    // The record follows the machines wherever their objects are.
+    let only_target = done && verb == "dns";
+    if !only_target && !checkout.path(&source.kubeconfig).is_file() {
         let why = if done {
             format!(
                 "`{}` has moved into itself, and this part of the way is behind it",
@@ -206,7 +207,7 @@ fn no_kubeconfig(checkout: &Checkout, bootstrap: &Bootstrap<'_>, verb: &str) -> 
             source.cluster, source.kubeconfig
         ));
     }
-    if asks_target && !checkout.path(&target.kubeconfig).is_file() {
+    if (only_target || verb == "move") && !checkout.path(&target.kubeconfig).is_file() {
         lacks.push(format!(
             "no kubeconfig of `{}` at `{}`: `cargo xtask capi kubeconfig` fetches it",
             target.cluster, target.kubeconfig
