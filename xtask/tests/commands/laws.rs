@@ -190,7 +190,10 @@ fn every_command_that_talks_to_a_cluster_names_it() {
             }
             Tool::Kwokctl => {
                 holds(flag("--name"), "kwokctl without a name")?;
-                holds(command.env.contains_key("KWOK_WORKDIR"), "kwokctl without a folder")
+                holds(
+                    !command.env.contains_key("KWOK_WORKDIR"),
+                    "its folder is below its home",
+                )
             }
             tool if tool.speaks_to_clusters() => holds(
                 flag("--kubeconfig") || command.env.contains_key("KUBECONFIG"),
