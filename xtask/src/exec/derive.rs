@@ -37,6 +37,7 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Derivation::CopyProject { from, to } => crate::project::copy_enclosed(&root.join(from), &root.join(to)),
             Derivation::Resources { served, project, to } => {
                 let mut resources = resources::parse(&read(root, served)?)?;
                 if let Some(project) = project {
@@ -174,7 +175,7 @@ impl Runner<'_> {
             }
             Derivation::Take { project, to } => {
                 super::remove(&root.join(to))?;
-                ledger::copy(&root.join(project), &root.join(to))
+                crate::project::copy(&root.join(project), &root.join(to))
             }
             Derivation::LeaseAbandoned { lease, nonce } => {
                 let holder = lease::check_abandoned(&read(root, lease)?, nonce)?;

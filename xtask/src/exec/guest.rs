@@ -229,6 +229,7 @@ mod tests {
             log: None,
             partial: None,
             note: None,
+            veil: super::super::Veil::default(),
             deadline: std::time::Duration::from_secs(10),
         }
         .run(&Interrupt::default())

@@ -8,7 +8,7 @@ use super::RULES;
 use super::identity::{self, Identities, Place, Surroundings};
 use super::transaction;
 use crate::context::{Checkout, Context};
-use crate::exec::Runner;
+use crate::exec::{Runner, Veil};
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::{json, yaml};
 use crate::plan::{Arg, Command, Tool};
@@ -112,7 +112,14 @@ impl<'a> Desk<'a> {
             Ok(bytes) => {
                 String::from_utf8(bytes).map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))
             }
-            Err(tail) => Err(said(&format!("cannot encrypt `{path}`"), &tail)),
+            Err(tail) => {
+                // sops could quote what it was given.
+                let mut values = Vec::new();
+                leaves(document, &mut values);
+                let veil = Veil::over(values);
+                let tail: Vec<String> = tail.iter().map(|line| veil.cover(line)).collect();
+                Err(said(&format!("cannot encrypt `{path}`"), &tail))
+            }
         }
     }
 
@@ -178,6 +185,16 @@ impl<'a> Desk<'a> {
             .arg(Arg::Path(path.to_owned()));
         self.runner()
             .hand_over(&command, &[("SOPS_AGE_KEY", identities.expose())])
+    }
+}
+
+/// Every text of a document.
+fn leaves<'a>(document: &'a Value, into: &mut Vec<&'a str>) {
+    match document {
+        Value::String(text) => into.push(text),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),
+        Value::Object(map) => map.values().for_each(|member| leaves(member, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

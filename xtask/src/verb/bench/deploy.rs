@@ -128,7 +128,7 @@ impl Bench<'_> {
         for file in ["platform.json", ".sops.yaml"] {
             fs_err::copy(self.checkout.path(file), root.join(file))?;
         }
-        crate::live::ledger::copy(&self.checkout.path("k8s/secrets"), &root.join("k8s/secrets"))?;
+        crate::project::copy(&self.checkout.path("k8s/secrets"), &root.join("k8s/secrets"))?;
         let stage = stage::write(&root.join("stage"), &cluster, discriminator)?;
         let golden = root.join(format!("k8s/golden/{cluster}/local"));
         stage::write_small(&golden, &cluster, discriminator)?;
