@@ -171,7 +171,12 @@ fn digest_of(path: &Utf8Path) -> Result<(String, u64)> {
 pub fn archive_at(from: &Utf8Path) -> Result<Utf8PathBuf> {
     let path = one_file(from, "an archive", &[".tar", ".tar.gz", ".tar.zst"])?;
     let mut head = Vec::new();
-    fs_err::File::open(&path)?.take(512).read_to_end(&mut head)?;
+    fs_err::File::open(&path)
+        .and_then(|file| file.take(512).read_to_end(&mut head))
+        .map_err(|error| {
+            Failure::config(format!("`{path}` cannot be read: {}", error.kind()))
+                .hinted("name an archive, or a store path of one, relative to the checkout or absolute")
+        })?;
     let tar = head.get(257..262) == Some(b"ustar".as_slice());
     let packed = head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     if tar || packed {

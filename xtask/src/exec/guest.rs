@@ -273,6 +273,7 @@ mod tests {
             stdin: Input::Null,
             stdout: Stdout::Log,
             log: None,
+            partial: None,
             note: None,
             veil: super::super::Veil::default(),
             deadline: std::time::Duration::from_secs(10),

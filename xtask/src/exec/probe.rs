@@ -74,8 +74,17 @@ impl Runner<'_> {
             } => match self.ask(command)? {
                 Ok(printed) => {
                     let here = serde_json::from_slice::<serde_json::Value>(&printed)
-                        .is_ok_and(|object| object.pointer(pointer).and_then(serde_json::Value::as_str) == Some(value));
-                    Seen::from(!here, || format!("`{value}` is still there"))
+                        .ok()
+                        .filter(|object| object.pointer(pointer).and_then(serde_json::Value::as_str) == Some(value));
+                    match here {
+                        None => Seen::yes(),
+                        Some(object) => Seen {
+                            holds: false,
+                            reasons: std::iter::once(format!("`{value}` is still there"))
+                                .chain(crate::live::evidence::going(&object))
+                                .collect(),
+                        },
+                    }
                 }
                 Err(reason) => Seen::no(reason),
             },

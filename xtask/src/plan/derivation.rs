@@ -79,6 +79,29 @@ pub enum Derivation {
         /// JSON file of the type `live::Delta`.
         delta: Utf8PathBuf,
     },
+    /// Whether no object of the project belongs to another stage of the cluster.
+    NobodyElses {
+        /// JSON file of the type `live::Delta`.
+        delta: Utf8PathBuf,
+        /// Discriminator whose objects may be taken.
+        taken_from: Option<String>,
+    },
+    /// Names definitions that would be exchanged for earlier ones.
+    Downgrades {
+        /// The project.
+        project: Utf8PathBuf,
+        /// `kubectl get … --show-managed-fields -o json`.
+        listing: Utf8PathBuf,
+        /// JSON file of the type `live::Delta`.
+        delta: Utf8PathBuf,
+    },
+    /// Copies a project, replacing what was there.
+    Take {
+        /// The project.
+        project: Utf8PathBuf,
+        /// Where the copy goes.
+        to: Utf8PathBuf,
+    },
     /// Whether two comparisons found the same: what was shown is what is done.
     SameDelta {
         /// JSON file of the type `live::Delta`, as it was shown.
@@ -392,8 +415,23 @@ pub struct LedgerContent {
     pub only: Option<String>,
     /// Why, in the words of who deployed.
     pub reason: Option<String>,
-    /// Run whose deployment was taken up again by a rollback.
-    pub rolled_back_to: Option<String>,
+    /// The deployment that a rollback took up again.
+    pub then: Option<Then>,
+}
+
+/// An earlier deployment, where its project came from, and whether that was reviewed: the ledger says the same of the
+/// rollback to it, for the checkout that rolls back is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Then {
+    /// Its run.
+    pub run: String,
+    /// The commit that it was made from.
+    pub revision: Option<String>,
+    /// SHA-256 of the `flake.lock` of then.
+    pub lock: Option<String>,
+    /// Whether it was equal to its golden.
+    pub reviewed: Option<bool>,
 }
 
 /// A part of a stage.

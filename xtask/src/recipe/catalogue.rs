@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::capi::{Bootstrap, Controllers, Stages};
-use super::deploy::{Deploy, Mode};
+use super::deploy::{Deploy, Mode, Steps};
 use super::guest::{Guest, ImageStep};
+use super::rebuild::Rebuild;
 use super::rehearse::{At, Keep};
 use super::trust::{Change, Store};
 use super::validate::Validate;
@@ -16,7 +17,7 @@ use crate::cluster::access::Access;
 use crate::cluster::colima;
 use crate::cluster::host::System;
 use crate::live::prune::Doomed;
-use crate::plan::{Driver, GuestWanted, Plan, Target};
+use crate::plan::{Driver, GuestWanted, Plan, Target, Then};
 use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};
 use crate::project::{ObjectRef, StageDescription};
 
@@ -59,6 +60,16 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 link: Utf8PathBuf::from(format!(".xtask/projects/{name}-{stage}")),
             };
             let mode = Mode::USUAL;
+            let earlier = Mode {
+                then: Some(Then {
+                    run: "ba9876543210".to_owned(),
+                    revision: Some("1111111111111111111111111111111111111111".to_owned()),
+                    lock: None,
+                    reviewed: Some(true),
+                }),
+                ..Mode::USUAL
+            };
+            let kept = Source::Folder(Utf8PathBuf::from(format!(".xtask/clusters/{name}/rollback/{stage}")));
             let of = |access, backend, source| Deploy {
                 access,
                 facts,
@@ -93,15 +104,33 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                     ));
                     plans.extend(guest.iter().flat_map(|guest| guest_plans(guest, word)));
                 }
-                let mut plan = Plan::new("the goal");
-                plan.target = Some(Target {
-                    cluster: name.clone(),
-                    production: facts.environment == Environment::Production,
-                });
-                let steps = deploy.steps();
-                plan.steps = steps.steps;
-                plan.finally = steps.finally;
-                plans.push((format!("deploy-{name}-{stage}-{word}"), plan));
+                plans.push((
+                    format!("deploy-{name}-{stage}-{word}"),
+                    of_steps(name, facts, deploy.steps()),
+                ));
+            }
+            let real = facts.backends.iter().find(|backend| **backend != Backend::Embedded);
+            if let Some(backend) = real {
+                let deploy = Deploy {
+                    mode: &earlier,
+                    ..of(&access, *backend, &kept)
+                };
+                plans.push((
+                    format!("rollback-{name}-{stage}"),
+                    of_steps(name, facts, deploy.steps()),
+                ));
+            }
+            let rebuild = Rebuild {
+                access: &access,
+                stage: *stage,
+                revision: "1111111111111111111111111111111111111111",
+                nonce: NONCE,
+                to: Utf8Path::new(".xtask/clusters/c/rebuilt/2222"),
+            };
+            for source in ["nix", "golden"] {
+                if let Some(steps) = rebuild.steps(source) {
+                    plans.push((format!("rebuild-{name}-{stage}-{source}"), of_steps(name, facts, steps)));
+                }
             }
             let trial = Access::rehearsal(name, NONCE);
             let mut nobodys = facts.clone();
@@ -170,6 +199,18 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
     }
     plans.extend(capi_plans(platform, descriptions));
     plans
+}
+
+/// A plan of these steps for a cluster.
+fn of_steps(name: &str, facts: &Cluster, steps: Steps) -> Plan {
+    let mut plan = Plan::new("the goal");
+    plan.target = Some(Target {
+        cluster: name.to_owned(),
+        production: facts.environment == Environment::Production,
+    });
+    plan.steps = steps.steps;
+    plan.finally = steps.finally;
+    plan
 }
 
 /// What ClusterAPI makes, part by part and as a whole.

@@ -14,6 +14,7 @@ pub mod local_down;
 pub mod local_up;
 pub mod nix;
 pub mod prune;
+pub mod rebuild;
 pub mod rehearse;
 pub mod resync;
 pub mod routes;

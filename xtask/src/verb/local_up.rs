@@ -201,6 +201,38 @@ fn choose_backend(
     Err(passed.into_iter().fold(failure, Failure::hinted))
 }
 
+/// The backend of a cluster that has to run real pods: the one that it runs on, or the first that this host can run;
+/// else why not, a sentence a backend.
+pub(super) fn real_backend(
+    context: &Context,
+    checkout: &Checkout,
+    access: &Access,
+    facts: &Cluster,
+) -> Result<std::result::Result<Backend, Vec<String>>> {
+    match guest::existing(checkout, access)? {
+        None => {}
+        Some(Backend::Embedded) => {
+            return Ok(Err(vec![format!(
+                "cluster `{0}` is embedded here, where no pod is real: `cargo xtask local-down --delete --cluster {0}` first",
+                access.cluster
+            )]));
+        }
+        Some(backend) => return Ok(Ok(backend)),
+    }
+    let mut reasons = Vec::new();
+    for backend in facts.backends.iter().filter(|backend| **backend != Backend::Embedded) {
+        match why_not(context, checkout, *backend)? {
+            None => return Ok(Ok(*backend)),
+            Some(reason) => reasons.push(format!(
+                "bootstrap cluster `{}` cannot run on `{}`: {reason}",
+                access.cluster,
+                backend.name()
+            )),
+        }
+    }
+    Ok(Err(reasons))
+}
+
 fn what_it_is(backend: Backend) -> &'static str {
     match backend {
         Backend::Colima => "k3s in a NixOS guest, started by Colima",

@@ -12,6 +12,7 @@ mod support;
 
 mod cluster;
 mod files;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::io::Write;
