@@ -356,6 +356,7 @@ fn doctor_names_every_tool_that_a_plan_of_the_verb_starts() {
         let verb = match name.split_once('-') {
             Some(("validate", _)) => "golden",
             Some(("resync", _)) => "secrets",
+            Some(("rebuild", _)) => "rollback",
             _ => verbs
                 .iter()
                 .filter(|verb| name == **verb || name.starts_with(&format!("{verb}-")))

@@ -10,7 +10,7 @@
 mod support;
 
 mod bad_input;
-mod endpoints;
+mod bootstrap;
 mod fakes;
 mod laws;
 mod offline;
