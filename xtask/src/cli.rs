@@ -23,6 +23,9 @@ pub struct Cli {
     /// Checkout to work in; the default is the nearest folder upwards with `platform.json`
     #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT", hide_env_values = true)]
     pub root: Option<Utf8PathBuf>,
+    /// Keep every socket on loopback, also those of tools; whatever would leave it is a failure
+    #[arg(long, global = true, env = "XTASK_OFFLINE", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -103,6 +106,9 @@ fn leave_no_core() {
 }
 
 fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
+    if cli.offline {
+        crate::network::stay_on_loopback();
+    }
     let context = Context::new(ui.clone(), cli.root)?;
     match &cli.verb {
         Verb::LocalUp(arguments) => verb::local_up::run(&context, arguments).map(done),

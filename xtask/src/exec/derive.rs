@@ -37,6 +37,7 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
+            Derivation::CopyProject { from, to } => crate::project::copy_enclosed(&root.join(from), &root.join(to)),
             Derivation::Resources { served, project, to } => {
                 let mut resources = resources::parse(&read(root, served)?)?;
                 if let Some(project) = project {

@@ -42,6 +42,10 @@ pub(super) fn set(
         return Err(Failure::config(format!("`{name}` does not lie in zone `{}`", to.zone))
             .hinted("the facts name both: `domain` and the cluster's `apiHost`"));
     }
+    crate::network::allow(
+        crate::network::host_of(&to.api),
+        &format!("set a record through `{}`", to.api),
+    )?;
     let api = Api {
         agent: ureq::Agent::config_builder()
             .http_status_as_error(false)

@@ -295,7 +295,9 @@ impl Runner<'_> {
 
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         let outcome = self.start(command, Some(log))?;
-        judge(command, &outcome).map_err(|failure| self.with_result(command, failure))
+        judge(command, &outcome)
+            .map_err(|failure| self.with_result(command, failure))
+            .map_err(|failure| explained(command, log, &outcome, failure))
     }
 
     /// Starts a process that outlives this run, unless it runs already.
@@ -401,7 +403,30 @@ impl Runner<'_> {
         self.process(command, log)?.run(self.interrupt)
     }
 
+    /// Refuses a cluster elsewhere where nothing may leave loopback.
+    fn keep_in(&self, command: &Command) -> Result<()> {
+        let kubeconfig = command
+            .args
+            .iter()
+            .chain(command.env.get("KUBECONFIG"))
+            .find_map(|arg| match arg {
+                Arg::FlagPath(flag, path) if flag == "--kubeconfig" => Some(path),
+                Arg::Path(path) if command.env.get("KUBECONFIG") == Some(arg) => Some(path),
+                _ => None,
+            });
+        let servers = kubeconfig.map_or_else(Vec::new, |path| crate::cluster::access::servers(&self.root.join(path)));
+        servers.iter().try_for_each(|server| {
+            crate::network::allow(
+                crate::network::host_of(server),
+                &format!("have `{}` connect to `{server}`", command.tool.program()),
+            )
+        })
+    }
+
     fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
+        if crate::network::is_offline() {
+            self.keep_in(command)?;
+        }
         let mut args = Vec::new();
         let mut given = Vec::new();
         for arg in &command.args {
@@ -616,6 +641,16 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
         }
     }
     Err(Failure::new(kind, message).hinted(format!("the command: {}", command.shell())))
+}
+
+/// Puts what an error of Nix means before its other hints.
+fn explained(command: &Command, log: &Utf8Path, outcome: &Outcome, mut failure: Failure) -> Failure {
+    if matches!(command.tool, Tool::Nix | Tool::NixInstantiate) && matches!(outcome.ended, Ended::Code(_)) {
+        let said = fs_err::read(log).unwrap_or_default();
+        let hints = crate::nix::explain(&String::from_utf8_lossy(&said), &outcome.tail);
+        failure.hints.splice(0..0, hints);
+    }
+    failure
 }
 
 fn interrupted_failure() -> Failure {

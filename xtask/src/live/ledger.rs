@@ -152,12 +152,7 @@ pub fn keep(project: &Utf8Path, to: &Utf8Path) -> Result<String> {
     };
     let place = to.join(&digest);
     if !place.exists() {
-        let beside = to.join(format!("{digest}.new"));
-        if beside.exists() {
-            fs_err::remove_dir_all(&beside)?;
-        }
-        copy(project, &beside)?;
-        fs_err::rename(&beside, &place)?;
+        crate::project::replace(&place, |beside| crate::project::copy(project, beside))?;
     }
     order.retain(|kept| *kept != digest);
     order.push(digest.clone());
@@ -170,23 +165,6 @@ pub fn keep(project: &Utf8Path, to: &Utf8Path) -> Result<String> {
     let text = serde_json::to_string(&order).expect("plain data");
     crate::exec::write(&order_path, text.as_bytes(), 0o600)?;
     Ok(digest)
-}
-
-/// Copies a project, following a link at its root; folders are made anew, for those of a store are read-only.
-pub fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-    let from = from.canonicalize_utf8()?;
-    for entry in walkdir::WalkDir::new(&from).sort_by_file_name() {
-        let entry = entry.map_err(|error| Failure::unexpected(format!("cannot read `{from}`: {error}")))?;
-        let path = Utf8Path::from_path(entry.path())
-            .ok_or_else(|| Failure::config(format!("`{}` is not UTF-8", entry.path().display())))?;
-        let target = to.join(path.strip_prefix(&from).expect("it was found below"));
-        if entry.file_type().is_dir() {
-            fs_err::create_dir_all(&target)?;
-        } else {
-            fs_err::copy(path, &target)?;
-        }
-    }
-    Ok(())
 }
 
 /// The entries of a stage, oldest first; none when there is no ledger yet.

@@ -6,17 +6,11 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use super::ledger;
 use crate::failure::{Failure, Kind, Result};
-use crate::project::{Object, ObjectRef, Project};
+use crate::project::{self, Object, ObjectRef, Project};
 
 /// Copies an earlier project, with the encrypted objects of today's. Returns what could not be taken from today.
 pub fn overlay(earlier: &Utf8Path, today: &Utf8Path, to: &Utf8Path) -> Result<Vec<String>> {
-    let beside = to.with_file_name(format!("{}.new", to.file_name().unwrap_or("project")));
-    if beside.exists() {
-        fs_err::remove_dir_all(&beside)?;
-    }
-    ledger::copy(earlier, &beside)?;
     let now = Project::read(today)?;
     let todays: BTreeMap<_, &Value> = now
         .objects()
@@ -25,40 +19,40 @@ pub fn overlay(earlier: &Utf8Path, today: &Utf8Path, to: &Utf8Path) -> Result<Ve
         .collect();
     let mut notes = Vec::new();
     let then = Project::read(earlier)?;
-    for item in &then.items {
-        let mut files: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
-        for object in &item.objects {
-            files.entry(object.file.as_str()).or_default().push(object);
-        }
-        for (file, objects) in files {
-            if !objects.iter().any(|object| is_encrypted(object)) {
-                continue;
+    project::replace(to, |beside| {
+        project::copy(earlier, beside)?;
+        for item in &then.items {
+            let mut files: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
+            for object in &item.objects {
+                files.entry(object.file.as_str()).or_default().push(object);
             }
-            let items: Vec<Value> = objects
-                .iter()
-                .map(|object| match todays.get(&object.reference().identity()) {
-                    Some(value) if is_encrypted(object) => (*value).clone(),
-                    None if is_encrypted(object) => {
-                        notes.push(format!(
-                            "{} has no file today, the earlier one is taken",
-                            object.reference()
-                        ));
-                        object.value.clone()
-                    }
-                    _ => object.value.clone(),
-                })
-                .collect();
-            // Alone in a file kluctl would decrypt it and apply it in plaintext.
-            let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-            let path = beside.join(&item.item.directory).join(file);
-            fs_err::remove_file(&path)?;
-            fs_err::write(path, list.to_string())?;
+            for (file, objects) in files {
+                if !objects.iter().any(|object| is_encrypted(object)) {
+                    continue;
+                }
+                let items: Vec<Value> = objects
+                    .iter()
+                    .map(|object| match todays.get(&object.reference().identity()) {
+                        Some(value) if is_encrypted(object) => (*value).clone(),
+                        None if is_encrypted(object) => {
+                            notes.push(format!(
+                                "{} has no file today, the earlier one is taken",
+                                object.reference()
+                            ));
+                            object.value.clone()
+                        }
+                        _ => object.value.clone(),
+                    })
+                    .collect();
+                // Alone in a file kluctl would decrypt it and apply it in plaintext.
+                let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+                let path = beside.join(&item.item.directory).join(file);
+                fs_err::remove_file(&path)?;
+                fs_err::write(path, list.to_string())?;
+            }
         }
-    }
-    if to.exists() {
-        fs_err::remove_dir_all(to)?;
-    }
-    fs_err::rename(&beside, to)?;
+        Ok(())
+    })?;
     Ok(notes)
 }
 

@@ -38,6 +38,13 @@ pub enum Derivation {
         /// Folder of the copy; replaced whole.
         to: Utf8PathBuf,
     },
+    /// Copies a project so that kluctl sees it alone.
+    CopyProject {
+        /// Project to copy.
+        from: Utf8PathBuf,
+        /// Folder of the copy; replaced whole.
+        to: Utf8PathBuf,
+    },
     /// Which of the served resources to list, as one comma-separated argument.
     Resources {
         /// Output of `kubectl api-resources --no-headers -o wide`.

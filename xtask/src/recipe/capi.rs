@@ -435,8 +435,13 @@ impl Bootstrap<'_> {
             plan.steps
                 .extend(self.scale_steps(&format!("{}-{deployment}", self.name), count + 1));
         }
-        if keep == Keep::Nothing {
-            plan.finally.extend(self.sweep_steps());
+        match keep {
+            Keep::Nothing => plan.finally.extend(self.sweep_steps()),
+            Keep::Cluster => {
+                for (name, side) in [("source", &self.source), ("target", &self.target)] {
+                    plan.finally.push(super::rehearse::note_kept(&side.access).of(name));
+                }
+            }
         }
         plan.next = None;
         plan

@@ -81,13 +81,9 @@ impl Deploy<'_> {
         self.access.work().join(name)
     }
 
-    /// The project as this cluster gets it.
+    /// The project as this cluster gets it: always a copy, so that what was compared is what is deployed.
     pub fn project(&self) -> Utf8PathBuf {
-        if self.embedded() {
-            self.work("project")
-        } else {
-            self.source.folder()
-        }
+        self.work("project")
     }
 
     fn production(&self) -> bool {
@@ -388,8 +384,8 @@ impl Deploy<'_> {
             ));
         }
         steps.push(self.api_list("api"));
-        if self.embedded() {
-            steps.push(Step::new(
+        steps.push(if self.embedded() {
+            Step::new(
                 "project.adapt",
                 "Copy the project without what an embedded cluster cannot hold",
                 "Nothing answers on a ClusterIP there, so no APIService and no conversion webhook may be applied.",
@@ -399,8 +395,19 @@ impl Deploy<'_> {
                     served: self.work("served.txt"),
                     to: self.project(),
                 }),
-            ));
-        }
+            )
+        } else {
+            Step::new(
+                "project.copy",
+                "Copy the project",
+                "What was compared is what is deployed, and kluctl looks at no repository around it.",
+                Effect::Local,
+                Action::Derive(Derivation::CopyProject {
+                    from: self.source.folder(),
+                    to: self.project(),
+                }),
+            )
+        });
         steps.push(self.api_choose("api", None));
         steps
     }

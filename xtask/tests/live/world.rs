@@ -133,6 +133,9 @@ impl World {
         world.write(".gitignore", "/.xtask\n/projects\n");
         world.write("modules/platform.nix", "{ }\n");
         world.git(&["init", "--quiet", "--initial-branch=main"]);
+        // A clone of a path: kluctl fails over such an `origin`, if it comes to look at it.
+        let origin = world.root.join("elsewhere.git");
+        world.git(&["remote", "add", "origin", origin.as_str()]);
         for part in [For::Dev, For::Twin] {
             let golden = world.root.join(format!("k8s/golden/{}/local", part.cluster()));
             write_project(

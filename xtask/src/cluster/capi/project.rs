@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Result};
 use crate::golden::object::digest_of;
-use crate::project::{DIGEST, Project};
+use crate::project::{self, DIGEST, Project};
 
 const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
 
@@ -37,7 +37,7 @@ pub(super) fn in_memory(
         });
     }
     project.description.gates.clear();
-    write(from, &project, to)?;
+    project::replace(to, |beside| project.write(from, beside))?;
     Ok(notes)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn part(from: &Utf8Path, phases: &[String], to: &Utf8Path) -> Result<
         )));
     }
     project.description = part_of(&project.description, phases);
-    write(from, &project, to)
+    project::replace(to, |beside| project.write(from, beside))
 }
 
 /// The description of a project with these phases alone.
@@ -113,45 +113,4 @@ fn become_dev(object: &mut Value, kind: &str, spec: Value) {
     object["apiVersion"] = format!("{INFRASTRUCTURE}/v1beta2").into();
     object["kind"] = kind.into();
     object["spec"] = spec;
-}
-
-/// Writes a changed project beside and renames it.
-fn write(from: &Utf8Path, project: &Project, to: &Utf8Path) -> Result<()> {
-    let beside = Utf8Path::new(&format!("{to}.new")).to_owned();
-    if beside.exists() {
-        fs_err::remove_dir_all(&beside)?;
-    }
-    for item in &project.items {
-        let folder = beside.join(&item.item.directory);
-        fs_err::create_dir_all(&folder)?;
-        for (index, object) in item.objects.iter().enumerate() {
-            // Objects of one List get files of their own; a lone SopsSecret stays in a List, or kluctl decrypts it.
-            let content = if object.value.get("sops").is_some() {
-                json!({"apiVersion": "v1", "kind": "List", "items": [object.value]})
-            } else {
-                object.value.clone()
-            };
-            fs_err::write(folder.join(format!("{index:04}-{}", object.file)), content.to_string())?;
-        }
-    }
-    let path = from.join("deployment.yaml");
-    let mut deployment = crate::golden::yaml::read_one(&fs_err::read_to_string(&path)?)
-        .map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
-    if let Some(items) = deployment.get_mut("deployments").and_then(Value::as_array_mut) {
-        items.retain(|item| {
-            item.get("path")
-                .and_then(Value::as_str)
-                .is_none_or(|path| project.items.iter().any(|item| item.item.directory == path))
-        });
-    }
-    fs_err::write(beside.join("deployment.yaml"), deployment.to_string())?;
-    let description = serde_json::to_string_pretty(&project.description).expect("plain data");
-    fs_err::write(beside.join("stage.json"), description)?;
-    for name in [".kluctl.yaml", ".templateignore"] {
-        fs_err::copy(from.join(name), beside.join(name))?;
-    }
-    if to.exists() {
-        fs_err::remove_dir_all(to)?;
-    }
-    Ok(fs_err::rename(&beside, to)?)
 }
