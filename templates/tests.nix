@@ -4,6 +4,26 @@ let
   acme = evaluate { facts = [ (import ./default/platform.nix) ]; };
   laptop = acme.specs.laptop-local;
   objectsOf = component: lib.filter (entry: entry.component == component) laptop.objects;
+  terraform = import ../modules/terranix {
+    inherit lib;
+    inherit (acme) platform;
+  };
+  # A server of a cluster, on NixOS' option types.
+  server =
+    cluster:
+    (import ../modules/nixos/testing.nix { inherit lib; }).evaluate {
+      modules = [
+        ../modules/nixos/k3s-server
+        (import ../modules/nixos/k3s-server/from-facts.nix {
+          cluster = acme.platform.clusters.${cluster};
+          inherit (acme.platform) versions;
+        })
+        {
+          k3s-server.enable = true;
+          k3s-server.clusterInit = true;
+        }
+      ];
+    };
 in
 [
   {
@@ -54,6 +74,31 @@ in
       changed = true;
       ours = 7443;
     };
+  }
+  {
+    name = "the consumer's machine gets a server, and ours none";
+    expr = lib.mapAttrs (_: machine: {
+      inherit (machine) location server_type;
+    }) terraform.resource.hcloud_server;
+    expected.west-1 = {
+      location = "nbg1";
+      server_type = "cpx31";
+    };
+  }
+  {
+    name = "the consumer's networks and port are those of its servers";
+    expr = lib.intersectLists [
+      "--cluster-cidr=10.52.0.0/16"
+      "--service-cidr=10.53.0.0/16"
+      "--https-listen-port=7443"
+      "--cluster-dns=10.53.0.10"
+    ] (server "laptop").services.k3s.extraFlags;
+    expected = [
+      "--cluster-cidr=10.52.0.0/16"
+      "--service-cidr=10.53.0.0/16"
+      "--https-listen-port=7443"
+      "--cluster-dns=10.53.0.10"
+    ];
   }
   {
     name = "the consumer's name begins its discriminators";

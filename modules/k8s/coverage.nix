@@ -45,6 +45,11 @@ in
     let
       table = clusterApi.${provider};
     in
-    lib.optional (table ? ${version} && !within table.${version} core)
-      "${here}: provider ${title provider version} works with ClusterAPI ${table.${version}.min} to ${table.${version}.max}, not ${core}";
+    if !(table ? ${version}) then
+      [
+        "${here}: nothing is known of provider ${title provider version} (known are ${known table}); add the ClusterAPI minors that it works with to modules/k8s/coverage.nix"
+      ]
+    else
+      lib.optional (!within table.${version} core)
+        "${here}: provider ${title provider version} works with ClusterAPI ${table.${version}.min} to ${table.${version}.max}, not ${core}";
 }

@@ -23,6 +23,9 @@ pub struct Cli {
     /// Checkout to work in; the default is the nearest folder upwards with `platform.json`
     #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT", hide_env_values = true)]
     pub root: Option<Utf8PathBuf>,
+    /// Keep every socket on loopback, also those of tools; whatever would leave it is a failure
+    #[arg(long, global = true, env = "XTASK_OFFLINE", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -79,6 +82,7 @@ pub enum Verb {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    leave_no_core();
     let cli = Cli::parse();
     let ui = Ui::from_environment();
     match dispatch(&ui, cli) {
@@ -90,7 +94,21 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Neither this process nor what it starts leaves a core file: it would hold every value that passed through memory.
+fn leave_no_core() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit {
+        current: Some(0),
+        // A person who goes on in a shell of a child may want cores of his own.
+        maximum: getrlimit(Resource::Core).maximum,
+    };
+    let _nothing_forbids_to_want_less = setrlimit(Resource::Core, limit);
+}
+
 fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
+    if cli.offline {
+        crate::network::stay_on_loopback();
+    }
     let context = Context::new(ui.clone(), cli.root)?;
     match &cli.verb {
         Verb::LocalUp(arguments) => verb::local_up::run(&context, arguments).map(done),

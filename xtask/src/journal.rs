@@ -139,6 +139,37 @@ impl Journal {
         Ok(ended)
     }
 
+    /// The plans of runs that go on now, as they stand on the disk.
+    pub fn plans_going_on(root: &Utf8Path) -> Result<Vec<String>> {
+        let runs = root.join(STATE).join("runs");
+        let mut plans = Vec::new();
+        if runs.exists() {
+            for name in names(&runs)? {
+                let folder = runs.join(name);
+                if is_going_on(&folder)? {
+                    plans.push(fs_err::read_to_string(folder.join("plan.json"))?);
+                }
+            }
+        }
+        Ok(plans)
+    }
+
+    /// Removes the records of every run that has ended; returns how many there were.
+    pub fn forget(root: &Utf8Path) -> Result<usize> {
+        let runs = root.join(STATE).join("runs");
+        let mut removed = 0;
+        if runs.exists() {
+            for name in names(&runs)? {
+                let folder = runs.join(name);
+                if !is_going_on(&folder)? {
+                    fs_err::remove_dir_all(&folder)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     /// The folder of the run.
     pub fn folder(&self) -> &Utf8Path {
         &self.folder
@@ -239,6 +270,24 @@ impl Journal {
 enum Finished {
     Well,
     Not,
+}
+
+/// Whether the run of a folder goes on: its journal is locked, or is not there yet.
+fn is_going_on(folder: &Utf8Path) -> Result<bool> {
+    let path = folder.join(JOURNAL);
+    let file = match fs_err::File::open(&path) {
+        Ok(file) => file,
+        // A run that begins has written its plan and nothing else.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(folder.join("plan.json").exists()),
+        Err(error) => return Err(error.into()),
+    };
+    match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(Failure::unexpected(format!(
+            "cannot look at the lock of `{path}`: {error}"
+        ))),
+    }
 }
 
 /// One line, with its end.

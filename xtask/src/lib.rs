@@ -22,6 +22,7 @@ pub mod secrets;
 
 pub mod exec;
 pub mod journal;
+pub mod network;
 pub mod tool;
 
 pub mod failure;

@@ -50,6 +50,12 @@ const DIRECTIONS: [(&str, &[&str], &str); 4] = [
     ),
 ];
 
+/// What leads out of this process, or may.
+const SOCKETS: [&str; 4] = ["TcpStream", "UdpSocket", "to_socket_addrs", "ureq::"];
+
+/// Who may name it: two that ask `network` first, so that `--offline` is kept, and this file.
+const MAY_CONNECT: [&str; 3] = ["exec/dns.rs", "exec/probe.rs", "tidy.rs"];
+
 /// Checks every source file of the crate.
 pub fn breaches(root: &Utf8Path) -> Result<Vec<Breach>> {
     let source = root.join("xtask/src");
@@ -113,6 +119,10 @@ fn check_file(name: &Utf8Path, text: &str, breaches: &mut Vec<Breach>) {
     if starts && !may_start {
         breach("starts a process; describe it as `plan::Command`, run it through `exec`".to_owned());
     }
+    let connects = code.lines().any(|line| SOCKETS.iter().any(|word| knows(line, word)));
+    if connects && !MAY_CONNECT.contains(&name.as_str()) {
+        breach("opens a socket; only probes and DNS do, after they have asked `network`".to_owned());
+    }
     let yaml = code.contains("granit_parser");
     if yaml && name != "golden/yaml.rs" {
         breach("knows YAML; `golden/yaml.rs` reads and writes it".to_owned());
@@ -145,6 +155,17 @@ mod tests {
         );
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].problem.starts_with("line 2: names `SystemTime`"));
+    }
+
+    #[test]
+    fn a_socket_that_nobody_asked_for_is_found() {
+        let mut found = Vec::new();
+        check_file(
+            Utf8Path::new("live/x.rs"),
+            "//! x\nlet stream = TcpStream::connect(address);\n",
+            &mut found,
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
     }
 
     #[test]

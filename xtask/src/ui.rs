@@ -1,6 +1,8 @@
 //! What a person sees: status words, one spinner line, failures, prompts.
 //! Data goes to stdout through [`Ui::data`], everything else to stderr; nobody else prints.
 
+mod clean;
+
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
@@ -10,6 +12,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, Kind, Result};
+use clean::sanitise;
 
 /// Width of a status word: the longest, `Interrupted`, and one to spare.
 const WORD_WIDTH: usize = 12;
@@ -225,10 +228,21 @@ impl Ui {
         self.write_stderr(&whole);
     }
 
-    /// Prints data to stdout. A reader that has gone away (`| head`) is not an error.
+    /// Prints data to stdout, as it is to a program, and safe to show to a person or to the runner of a hosted
+    /// workflow. A reader that has gone away (`| head`) is not an error.
     pub fn data(&self, text: impl AsRef<str>) -> Result<()> {
-        let mut out = std::io::stdout().lock();
         let text = text.as_ref();
+        if std::io::stdout().is_terminal() {
+            return Self::print(&sanitise(text));
+        }
+        match self.shared.annotations {
+            Annotations::Github => Self::print(&clean::inert(text)),
+            Annotations::None => Self::print(text),
+        }
+    }
+
+    fn print(text: &str) -> Result<()> {
+        let mut out = std::io::stdout().lock();
         let written = out
             .write_all(text.as_bytes())
             .and_then(|()| {
@@ -249,7 +263,7 @@ impl Ui {
     pub fn json(&self, value: &impl serde::Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Failure::unexpected(format!("cannot write JSON: {error}")))?;
-        self.data(text)
+        Self::print(&clean::inert_json(&text))
     }
 
     /// Shows what is going on in the spinner line; nothing where there is none.
@@ -318,7 +332,7 @@ impl Ui {
             return None;
         }
         self.still();
-        self.write_stderr(question);
+        self.write_stderr(&sanitise(question));
         let mut line = String::new();
         let read = std::io::stdin().lock().read_line(&mut line).ok()?;
         (read > 0).then(|| line.trim().to_owned())
@@ -350,7 +364,10 @@ impl Ui {
     fn annotate(&self, level: &str, text: &str) {
         if self.shared.annotations == Annotations::Github {
             // Workflow commands end at a newline; `%` is their escape character.
-            let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+            let text = sanitise(text)
+                .replace('%', "%25")
+                .replace('\r', "%0D")
+                .replace('\n', "%0A");
             self.write_stderr(&format!("::{level}::{text}\n"));
         }
     }
@@ -368,61 +385,6 @@ impl Ui {
         }
         drop(guard);
     }
-}
-
-/// Makes foreign text safe to show: no escape sequences, no carriage returns, no direction marks, and no
-/// line that a CI runner would take for a command.
-pub fn sanitise(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(character) = rest.next() {
-        match character {
-            '\u{1b}' => {
-                // An escape sequence: `[` … final byte, or `]` … BEL.
-                match rest.peek() {
-                    Some('[') => {
-                        rest.next();
-                        for inner in rest.by_ref() {
-                            if ('\u{40}'..='\u{7e}').contains(&inner) {
-                                break;
-                            }
-                        }
-                    }
-                    Some(']') => {
-                        for inner in rest.by_ref() {
-                            if inner == '\u{07}' {
-                                break;
-                            }
-                        }
-                    }
-                    // A character set is chosen by one more character.
-                    Some('(' | ')') => {
-                        rest.next();
-                        rest.next();
-                    }
-                    _ => {}
-                }
-            }
-            '\n' | '\t' => clean.push(character),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
-            character if character.is_control() => {}
-            character => clean.push(character),
-        }
-    }
-    if clean.contains("::") {
-        clean = clean
-            .split('\n')
-            .map(|line| {
-                if line.trim_start().starts_with("::") {
-                    line.replacen("::", ": :", 1)
-                } else {
-                    line.to_owned()
-                }
-            })
-            .collect::<Vec<_>>()
-            .join("\n");
-    }
-    clean
 }
 
 /// `1 object`, `2 objects`.
@@ -503,12 +465,6 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn foreign_text_cannot_move_the_cursor_or_speak_to_the_runner() {
-        assert_eq!(sanitise("a\u{1b}[31mb\u{1b}]0;t\u{07}c\r\u{202e}d\u{1b}(Be"), "abcde");
-        assert_eq!(sanitise("x\n::error::y"), "x\n: :error::y");
-    }
 
     #[test]
     fn a_mistyped_name_finds_the_one_that_was_meant() {

@@ -13,8 +13,9 @@ in
             description = "Whether the machine has a server; turning it off destroys one.";
           };
           provider = mkOption {
-            type = types.enum [ "hetzner" ];
-            description = "Cloud provider.";
+            # Those that are known are a list of problems.nix, so that another one is refused with their names.
+            type = types.str;
+            description = "Cloud provider; known is `hetzner`.";
           };
           serverType = mkOption {
             type = types.str;

@@ -5,6 +5,8 @@ let
 
   coverage = import ../../k8s/coverage.nix { inherit lib; };
   stageNames = import ./stage-names.nix;
+  # Each has a module in modules/terranix.
+  providers.hetzner = { };
   quoted = lib.concatMapStringsSep ", " (name: "`${name}`");
 
   # `a.b.c.d/n` as the first and the last address of the network.
@@ -130,6 +132,11 @@ let
   localClusters = lib.filterAttrs (_: cluster: cluster.environment == "local") clusters;
 in
 each ofCluster clusters
+++ each (
+  name: machine:
+  lib.optional (!(providers ? ${machine.provider}))
+    "machine `${name}`: nothing is known of provider `${machine.provider}`; known are ${quoted (lib.attrNames providers)}"
+) platform.machines
 ++ map (
   port:
   "the local clusters ${

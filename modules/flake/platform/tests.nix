@@ -93,18 +93,10 @@ in
         }).json;
     expected = true;
   }
-  {
-    name = "an unknown provider is an error";
-    expr =
-      fails
-        (evaluate {
-          facts = [
-            (import ../../platform.nix)
-            { machines.kube-control.provider = mkForce "gcp"; }
-          ];
-        }).json;
-    expected = true;
-  }
+  (refuses "an unknown provider is refused, with the known ones"
+    "machine `kube-control`: nothing is known of provider `gcp`; known are `hetzner`"
+    { machines.kube-control.provider = mkForce "gcp"; }
+  )
   {
     name = "an unknown component is an error";
     expr =
@@ -167,6 +159,10 @@ in
     {
       clusters.vanixiets.clusterApi.providers.hetzner = mkForce "v1.0.7";
     }
+  )
+  (refuses "a provider of ClusterAPI that nothing is known of is refused"
+    "nothing is known of provider hetzner 1.9 (known are 1.0, 1.1)"
+    { clusters.vanixiets.clusterApi.providers.hetzner = mkForce "v1.9.0"; }
   )
   (refuses "core and kubeadm provider of two releases are refused" "is released with" {
     clusters.vanixiets.clusterApi.providers.kubeadm = mkForce "v1.13.5";

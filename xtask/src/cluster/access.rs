@@ -93,6 +93,19 @@ impl Access {
     }
 }
 
+/// Every API server that a kubeconfig names; none where there is no kubeconfig yet.
+pub fn servers(kubeconfig: &Utf8Path) -> Vec<String> {
+    let config = fs_err::read_to_string(kubeconfig)
+        .ok()
+        .and_then(|text| crate::golden::yaml::read_one(&text).ok());
+    let clusters = config.as_ref().and_then(|config| config.get("clusters")?.as_array());
+    clusters
+        .into_iter()
+        .flatten()
+        .filter_map(|cluster| Some(cluster.pointer("/cluster/server")?.as_str()?.to_owned()))
+        .collect()
+}
+
 /// Folder for temporary files of wrapped tools; `exec` makes it.
 pub fn temporary() -> Utf8PathBuf {
     Utf8Path::new(STATE).join("tmp")

@@ -19,7 +19,11 @@ const SCRUBBED_PREFIXES: [&str; 12] = [
 ];
 
 /// Single variables that no child inherits. Tokens reach a child only when its command names them.
-const SCRUBBED: [&str; 9] = [
+const SCRUBBED: [&str; 12] = [
+    // A hook of Git's that starts us must not lead our own calls of Git elsewhere.
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
     "RUSTUP_TOOLCHAIN",
     "XTASK_ROOT",
     "HCLOUD_TOKEN",
@@ -33,10 +37,14 @@ const SCRUBBED: [&str; 9] = [
 
 /// The scrubbed environment of a child. Entries that are not UTF-8 are left out: no wrapped tool needs one.
 pub(crate) fn scrubbed() -> BTreeMap<String, String> {
-    std::env::vars_os()
+    let mut kept: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| is_kept(name))
-        .collect()
+        .collect();
+    for (name, value) in crate::network::variables() {
+        kept.insert(name.to_owned(), value);
+    }
+    kept
 }
 
 fn is_kept(name: &str) -> bool {

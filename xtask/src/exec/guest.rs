@@ -228,6 +228,7 @@ mod tests {
             stdout: Stdout::Log,
             log: None,
             note: None,
+            veil: super::super::Veil::default(),
             deadline: std::time::Duration::from_secs(10),
         }
         .run(&Interrupt::default())

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Interrupt;
 use crate::failure::{Failure, Kind, Result};
+use crate::network;
 use crate::ui::seconds;
 
 /// Longest answer that is read.
@@ -92,6 +93,7 @@ impl<'a> Api<'a> {
     }
 
     fn request(&self, method: &str, address: &str, body: Option<&Value>) -> Result<(u16, Option<Duration>, String)> {
+        network::allow(network::host_of(self.base), &format!("ask `{}`", self.base))?;
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(address)

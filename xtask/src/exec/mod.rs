@@ -12,6 +12,7 @@ mod probe;
 mod process;
 mod survey;
 mod token;
+mod veil;
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use crate::plan::{Action, Agreement, Arg, Command, Effect, OnFailure, Output, Pl
 use crate::tool::Tools;
 use crate::ui::{Answer, Ui, Word, plural, seconds};
 use process::{Ended, Input, Outcome, Process, Stdout};
+pub(crate) use veil::Veil;
 
 pub(crate) fn own_binary() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()?;
@@ -297,7 +299,9 @@ impl Runner<'_> {
 
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         let outcome = self.start(command, Some(log))?;
-        judge(command, &outcome).map_err(|failure| self.with_result(command, failure))
+        judge(command, &outcome)
+            .map_err(|failure| self.with_result(command, failure))
+            .map_err(|failure| explained(command, log, &outcome, failure))
     }
 
     /// Starts a process that outlives this run, unless it runs already.
@@ -377,6 +381,7 @@ impl Runner<'_> {
         let mut process = self.process(command, None)?;
         process.stdin = Input::Bytes(stdin.to_vec());
         process.stdout = Stdout::Capture;
+        process.veil = Veil::over(secrets.iter().map(|(_, value)| value.as_str()));
         process
             .env
             .extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -402,8 +407,32 @@ impl Runner<'_> {
         self.process(command, log)?.run(self.interrupt)
     }
 
+    /// Refuses a cluster elsewhere where nothing may leave loopback.
+    fn keep_in(&self, command: &Command) -> Result<()> {
+        let kubeconfig = command
+            .args
+            .iter()
+            .chain(command.env.get("KUBECONFIG"))
+            .find_map(|arg| match arg {
+                Arg::FlagPath(flag, path) if flag == "--kubeconfig" => Some(path),
+                Arg::Path(path) if command.env.get("KUBECONFIG") == Some(arg) => Some(path),
+                _ => None,
+            });
+        let servers = kubeconfig.map_or_else(Vec::new, |path| crate::cluster::access::servers(&self.root.join(path)));
+        servers.iter().try_for_each(|server| {
+            crate::network::allow(
+                crate::network::host_of(server),
+                &format!("have `{}` connect to `{server}`", command.tool.program()),
+            )
+        })
+    }
+
     fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
+        if crate::network::is_offline() {
+            self.keep_in(command)?;
+        }
         let mut args = Vec::new();
+        let mut given = Vec::new();
         for arg in &command.args {
             self.resolve(arg, &mut args)?;
         }
@@ -411,6 +440,9 @@ impl Runner<'_> {
         for (name, value) in &command.env {
             let mut values = Vec::new();
             self.resolve(value, &mut values)?;
+            if let Arg::Secret(_) = value {
+                given.extend(values.iter().cloned());
+            }
             if let (true, Arg::Path(path)) = (FOLDERS.contains(&name.as_str()), value) {
                 fs_err::create_dir_all(self.root.join(path))?;
             }
@@ -425,8 +457,13 @@ impl Runner<'_> {
                 Stdin::Null => Input::Null,
                 Stdin::File(path) => Input::File(self.root.join(path)),
                 Stdin::Text(text) => Input::Bytes(text.clone().into_bytes()),
-                Stdin::Secret(name) => Input::Bytes(self.token(name)?.into_bytes()),
+                Stdin::Secret(name) => {
+                    let value = self.token(name)?;
+                    given.push(value.clone());
+                    Input::Bytes(value.into_bytes())
+                }
             },
+            veil: Veil::over(given.iter().map(String::as_str)),
             stdout: match &command.output {
                 Output::Log => Stdout::Log,
                 Output::File(path) => Stdout::File(self.root.join(path)),
@@ -510,6 +547,7 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
         stdout: Stdout::Log,
         log: None,
         note: None,
+        veil: Veil::default(),
         deadline: Duration::MAX,
     };
     process.pass_through()
@@ -532,6 +570,7 @@ pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
         stdout: Stdout::Capture,
         log: None,
         note: None,
+        veil: Veil::default(),
         deadline: Duration::from_secs(10),
     };
     let outcome = process.run(&Interrupt::default()).ok()?;
@@ -556,10 +595,18 @@ pub fn text_of(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
+/// A token from the environment, without the newline that a shell or a clipboard put at its end.
 fn secret(name: &str) -> Result<String> {
-    std::env::var(name).map_err(|_| {
-        Failure::preflight(format!("variable `{name}` is not set")).hinted(format!("export `{name}` and run again"))
-    })
+    let value = std::env::var(name).unwrap_or_default();
+    let token = value.trim_end_matches(['\n', '\r']);
+    let what = if token.is_empty() {
+        "is not set"
+    } else if token.trim() != token || token.chars().any(char::is_control) {
+        "has a blank at an end or a control character inside, which no token has"
+    } else {
+        return Ok(token.to_owned());
+    };
+    Err(Failure::preflight(format!("variable `{name}` {what}")).hinted(format!("export `{name}` and run again")))
 }
 
 /// Turns how a command ended into a verdict, with the last lines of what it said.
@@ -598,6 +645,16 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
         }
     }
     Err(Failure::new(kind, message).hinted(format!("the command: {}", command.shell())))
+}
+
+/// Puts what an error of Nix means before its other hints.
+fn explained(command: &Command, log: &Utf8Path, outcome: &Outcome, mut failure: Failure) -> Failure {
+    if matches!(command.tool, Tool::Nix | Tool::NixInstantiate) && matches!(outcome.ended, Ended::Code(_)) {
+        let said = fs_err::read(log).unwrap_or_default();
+        let hints = crate::nix::explain(&String::from_utf8_lossy(&said), &outcome.tail);
+        failure.hints.splice(0..0, hints);
+    }
+    failure
 }
 
 fn interrupted_failure() -> Failure {

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::Runner;
+use crate::cluster::trust::decode;
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::json::base64;
 use crate::plan::{Command, OperatorKey, Otherwise};
@@ -96,9 +97,19 @@ impl Runner<'_> {
     }
 
     fn live_key(&self, read: &Command) -> Result<Live> {
-        // Without a namespace, a cluster or the right to look there is nothing that could be kept.
-        let Ok(printed) = self.feed(read, b"", &[])? else {
-            return Ok(Live::Nothing);
+        let printed = match self.feed(read, b"", &[])? {
+            Ok(printed) => printed,
+            // What could not be read is not nothing: an operator would go on with another identity than the Secret's.
+            Err(tail) => {
+                return Err(Failure::new(
+                    Kind::Step,
+                    format!(
+                        "cannot read Secret `{OPERATOR}/{SECRET}`: {}",
+                        tail.last().map_or("kubectl says nothing", String::as_str)
+                    ),
+                )
+                .hinted("the credentials of the kubeconfig need `get` and `patch` on Secrets of that namespace"));
+            }
         };
         if printed.iter().all(u8::is_ascii_whitespace) {
             return Ok(Live::Nothing);
@@ -154,42 +165,5 @@ fn last(tail: &[String], identity: &Identities) -> String {
             line.clone()
         }
         _ => "kubectl's words are not shown, they hold the key".to_owned(),
-    }
-}
-
-/// Decodes standard base64; none when it is none.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let mut bits = 0_u32;
-    let mut count = 0;
-    for byte in text.bytes().filter(|byte| *byte != b'=') {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from((bits >> count) & 0xff).unwrap_or_default());
-        }
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_comes_back_as_it_was() {
-        for text in ["", "a", "ab", "abc", "abcd\u{e9}\n"] {
-            assert_eq!(decode(&base64(text.as_bytes())).unwrap(), text.as_bytes());
-        }
-        assert_eq!(decode("a b"), None);
     }
 }

@@ -5,6 +5,7 @@ use camino::Utf8Path;
 use super::process::Ended;
 use super::{Runner, later};
 use crate::failure::{Failure, Kind, Result};
+use crate::network;
 use crate::plan::{Command, Probe};
 
 /// What a look at the world found.
@@ -106,14 +107,19 @@ impl Runner<'_> {
                 Err(reason) => Seen::no(reason),
             },
             Probe::Resolves(record) => {
+                network::allow(&record.name, &format!("look up `{}`", record.name))?;
                 let elsewhere = super::dns::leads_elsewhere(&record.name, super::dns::address(self.root, record)?);
                 Seen::from(elsewhere.is_none(), || elsewhere.unwrap_or_default())
             }
-            Probe::Listens { at } => match super::dns::listens(at) {
-                Ok(()) => Seen::yes(),
-                Err(error) => Seen::no(format!("`{at}` does not answer: {error}")),
-            },
+            Probe::Listens { at } => {
+                network::allow(network::host_of(at), &format!("connect to `{at}`"))?;
+                match super::dns::listens(at) {
+                    Ok(()) => Seen::yes(),
+                    Err(error) => Seen::no(format!("`{at}` does not answer: {error}")),
+                }
+            }
             Probe::Answers { address, page } => {
+                network::allow(network::host_of(address), &format!("connect to `{address}`"))?;
                 let answer = answer_of(address, page);
                 Seen::from(answer.as_deref().is_ok_and(|code| code == "200"), || match answer {
                     Ok(code) => format!("`{address}{page}` answers {code}"),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::leftover;
+use super::veil::{Stream, Veil};
 use crate::failure::{Failure, Kind, Result, ResultExt};
 
 /// Lines of output that a failure shows.
@@ -45,6 +46,8 @@ pub(crate) struct Process {
     pub(crate) log: Option<Utf8PathBuf>,
     /// Where it is noted while it runs, so that it can be ended should xtask die before it.
     pub(crate) note: Option<Utf8PathBuf>,
+    /// What it was given and nothing may show, whatever it says.
+    pub(crate) veil: Veil,
     pub(crate) deadline: Duration,
 }
 
@@ -194,7 +197,7 @@ impl Process {
         // The expression holds the write ends of the pipes; the readers end only when they are closed.
         drop(expression);
         let _running = Running::new(&handle, self.note.as_deref());
-        let log = Log::follow(log_reader, self.log.clone());
+        let log = Log::follow(log_reader, self.log.clone(), self.veil.clone());
         let captured = capture.map(Capture::follow);
 
         let mut asked_to_end: Option<(Instant, Ended)> = None;
@@ -375,12 +378,12 @@ struct Log {
 }
 
 impl Log {
-    fn follow(reader: std::io::PipeReader, path: Option<Utf8PathBuf>) -> Self {
+    fn follow(reader: std::io::PipeReader, path: Option<Utf8PathBuf>, veil: Veil) -> Self {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         let (sender, done) = std::sync::mpsc::channel();
         let shared = Arc::clone(&tail);
         std::thread::spawn(move || {
-            copy_log(reader, path, &shared);
+            copy_log(reader, path, &veil, &shared);
             let _nobody_waits = sender.send(());
         });
         Self { tail, done }
@@ -393,11 +396,12 @@ impl Log {
     }
 }
 
-fn copy_log(mut reader: std::io::PipeReader, path: Option<Utf8PathBuf>, tail: &Mutex<VecDeque<String>>) {
+fn copy_log(mut reader: std::io::PipeReader, path: Option<Utf8PathBuf>, veil: &Veil, tail: &Mutex<VecDeque<String>>) {
     let mut file = path.and_then(|path| fs_err::OpenOptions::new().create(true).append(true).open(path).ok());
     let mut written: u64 = 0;
     let mut line: Vec<u8> = Vec::new();
     let mut buffer = vec![0_u8; 64 * 1024];
+    let mut stream = Stream::new(veil);
     let keep = |line: &mut Vec<u8>| {
         let text = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
         line.clear();
@@ -408,26 +412,36 @@ fn copy_log(mut reader: std::io::PipeReader, path: Option<Utf8PathBuf>, tail: &M
         tail.push_back(text);
     };
     loop {
-        let count = match reader.read(&mut buffer) {
-            Ok(0) | Err(_) => break,
-            Ok(count) => count,
+        let ended;
+        let said = match reader.read(&mut buffer) {
+            Ok(0) | Err(_) => {
+                ended = true;
+                stream.end()
+            }
+            Ok(count) => {
+                ended = false;
+                stream.push(&buffer[..count])
+            }
         };
         if let Some(file) = &mut file
             && written < LOG_LIMIT
         {
             // A log that cannot be written (disk full) must not stop the run; the tail is still shown.
-            let _best_effort = file.write_all(&buffer[..count]);
-            written += count as u64;
+            let _best_effort = file.write_all(&said);
+            written += said.len() as u64;
             if written >= LOG_LIMIT {
                 let _best_effort = writeln!(file, "\n[cut: the log has reached {LOG_LIMIT} bytes]");
             }
         }
-        for byte in &buffer[..count] {
+        for byte in &said {
             if *byte == b'\n' {
                 keep(&mut line);
             } else if line.len() < LINE_LIMIT {
                 line.push(*byte);
             }
+        }
+        if ended {
+            break;
         }
     }
     if !line.is_empty() {
@@ -471,6 +485,7 @@ mod tests {
             stdout: Stdout::Log,
             log: None,
             note: None,
+            veil: Veil::default(),
             deadline,
         }
     }
@@ -513,6 +528,22 @@ mod tests {
         assert_eq!(outcome.ended, Ended::Code(0));
         assert_eq!(outcome.tail.len(), TAIL_LINES);
         assert_eq!(outcome.tail.last().map(String::as_str), Some("\u{fffd}\u{fffd}end"));
+    }
+
+    #[test]
+    fn what_a_child_echoes_of_its_token_is_in_no_log_and_no_tail() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let log = Utf8PathBuf::from_path_buf(folder.path().join("log")).unwrap();
+        let mut process = sh(
+            "echo \"using $TOKEN\"; printf 'half %s' \"$TOKEN\" >&2",
+            Duration::from_secs(5),
+        );
+        process.env.insert("TOKEN".into(), "a-token-of-a-test".into());
+        process.veil = Veil::over(["a-token-of-a-test"]);
+        process.log = Some(log.clone());
+        let outcome = process.run(&Interrupt::default()).unwrap();
+        assert_eq!(outcome.tail, ["using [hidden]", "half [hidden]"]);
+        assert_eq!(fs_err::read_to_string(log).unwrap(), "using [hidden]\nhalf [hidden]");
     }
 
     #[test]

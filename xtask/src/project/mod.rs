@@ -210,24 +210,29 @@ impl Project {
 }
 
 impl StageDescription {
-    /// Reads `stage.json` of a project; its schema version first.
+    /// Reads `stage.json` of a project.
     pub fn read(folder: &Utf8Path) -> Result<Self> {
+        let path = folder.join("stage.json");
+        let text = fs_err::read_to_string(&path).or_fail(Kind::Config, "no stage project here")?;
+        Self::parse(&text, path.as_str())
+    }
+
+    /// Reads the text of a `stage.json`, its schema version first; `name` is what it is called in failures.
+    pub fn parse(text: &str, name: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             schema: u32,
         }
-        let path = folder.join("stage.json");
-        let text = fs_err::read_to_string(&path).or_fail(Kind::Config, "no stage project here")?;
-        let unreadable = |error: serde_json::Error| Failure::config(format!("`{path}` cannot be used: {error}"));
-        let version: Version = serde_json::from_str(&text).map_err(unreadable)?;
+        let unreadable = |error: serde_json::Error| Failure::config(format!("`{name}` cannot be used: {error}"));
+        let version: Version = serde_json::from_str(text).map_err(unreadable)?;
         if version.schema != SCHEMA {
             return Err(Failure::config(format!(
-                "`{path}` has schema {}, this xtask reads schema {SCHEMA}",
+                "`{name}` has schema {}, this xtask reads schema {SCHEMA}",
                 version.schema
             ))
             .hinted("use the xtask of the same checkout"));
         }
-        serde_json::from_str(&text).map_err(unreadable)
+        serde_json::from_str(text).map_err(unreadable)
     }
 }
 

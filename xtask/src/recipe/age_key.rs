@@ -8,6 +8,14 @@ use crate::plan::{Action, Command, Effect, OperatorKey, Otherwise, Probe, Step};
 use crate::platform::{Backend, Platform};
 use crate::secrets::{OPERATOR, PENDING, SECRET};
 
+use super::resync::AWAITED;
+
+/// The resource that the operator turns into Secrets.
+const SOPS_SECRETS: &str = "sopssecrets.isindir.github.com";
+
+/// Seconds that the operator may take to come back.
+const RESTART: u64 = 120;
+
 /// The identity of a cluster's operator; none where no operator decrypts or the facts name nobody.
 pub fn of(platform: &Platform, cluster: &str, backend: Backend) -> Option<OperatorKey> {
     let facts = platform.clusters.get(cluster)?;
@@ -34,6 +42,21 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
         value: json!("pending"),
     }));
     let lacks = |command: Command| Probe::Not(Box::new(Probe::Succeeds(command)));
+    let workload = format!("deployment/{OPERATOR}");
+    let no_operator = Probe::Any(vec![
+        settled.clone(),
+        lacks(in_namespace(get("deployment").arg(OPERATOR))),
+    ]);
+    let no_secrets = Probe::Any(vec![
+        settled.clone(),
+        lacks(get("customresourcedefinition").arg(SOPS_SECRETS)),
+    ]);
+    let statuses = access.work().join("sopssecrets.json");
+    let none_listed = Probe::Says {
+        file: statuses.clone(),
+        pointer: "/items".to_owned(),
+        value: json!([]),
+    };
     vec![
         Step::new(
             "age-key.namespace",
@@ -66,12 +89,51 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
             "Restart the operator with its new identity",
             "It reads its key when it starts.",
             Effect::Remote,
-            Action::Run(in_namespace(access.kubectl().args(["rollout", "restart"]).arg(format!("deployment/{OPERATOR}"))).within(30)),
+            Action::Run(in_namespace(access.kubectl().args(["rollout", "restart"]).arg(workload.as_str())).within(30)),
         )
-        .unless(Probe::Any(vec![
-            settled.clone(),
-            lacks(in_namespace(get("deployment").arg(OPERATOR))),
-        ])),
+        .unless(no_operator.clone()),
+        Step::new(
+            "operator.wait",
+            "Wait until no operator with the old identity is left",
+            "What it says of a secret counts for nothing. One that does not come back is the stage's to mend.",
+            Effect::Read,
+            Action::Run(
+                in_namespace(access.kubectl().args(["rollout", "status"]).arg(workload.as_str()))
+                    .arg(format!("--timeout={RESTART}s"))
+                    .within(RESTART + 30)
+                    .or_look_next(),
+            ),
+        )
+        .unless(no_operator),
+        Step::new(
+            "sopssecrets.list",
+            "List every SopsSecret with nothing said of it",
+            "The operator overwrites what it said before, and says nothing when it begins anew.",
+            Effect::Read,
+            Action::Run(
+                access
+                    .kubectl()
+                    .args(["get", SOPS_SECRETS, "--all-namespaces"])
+                    .arg(format!("--output=go-template={}", without_status()))
+                    .within(60)
+                    .to_file(&statuses),
+            ),
+        )
+        .unless(no_secrets.clone()),
+        Step::new(
+            "sopssecrets.forget",
+            "Take back what was said of every SopsSecret",
+            "A Healthy of the time before the exchange would pass for one of today.",
+            Effect::Remote,
+            Action::Run(
+                access
+                    .kubectl()
+                    .args(["replace", "--subresource=status"])
+                    .flag_path("--filename", statuses.as_path())
+                    .within(60),
+            ),
+        )
+        .unless(Probe::Any(vec![no_secrets.clone(), none_listed.clone()])),
         Step::new(
             "operator.resync",
             "Make the operator look at every SopsSecret again",
@@ -80,15 +142,12 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
             Action::Run(
                 access
                     .kubectl()
-                    .args(["annotate", "sopssecrets.isindir.github.com", "--all", "--all-namespaces", "--overwrite"])
+                    .args(["annotate", SOPS_SECRETS, "--all", "--all-namespaces", "--overwrite"])
                     .arg(format!("vanixiets.dev/resync={nonce}"))
                     .within(60),
             ),
         )
-        .unless(Probe::Any(vec![
-            settled.clone(),
-            lacks(get("customresourcedefinition").arg("sopssecrets.isindir.github.com")),
-        ])),
+        .unless(Probe::Any(vec![no_secrets, none_listed])),
         Step::new(
             "operator.settle",
             "Record that the operator has its new identity",
@@ -98,6 +157,13 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
         )
         .unless(settled),
     ]
+}
+
+/// A template for kubectl that prints every SopsSecret of a list, each with a status that nobody has written yet.
+fn without_status() -> String {
+    let head = r#"{"apiVersion":"v1","kind":"List","items":[{{range $index, $one := .items}}{{if $index}},{{end}}"#;
+    let one = r#"{"apiVersion":"{{$one.apiVersion}}","kind":"{{$one.kind}}","metadata":{"name":"{{$one.metadata.name}}","namespace":"{{$one.metadata.namespace}}"},"#;
+    format!("{head}{one}\"status\":{}}}{{{{end}}}}]}}", json!({"message": AWAITED}))
 }
 
 /// Reads the Secret; what it prints stays in memory.

@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use super::capi::{Bootstrap, Controllers, Stages};
 use super::deploy::{Deploy, Mode};
 use super::guest::{Guest, ImageStep};
-use super::rehearse::Keep;
+use super::rehearse::{At, Keep};
 use super::trust::{Change, Store};
 use super::validate::Validate;
 use super::{Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
@@ -108,9 +108,22 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             for (keep, word) in [(Keep::Nothing, ""), (Keep::Cluster, "-keep")] {
                 plans.push((
                     format!("rehearse-{name}-{stage}{word}"),
-                    rehearse::plan(&deploy, Vec::new(), keep),
+                    rehearse::plan(&deploy, Vec::new(), At::Present, keep),
                 ));
             }
+            let then = Source::Golden(rehearse::worktree(&trial).join(golden.folder()));
+            plans.push((
+                format!("rehearse-{name}-{stage}-rev"),
+                rehearse::plan(
+                    &Deploy {
+                        source: &then,
+                        ..deploy.clone()
+                    },
+                    Vec::new(),
+                    At::Commit("0123456789abcdef0123456789abcdef01234567"),
+                    Keep::Nothing,
+                ),
+            ));
             plans.push((
                 format!("validate-{name}-{stage}"),
                 validate::plan(&Validate {

@@ -71,19 +71,26 @@ impl Source {
     }
 }
 
-/// Builds an attribute of the flake and links the result. The lock is never written: a build that would need
-/// another one has to fail.
+/// Builds an attribute of the flake and links the result.
 pub fn nix_build(attribute: &str, link: &str) -> Command {
+    nix_build_of(attribute)
+        .arg("--out-link")
+        .arg(camino::Utf8Path::new(link))
+}
+
+/// Builds an attribute of the flake. The lock is never written: a build that would need another one has to fail.
+/// What a builder says is in the log whole; without the flag Nix keeps ten lines of it.
+pub fn nix_build_of(attribute: &str) -> Command {
     Command::new(Tool::Nix)
         .args([
             "build",
             "--extra-experimental-features",
             "nix-command flakes",
             "--no-write-lock-file",
+            "--print-build-logs",
         ])
         .arg(format!(".#{attribute}"))
-        .arg("--out-link")
-        .arg(camino::Utf8Path::new(link))
+        // The first one fetches charts.
         .within(3600)
 }
 

@@ -1,11 +1,11 @@
 //! A stage tried on a cluster that lives only as long as the trial.
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::deploy::Deploy;
 use super::{embedded, local_up};
 use crate::cluster::access::Access;
-use crate::plan::{Action, Derivation, Effect, Plan, Probe, Step, Target};
+use crate::plan::{Action, Command, Derivation, Effect, Plan, Probe, Step, Target, Tool};
 use crate::root::STATE;
 
 /// Whether the cluster is kept for a look.
@@ -17,8 +17,17 @@ pub enum Keep {
     Nothing,
 }
 
+/// Which state of the checkout is rehearsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At<'a> {
+    /// The present one.
+    Present,
+    /// That of a commit, from a worktree.
+    Commit(&'a str),
+}
+
 /// Brings an ephemeral cluster up, deploys the stage, shows that a second deploy has nothing to do, tears down.
-pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>, keep: Keep) -> Plan {
+pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>, at: At<'_>, keep: Keep) -> Plan {
     let access = deploy.access;
     let mut plan = Plan::new(deploy.goal);
     plan.choices = choices;
@@ -27,6 +36,9 @@ pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>, keep: Keep) -> Plan {
         production: false,
     });
     plan.steps.push(local_up::clear_work(deploy));
+    if let At::Commit(commit) = at {
+        plan.steps.extend(make_worktree(deploy, commit));
+    }
     plan.steps.extend(embedded::up(access, deploy.facts));
     let steps = deploy.steps();
     plan.steps.extend(steps.steps);
@@ -42,10 +54,109 @@ pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>, keep: Keep) -> Plan {
     ));
     plan.finally = steps.finally;
     plan.finally.extend(keep_evidence(access));
-    if keep == Keep::Nothing {
-        plan.finally.extend(embedded::down(access));
+    if let At::Commit(_) = at {
+        plan.finally.push(remove_worktree(access));
+    }
+    match keep {
+        Keep::Nothing => plan.finally.extend(embedded::down(access)),
+        Keep::Cluster => {
+            plan.finally.push(note_kept(access));
+            plan.next = Some(format!(
+                "kubectl --kubeconfig {} get pods -A; `cargo xtask clean --rehearsals` takes it down",
+                access.kubeconfig
+            ));
+        }
     }
     plan
+}
+
+/// The file in a rehearsal's folder that says it was asked to stay.
+pub fn kept(folder: &Utf8Path) -> Utf8PathBuf {
+    folder.join("kept.json")
+}
+
+/// Says that the cluster was asked to stay.
+pub fn note_kept(access: &Access) -> Step {
+    let file = kept(&access.folder);
+    Step::new(
+        "cluster.keep",
+        "Note that the cluster was asked to stay",
+        "What a killed rehearsal left is ended by the next one; this is not.",
+        Effect::Local,
+        Action::Write {
+            path: file.clone(),
+            content: "{}\n".to_owned(),
+            mode: 0o600,
+        },
+    )
+    .unless(Probe::Exists(file))
+}
+
+/// The folder of a worktree of its own.
+pub fn worktree(access: &Access) -> Utf8PathBuf {
+    access.folder.join("tree")
+}
+
+/// Git in the checkout, without its hooks: they are for people.
+fn git<const N: usize>(words: [&str; N]) -> Command {
+    Command::new(Tool::Git)
+        .args(["-c", "core.hooksPath=/dev/null"])
+        .args(words)
+}
+
+/// Steps after which the commit's files stand in a worktree. Twice `--force`: a worktree whose making was cut off
+/// is still known to Git, and locked.
+fn make_worktree(deploy: &Deploy<'_>, commit: &str) -> Vec<Step> {
+    let tree = worktree(deploy.access);
+    let whole = Probe::All(vec![
+        Probe::Exists(tree.join(".git")),
+        Probe::Exists(deploy.source.folder().join("stage.json")),
+        Probe::Succeeds(
+            Command::new(Tool::Git)
+                .arg("-C")
+                .arg(&tree)
+                .args(["diff", "--quiet", commit, "--"])
+                .within(60),
+        ),
+    ]);
+    vec![
+        Step::new(
+            "worktree.clear",
+            "Remove a worktree whose making was cut off",
+            "Half of a commit is another one.",
+            Effect::Local,
+            Action::Remove { path: tree.clone() },
+        )
+        .unless(whole.clone()),
+        Step::new(
+            "worktree.make",
+            format!(
+                "Check commit {} out beside the checkout",
+                &commit[..commit.len().min(12)]
+            ),
+            "The golden, and nothing else of the present state, is the commit's.",
+            Effect::Local,
+            Action::Run(
+                git(["worktree", "add", "--force", "--force", "--detach"])
+                    .arg(&tree)
+                    .arg(commit)
+                    .within(300),
+            ),
+        )
+        .unless(whole),
+    ]
+}
+
+fn remove_worktree(access: &Access) -> Step {
+    let tree = worktree(access);
+    Step::new(
+        "worktree.remove",
+        "Remove the worktree",
+        "Git remembers each one until it is told.",
+        Effect::Local,
+        Action::Run(git(["worktree", "remove", "--force", "--force"]).arg(&tree).within(60)),
+    )
+    .unless(Probe::Not(Box::new(Probe::Exists(tree))))
 }
 
 /// Where a rehearsal that failed leaves what is worth a look.

@@ -6,6 +6,9 @@ use crate::cluster::access::Access;
 use crate::plan::{Action, Effect, Plan, Probe, Step, Target};
 use crate::platform::{Cluster, Environment, RequiredSecret};
 
+/// What the status says until the operator has looked again.
+pub(super) const AWAITED: &str = "not looked at since the change";
+
 /// Seconds that a SopsSecret may take to become Healthy, and a workload to come back.
 const DEADLINE: u64 = 300;
 
@@ -30,6 +33,32 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
             .within(30)
     };
     let sops_secret = format!("sopssecrets.isindir.github.com/{own}");
+    let asked = Probe::Prints {
+        command: get(&namespace, &sops_secret),
+        pointer: "/metadata/annotations/vanixiets.dev~1resync".to_owned(),
+        value: json!(nonce),
+    };
+    plan.steps.push(
+        Step::new(
+            "secret.forget",
+            format!("Take back what was said of SopsSecret `{}/{own}`", secret.namespace),
+            "Its Healthy is of the value before: the operator says nothing when it begins anew.",
+            Effect::Remote,
+            Action::Run(
+                access
+                    .kubectl()
+                    .args([
+                        "patch",
+                        &namespace,
+                        &sops_secret,
+                        "--subresource=status",
+                        "--type=merge",
+                    ])
+                    .arg(format!("--patch={}", json!({"status": {"message": AWAITED}}))),
+            ),
+        )
+        .unless(asked.clone()),
+    );
     plan.steps.push(
         Step::new(
             "secret.resync",
@@ -46,11 +75,7 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
                     .arg(format!("vanixiets.dev/resync={nonce}")),
             ),
         )
-        .unless(Probe::Prints {
-            command: get(&namespace, &sops_secret),
-            pointer: "/metadata/annotations/vanixiets.dev~1resync".to_owned(),
-            value: json!(nonce),
-        }),
+        .unless(asked),
     );
     plan.steps.push(Step::new(
         "secret.hold",

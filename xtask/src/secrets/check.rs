@@ -147,7 +147,7 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// Whether a path is one that has to be encrypted.
-fn is_secret(path: &Utf8Path) -> bool {
+pub(super) fn is_secret(path: &Utf8Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     if path.starts_with(FOLDER) {
         return name != KEEP && !name.ends_with(".md") && !name.ends_with(".pub");
@@ -209,7 +209,10 @@ fn of_rules(rules: &Rules, files: &[Utf8PathBuf], platform: &Platform, names: &N
     let mut add = |what: String, mend: &str| problems.push(Problem::new(RULES, what, mend));
     let edit = "edit `.sops.yaml`, then `cargo xtask secrets rotate --sync`";
     for (index, rule) in rules.rules.iter().enumerate() {
-        let name = rule.name();
+        let name = match rule.line {
+            Some(line) => format!("line {line}: {}", rule.name()),
+            None => rule.name(),
+        };
         let governs = |path: &Utf8Path| rules.first_match(path).is_some_and(|(first, _)| first == index);
         if catches_all(rule) {
             add(
@@ -405,7 +408,10 @@ fn of_file(
         let wanted = rule.recipients();
         let missing: Vec<&String> = wanted.difference(&file.recipients).collect();
         let extra: Vec<&String> = file.recipients.difference(&wanted).collect();
-        let place = format!("{} (rule {} of `{RULES}`)", rule.name(), index + 1);
+        let place = match rule.line {
+            Some(line) => format!("{} (`{RULES}:{line}`)", rule.name()),
+            None => format!("{} (rule {} of `{RULES}`)", rule.name(), index + 1),
+        };
         if !missing.is_empty() && !file.recipients.is_empty() {
             add(
                 format!("{place} demands recipients that it lacks: {}", names.list(missing)),

@@ -8,7 +8,7 @@ use super::RULES;
 use super::identity::{self, Identities, Place, Surroundings};
 use super::transaction;
 use crate::context::{Checkout, Context};
-use crate::exec::Runner;
+use crate::exec::{Runner, Veil};
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::{json, yaml};
 use crate::plan::{Arg, Command, Tool};
@@ -100,7 +100,14 @@ impl<'a> Desk<'a> {
             Ok(bytes) => {
                 String::from_utf8(bytes).map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))
             }
-            Err(tail) => Err(said(&format!("cannot encrypt `{path}`"), &tail)),
+            Err(tail) => {
+                // sops could quote what it was given.
+                let mut values = Vec::new();
+                leaves(document, &mut values);
+                let veil = Veil::over(values);
+                let tail: Vec<String> = tail.iter().map(|line| veil.cover(line)).collect();
+                Err(said(&format!("cannot encrypt `{path}`"), &tail))
+            }
         }
     }
 
@@ -174,6 +181,16 @@ pub(crate) fn decrypt(runner: &Runner<'_>, path: &Utf8Path, identities: &Identit
             json::read(&text).map_err(|_| Failure::unexpected(format!("what sops decrypted from `{path}` is no JSON")))
         }
         Err(tail) => Err(cannot_read(path, identities, &tail)),
+    }
+}
+
+/// Every text of a document.
+fn leaves<'a>(document: &'a Value, into: &mut Vec<&'a str>) {
+    match document {
+        Value::String(text) => into.push(text),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),
+        Value::Object(map) => map.values().for_each(|member| leaves(member, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

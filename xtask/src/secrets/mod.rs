@@ -4,9 +4,11 @@
 pub mod check;
 pub mod desk;
 pub mod document;
+pub mod edit;
 pub mod file;
 pub mod identity;
 pub mod init;
+pub mod list;
 pub mod pki;
 pub mod rotate;
 pub mod rules;

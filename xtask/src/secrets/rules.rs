@@ -39,6 +39,8 @@ pub struct Rule {
     pub encrypted_suffix: Option<String>,
     /// Kinds of keys other than age that the rule names.
     pub foreign: Vec<String>,
+    /// Line of the file on which it begins, where that can be told.
+    pub line: Option<usize>,
     regex: Option<Regex>,
 }
 
@@ -82,9 +84,18 @@ impl Rules {
         let Some(raw) = document.get("creation_rules").and_then(Value::as_array) else {
             return Err(bad("it has no list `creation_rules`".into()));
         };
+        let lines = lines_of_rules(text);
+        // Rules in another style than a list of blocks have no lines of their own.
+        let line = |index: usize| lines.get(index).copied().filter(|_| lines.len() == raw.len());
         let mut rules = Vec::new();
         for (index, rule) in raw.iter().enumerate() {
-            rules.push(read_rule(rule).map_err(|what| bad(format!("rule {}: {what}", index + 1)))?);
+            let place = match line(index) {
+                Some(line) => format!("rule {}, line {line}", index + 1),
+                None => format!("rule {}", index + 1),
+            };
+            let mut rule = read_rule(rule).map_err(|what| bad(format!("{place}: {what}")))?;
+            rule.line = line(index);
+            rules.push(rule);
         }
         Ok(Self { rules, document })
     }
@@ -202,7 +213,39 @@ fn read_rule(rule: &Value) -> Result<Rule, String> {
         threshold: map.get("shamir_threshold").and_then(Value::as_u64),
         encrypted_suffix: text_at(map, "encrypted_suffix")?,
         foreign,
+        line: None,
     })
+}
+
+/// Lines on which the entries of `creation_rules` begin, from one.
+fn lines_of_rules(text: &str) -> Vec<usize> {
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .skip_while(|(_, line)| !line.starts_with("creation_rules:"))
+        .skip(1);
+    let mut indent = None;
+    let mut found = Vec::new();
+    for (number, line) in lines.by_ref() {
+        let body = line.trim_start();
+        let depth = line.len() - body.len();
+        if body.is_empty() || body.starts_with('#') {
+            continue;
+        }
+        let is_entry = body == "-" || body.starts_with("- ");
+        match indent {
+            None if is_entry => indent = Some(depth),
+            // Another key of the file, or what is no list of blocks.
+            None => break,
+            Some(indent) if depth < indent || (depth == indent && !is_entry) => break,
+            Some(_) => {}
+        }
+        if is_entry && indent == Some(depth) {
+            found.push(number);
+        }
+    }
+    found
 }
 
 fn text_at(map: &Map<String, Value>, key: &str) -> Result<Option<String>, String> {
@@ -255,6 +298,14 @@ mod tests {
             rules.rules[0].recipients(),
             BTreeSet::from(["age1x".into(), "age1y".into()])
         );
+    }
+
+    #[test]
+    fn a_rule_is_known_by_the_line_on_which_it_begins() {
+        let text = "# head\nkeys:\n- &a age1x\ncreation_rules:\n  # first\n  - path_regex: ^a\n    key_groups:\n      - age:\n          - *a\n  - age: age1y\nstores: {}\n";
+        let lines: Vec<Option<usize>> = rules(text).rules.iter().map(|rule| rule.line).collect();
+        assert_eq!(lines, [Some(6), Some(10)]);
+        assert_eq!(rules("creation_rules: [{age: age1x}]\n").rules[0].line, None);
     }
 
     #[test]

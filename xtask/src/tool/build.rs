@@ -50,7 +50,7 @@ const TROUBLES: [(&str, &str); 10] = [
     ),
     (
         "module lookup disabled by GOPROXY=off",
-        "the module proxy is off: set `GOPROXY` to one that you may use, or provide the tool in another way",
+        "the module proxy is off: leave `--offline` out, or set `GOPROXY` to one that you may use, or provide the tool in another way",
     ),
     (
         "checksum mismatch",
@@ -479,6 +479,9 @@ fn environment(toolbox: &Toolbox, go: &Found, cache: &Utf8Path) -> Result<BTreeM
             // Go writes modules read-only, and a folder that is ours must go when `clean` is asked for it.
             flags = "-modcacherw";
         }
+    }
+    for (name, value) in crate::network::variables() {
+        environment.insert(name.into(), value.into());
     }
     for (name, value) in [
         ("GOENV", "off"),

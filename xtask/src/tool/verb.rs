@@ -227,7 +227,7 @@ enum Depth {
 fn report(toolbox: &Toolbox, verb: Option<&str>, depth: Depth) -> Result<Report> {
     let needed: Vec<Tool> = match verb {
         Some(verb) => table::for_verb(verb)
-            .ok_or_else(|| ui::unknown(Kind::Usage, "verb with tools", verb, table::VERBS.iter().copied()))?
+            .ok_or_else(|| ui::unknown(Kind::Usage, "verb", verb, table::verbs()))?
             .to_vec(),
         // The main job on a fresh machine.
         None => table::EMBEDDED.to_vec(),
@@ -330,6 +330,9 @@ fn text(report: &Report) -> String {
         text.push_str(words.trim_end());
         text.push('\n');
     };
+    if let (Some(verb), true) = (&report.verb, report.tools.is_empty()) {
+        write(0, &format!("`{verb}` needs no tool"));
+    }
     for line in &report.tools {
         let place = line.path.as_deref().or(line.detail.as_deref()).unwrap_or_default();
         let requirement = line
@@ -380,6 +383,7 @@ mod tests {
     fn what_go_will_build_counts_as_ready() {
         let fake = Fake::new();
         fake.go(GO, "");
+        fake.program("git", "echo 'git version 2.47.0'");
         let report = report(&fake.toolbox(&[]), Some("local-up"), Depth::Digests).unwrap();
         assert!(report.ready);
         assert!(verdict(&report).is_ok());
@@ -395,7 +399,9 @@ mod tests {
         assert!(!report.ready);
         for line in &report.tools {
             assert_eq!(line.state, State::Missing);
-            assert!(line.remedies.iter().any(|remedy| remedy.contains("`go`")), "{line:?}");
+            let of_go = line.remedies.iter().any(|remedy| remedy.contains("`go`"));
+            assert_eq!(of_go, table::module(line.tool).is_some(), "{line:?}");
+            assert!(!line.remedies.is_empty(), "{line:?}");
         }
         let failure = verdict(&report).unwrap_err();
         assert_eq!(failure.kind.exit_code(), 5);
@@ -406,6 +412,7 @@ mod tests {
     fn what_only_other_verbs_need_does_not_decide() {
         let fake = Fake::new();
         fake.go(GO, "");
+        fake.program("git", "echo 'git version 2.47.0'");
         let report = report(&fake.toolbox(&[]), None, Depth::Digests).unwrap();
         assert_eq!(line(&report, Tool::Colima).state, State::Missing);
         assert!(!line(&report, Tool::Colima).needed);

@@ -4,17 +4,22 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use crate::context::Context;
+use super::rehearsals::{self, Which};
+use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
+use crate::journal::Journal;
 use crate::root::STATE;
-use crate::ui::{Answer, Word, bytes};
+use crate::ui::{Answer, Word, bytes, plural};
 
-/// Show what is kept, and remove runs or built tools
+/// Show what is kept, and remove runs, clusters of rehearsals or built tools
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// Remove the records of past runs
+    /// Remove the records of past runs, and what failed rehearsals and benchmarks left to look at
     #[arg(long)]
     pub runs: bool,
+    /// End and remove clusters of rehearsals that were killed or asked to stay
+    #[arg(long)]
+    pub rehearsals: bool,
     /// Remove built tools
     #[arg(long)]
     pub tools: bool,
@@ -26,57 +31,88 @@ pub struct Arguments {
     pub json: bool,
 }
 
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Runs,
+    Rehearsals,
+    Tools,
+}
+
+impl What {
+    const ALL: [Self; 3] = [Self::Runs, Self::Rehearsals, Self::Tools];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Rehearsals => "rehearsals",
+            Self::Tools => "tools",
+        }
+    }
+
+    fn is_chosen(self, arguments: &Arguments) -> bool {
+        match self {
+            Self::Runs => arguments.runs,
+            Self::Rehearsals => arguments.rehearsals,
+            Self::Tools => arguments.tools,
+        }
+    }
+}
+
 /// Something that is kept.
 struct Kept {
-    what: &'static str,
-    path: Utf8PathBuf,
+    what: What,
+    /// The first is the one that is shown.
+    folders: Vec<Utf8PathBuf>,
     size: u64,
-    chosen: bool,
-    flag: &'static str,
+}
+
+fn kept(context: &Context, checkout: &Checkout, what: What) -> Result<Kept> {
+    let state = checkout.path(STATE);
+    let folders = match what {
+        What::Runs => ["runs", "failed", "bench", "bench-target"]
+            .iter()
+            .map(|name| state.join(name))
+            .collect(),
+        What::Rehearsals => vec![checkout.path(rehearsals::folder())],
+        What::Tools => vec![context.toolbox("").cache_folder()?],
+    };
+    let size = match what {
+        // The folder may be one that others keep things in, too.
+        What::Tools => context.toolbox("").kept()?.iter().map(|(_, size)| size).sum(),
+        What::Runs | What::Rehearsals => folders.iter().map(|folder| size(folder)).sum::<Result<u64>>()?,
+    };
+    Ok(Kept { what, folders, size })
 }
 
 /// Runs the verb. Without a flag it only shows.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
-    let state = checkout.path(STATE);
-    let toolbox = context.toolbox("");
-    let runs = state.join("runs");
-    let tools = toolbox.cache_folder()?;
-    let kept = [
-        Kept {
-            what: "runs",
-            size: size(&runs)?,
-            path: runs,
-            chosen: arguments.runs,
-            flag: "--runs",
-        },
-        Kept {
-            what: "tools",
-            size: toolbox.kept()?.iter().map(|(_, size)| size).sum(),
-            path: tools,
-            chosen: arguments.tools,
-            flag: "--tools",
-        },
-    ];
+    let all = What::ALL
+        .into_iter()
+        .map(|what| kept(context, &checkout, what))
+        .collect::<Result<Vec<_>>>()?;
     let ui = &context.ui;
     if arguments.json {
-        let rows: Vec<_> = kept
+        let rows: Vec<_> = all
             .iter()
-            .map(|kept| json!({"what": kept.what, "path": kept.path, "bytes": kept.size}))
+            .map(|kept| json!({"what": kept.what.name(), "path": kept.folders[0], "bytes": kept.size}))
             .collect();
         ui.json(&rows)?;
     } else {
-        for kept in &kept {
+        for kept in &all {
+            let name = kept.what.name();
             ui.data(format!(
-                "{:<6} {:>10}  {}  ({})",
-                kept.what,
+                "{name:<10} {:>10}  {}  (--{name})",
                 bytes(kept.size),
-                kept.path,
-                kept.flag
+                kept.folders[0]
             ))?;
         }
     }
-    let chosen: Vec<&Kept> = kept.iter().filter(|kept| kept.chosen && kept.size > 0).collect();
+    let chosen: Vec<&Kept> = all
+        .iter()
+        .filter(|kept| kept.what.is_chosen(arguments) && kept.size > 0)
+        .collect();
     if chosen.is_empty() {
         return Ok(());
     }
@@ -84,18 +120,39 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         if !ui.can_ask() {
             return Err(Failure::refused("there is no terminal to ask on").hinted("`--yes` removes without asking"));
         }
-        let names: Vec<&str> = chosen.iter().map(|kept| kept.what).collect();
+        let names: Vec<&str> = chosen.iter().map(|kept| kept.what.name()).collect();
         if ui.ask(&format!("Remove {}?", names.join(" and "))) != Answer::Yes {
             return Err(Failure::new(Kind::Refused, "the answer was no; nothing was removed"));
         }
     }
     for kept in chosen {
-        if kept.flag == "--tools" {
-            toolbox.forget()?;
-        } else {
-            fs_err::remove_dir_all(&kept.path)?;
+        remove(context, &checkout, kept)?;
+    }
+    Ok(())
+}
+
+fn remove(context: &Context, checkout: &Checkout, kept: &Kept) -> Result<()> {
+    let ui = &context.ui;
+    match kept.what {
+        What::Tools => {
+            context.toolbox("").forget()?;
+            ui.status(Word::Removed, format!("{} ({})", kept.folders[0], bytes(kept.size)));
         }
-        ui.status(Word::Removed, format!("{} ({})", kept.path, bytes(kept.size)));
+        What::Rehearsals => {
+            for folder in rehearsals::sweep(context, checkout, Which::Idle)? {
+                ui.status(Word::Removed, folder);
+            }
+        }
+        What::Runs => {
+            let runs = Journal::forget(&checkout.root)?;
+            for folder in kept.folders.iter().skip(1).filter(|folder| folder.exists()) {
+                fs_err::remove_dir_all(folder)?;
+            }
+            ui.status(
+                Word::Removed,
+                format!("{} ({})", plural(runs, "ended run"), bytes(kept.size)),
+            );
+        }
     }
     Ok(())
 }

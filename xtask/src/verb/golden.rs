@@ -19,10 +19,11 @@ use crate::golden::resolve::{Comparison, Names};
 use crate::golden::{alone, diff, folder, inventory, json, resolve, revision, twice};
 use crate::plan::{Action, Command, Effect, Step, Tool};
 use crate::platform::Stage;
-use crate::recipe::validate;
+use crate::recipe::{nix_build_of, validate};
 use crate::root::STATE;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::ui::{Word, plural};
+use crate::verb::revision::Git;
 
 /// Compare reviewed manifests with what the modules render, or accept it
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -532,6 +533,8 @@ impl Verb<'_> {
             fs_err::create_dir_all(self.checkout.path(&folder))?;
             let link = folder.join("rendered");
             let log = folder.join("nix.log");
+            // A log is appended to, and an earlier error explains nothing.
+            remove(&self.checkout.path(&log))?;
             let build = |id: &str, command: Command| {
                 let step = Step::new(
                     id,
@@ -591,24 +594,14 @@ impl Verb<'_> {
 
     /// What a command of Git prints; none when it fails, which outside a repository it does.
     fn git(&self, command: &Command) -> Result<Option<Vec<u8>>> {
-        let tools = self.toolbox().ensure(&[Tool::Git])?;
-        self.runner(&tools).answer(command)
+        Git::of(self.context, &self.checkout)?.ask(command)
     }
 
     /// The golden of a pair as a revision has it, in a folder of ours.
     fn golden_at(&self, revision: &str, pair: &Pair) -> Result<Utf8PathBuf> {
-        if revision.starts_with('-') {
-            return Err(Failure::new(Kind::Usage, format!("`{revision}` is no revision")));
-        }
-        let unknown = || {
-            Failure::config(format!("Git knows no revision `{revision}` here"))
-                .hinted("`git log --oneline -- k8s/golden` lists those that changed goldens")
-        };
+        let unknown = || Failure::unexpected(format!("Git cannot read what revision `{revision}` has"));
         let golden = pair.golden();
-        let commit = Command::new(Tool::Git).args(["rev-parse", "--verify", "--quiet", "--end-of-options"]);
-        let commit = commit.arg(format!("{revision}^{{commit}}"));
-        let commit = self.git(&commit)?.ok_or_else(unknown)?;
-        let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+        let commit = Git::of(self.context, &self.checkout)?.commit(revision)?;
         let tree = Command::new(Tool::Git)
             .args(["ls-tree", "-r", "-z", commit.as_str(), "--"])
             .arg(format!("{golden}/"));
@@ -654,7 +647,8 @@ impl Verb<'_> {
             return Ok(BTreeSet::new());
         };
         let blessed = self.remembered(pair);
-        let prefix = self.prefix()?;
+        // Status names paths from the repository's own root.
+        let prefix = Git::of(self.context, &self.checkout)?.prefix()?;
         let changed = revision::changed(&status);
         Ok(changed
             .iter()
@@ -665,14 +659,6 @@ impl Verb<'_> {
             })
             .map(Utf8Path::to_owned)
             .collect())
-    }
-
-    /// Where the root lies below the repository's own: status names paths from there.
-    fn prefix(&self) -> Result<Utf8PathBuf> {
-        let prefix = self
-            .git(&Command::new(Tool::Git).args(["rev-parse", "--show-prefix"]))?
-            .unwrap_or_default();
-        Ok(String::from_utf8_lossy(&prefix).trim().into())
     }
 
     fn memory(&self, pair: &Pair) -> Utf8PathBuf {
@@ -718,22 +704,21 @@ fn digest_on_disk(path: &Utf8Path) -> String {
     fs_err::read(path).map(json::sha256).unwrap_or_default()
 }
 
+/// Removes a file; absent is fine.
+fn remove(path: &Utf8Path) -> Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a person is far away.
 fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false")
 }
 
 fn nix_build(pair: &Pair) -> Command {
-    Command::new(Tool::Nix)
-        .args([
-            "build",
-            "--extra-experimental-features",
-            "nix-command flakes",
-            "--no-write-lock-file",
-        ])
-        .arg(format!(".#k8s-manifests-{pair}"))
-        // The first one fetches charts.
-        .within(3600)
+    nix_build_of(&format!("k8s-manifests-{pair}"))
 }
 
 /// What a problem changes, line by line.

@@ -1,16 +1,22 @@
 //! `rehearse`: a stage tried on a cluster that lives only as long as the trial.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::local_up::golden;
+use super::rehearsals::{self, Which};
+use super::revision::Git;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::journal::Journal;
-use crate::platform::{Backend, Stage};
+use crate::platform::{Backend, Platform, Stage};
+use crate::project::StageDescription;
+use crate::recipe::Source;
 use crate::recipe::deploy::{Deploy, Mode};
-use crate::recipe::rehearse::{self, Keep};
+use crate::recipe::rehearse::{self, At, Keep};
+use crate::root::FACTS;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
+use crate::ui::Word;
 
 /// Deploy the committed golden of a stage to an ephemeral embedded cluster, twice
 #[derive(Debug, Clone, clap::Args)]
@@ -21,6 +27,9 @@ pub struct Arguments {
     /// Cluster whose golden is taken; the default is the stage's default cluster
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
+    /// Take the golden of an earlier commit, from a worktree
+    #[arg(long, value_name = "REV")]
+    pub rev: Option<String>,
     /// Keep the cluster for a look
     #[arg(long)]
     pub keep: bool,
@@ -30,42 +39,109 @@ pub struct Arguments {
 
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
-    let checkout = context.checkout()?;
-    let platform = &checkout.platform;
+    let present = context.checkout()?;
+    let nonce = nonce();
+    match &arguments.rev {
+        None => rehearse(context, &present, &present, arguments, &nonce, None),
+        Some(revision) => {
+            let git = Git::of(context, &present)?;
+            let commit = git.commit(revision)?;
+            let then = Checkout {
+                root: present.root.clone(),
+                platform: facts_of(&git, &commit)
+                    .map_err(|failure| failure.context(format!("revision `{revision}` cannot be rehearsed")))?,
+            };
+            rehearse(context, &present, &then, arguments, &nonce, Some((&git, &commit)))
+        }
+    }
+}
+
+/// The facts that a commit had.
+fn facts_of(git: &Git<'_>, commit: &str) -> Result<Platform> {
+    let text = git.text(commit, Utf8Path::new(FACTS))?.ok_or_else(|| {
+        Failure::config(format!("it has no `{FACTS}`")).hinted("name a commit that has one: `git log -- platform.json`")
+    })?;
+    Platform::parse(&text).map_err(|failure| failure.context(format!("its `{FACTS}` cannot be used")))
+}
+
+/// The golden that a commit had, in the worktree that the plan makes.
+fn golden_of(
+    git: &Git<'_>,
+    commit: &str,
+    access: &Access,
+    name: &str,
+    stage: Stage,
+) -> Result<(Source, StageDescription, String)> {
+    let path = Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}"));
+    let description = git.text(commit, &path.join("stage.json"))?.ok_or_else(|| {
+        Failure::new(
+            Kind::Stale,
+            format!("commit {commit} has no golden for stage `{stage}` of cluster `{name}`"),
+        )
+        .hinted(format!("those that changed it: `git log --oneline -- {path}`"))
+    })?;
+    let description = StageDescription::parse(&description, &format!("{commit}:{path}/stage.json"))?;
+    let folder = rehearse::worktree(access).join(git.prefix()?).join(&path);
+    let from = format!("`{path}` of commit {commit}, from a worktree");
+    Ok((Source::Golden(folder), description, from))
+}
+
+/// Rehearses a state of the checkout; `then` has the facts of that state, `at` its commit.
+fn rehearse(
+    context: &Context,
+    checkout: &Checkout,
+    then: &Checkout,
+    arguments: &Arguments,
+    nonce: &str,
+    at: Option<(&Git<'_>, &str)>,
+) -> Result<()> {
+    let platform = &then.platform;
+    let stage = arguments.stage;
     let name = match &arguments.cluster {
         Some(name) => name.clone(),
-        None => platform.default_cluster(arguments.stage)?.to_owned(),
+        None => platform.default_cluster(stage)?.to_owned(),
     };
     // The cluster of a rehearsal is nobody's: no UID of the facts is its own.
     let mut facts = platform.cluster(&name)?.clone();
     facts.uid = None;
-    let nonce = nonce();
-    let access = Access::rehearsal(&name, &nonce);
-    let (source, description, from) = golden(&checkout, &name, arguments.stage)?;
-    let goal = format!("rehearse {name} {}", arguments.stage);
+    let access = Access::rehearsal(&name, nonce);
+    platform.stage(&name, stage)?;
+    let (source, description, from) = match at {
+        None => golden(checkout, &name, stage)?,
+        Some((git, commit)) => golden_of(git, commit, &access, &name, stage)?,
+    };
+    let at = at.map_or(At::Present, |(_, commit)| At::Commit(commit));
+    let goal = match at {
+        At::Present => format!("rehearse {name} {stage}"),
+        At::Commit(commit) => format!("rehearse {name} {stage} of {commit}"),
+    };
     let deploy = Deploy {
         access: &access,
         facts: &facts,
         backend: Backend::Embedded,
-        stage: arguments.stage,
+        stage,
         description: &description,
         source: &source,
-        nonce: &nonce,
+        nonce,
         goal: &goal,
         mode: &Mode::USUAL,
         key: crate::recipe::age_key::of(platform, &name, Backend::Embedded),
     };
     let choices = vec![
-        format!(
-            "stage `{}` of cluster `{name}`, on an ephemeral embedded cluster",
-            arguments.stage
-        ),
+        format!("stage `{stage}` of cluster `{name}`, on an ephemeral embedded cluster"),
         format!("source {from}"),
     ];
     let keep = if arguments.keep { Keep::Cluster } else { Keep::Nothing };
-    let plan = rehearse::plan(&deploy, choices, keep);
-    let outcome = carry_out(context, &checkout, "rehearse", plan, &arguments.plan, &Lock::None);
-    outcome.map_err(|failure| gather(failure, &checkout, &rehearse::evidence(&access)))
+    let plan = rehearse::plan(&deploy, choices, at, keep);
+    if arguments.plan.dry_run.is_none() && !arguments.plan.resume {
+        for folder in rehearsals::sweep(context, checkout, Which::Dead)? {
+            context
+                .ui
+                .status(Word::Removed, format!("{folder}, which a killed rehearsal left"));
+        }
+    }
+    let outcome = carry_out(context, then, "rehearse", plan, &arguments.plan, &Lock::None);
+    outcome.map_err(|failure| gather(failure, checkout, &rehearse::evidence(&access)))
 }
 
 /// Puts the plan, the journal and the logs of a failed rehearsal beside what its cluster said.

@@ -1,24 +1,18 @@
 //! `secrets`: encrypted files made, checked, changed and rotated.
 //! It prints names, places and recipients, and never a value.
 
-use std::collections::BTreeMap;
-
 use camino::Utf8PathBuf;
-use serde_json::json;
 
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Kind, Result};
-use crate::golden::yaml;
+use crate::failure::{Failure, Result};
 use crate::recipe::resync;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::secrets::desk::{Desk, relative};
-use crate::secrets::file::Encrypted;
-use crate::secrets::rules::Rules;
 use crate::secrets::set::{self, Renewal};
 use crate::secrets::value::Given;
-use crate::secrets::{check, init, rotate};
+use crate::secrets::{check, edit, init, list, rotate};
 use crate::ui::{Word, plural};
 
 /// Encrypted files: make, check, change and rotate them
@@ -165,7 +159,7 @@ pub struct RunEditor {
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     if let Arguments::RunEditor(arguments) = arguments {
-        return run_editor(arguments);
+        return edit::run_editor(&arguments.file);
     }
     let checkout = context.checkout()?;
     let desk = || Desk::open(context, &checkout);
@@ -180,7 +174,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             init::run(&desk()?, take_over)?;
         }
         Arguments::Check(arguments) => run_check(context, &checkout, arguments)?,
-        Arguments::Edit(arguments) => edit(&desk()?, arguments)?,
+        Arguments::Edit(arguments) => edit::run(&desk()?, &arguments.file)?,
         Arguments::Set(arguments) => {
             let wanted = set::Wanted {
                 keys: arguments.key.clone(),
@@ -213,7 +207,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             rotate::run(&desk()?, &wanted)?;
         }
         Arguments::Resync(arguments) => resync(context, &checkout, arguments)?,
-        Arguments::List(arguments) => list(context, &checkout, arguments)?,
+        Arguments::List(arguments) => {
+            let listed = list::of(&checkout)?;
+            if arguments.json {
+                context.ui.json(&listed)?;
+            } else {
+                context.ui.data(list::table(&listed))?;
+            }
+        }
         Arguments::RunEditor(_) => {}
     }
     Ok(0)
@@ -277,156 +278,4 @@ fn resync(context: &Context, checkout: &Checkout, arguments: &Resync) -> Result<
         &arguments.plan,
         &Lock::Host(name.clone()),
     )
-}
-
-fn edit(desk: &Desk<'_>, arguments: &Edit) -> Result<()> {
-    let checkout = desk.checkout;
-    let path = match checkout
-        .platform
-        .secrets
-        .required
-        .iter()
-        .find(|secret| secret.id == arguments.file)
-    {
-        Some(secret) => secret.file.clone(),
-        None => relative(&checkout.root, &arguments.file),
-    };
-    set::rules_for(&checkout.root, &path)?;
-    let before = fs_err::read(checkout.path(&path)).map_err(|error| {
-        Failure::config(format!("`{path}` cannot be read: {}", error.kind()))
-            .hinted("`cargo xtask secrets list` shows what there is; `secrets new` makes one")
-    })?;
-    let _held = desk.hold(&format!("secrets edit {path}"))?;
-    let identities = desk.identities()?;
-    // Says in our words who can read it, before an editor opens.
-    drop(desk.decrypt(&path, &identities)?);
-    let editor = ["SOPS_EDITOR", "VISUAL", "EDITOR"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
-        .unwrap_or_else(|| "vi".to_owned());
-    let status = desk.edit(&path, &editor, &identities)?;
-    let unchanged = fs_err::read(checkout.path(&path))? == before;
-    match status {
-        // sops' own code for a file that was left as it was.
-        200 => desk.ui.status(Word::Fresh, format!("`{path}` is as it was")),
-        0 if unchanged => desk.ui.status(Word::Fresh, format!("`{path}` is as it was")),
-        0 => {
-            desk.ui.status(Word::Done, &path);
-            let problems = check::problems(&checkout.root, &checkout.platform)?;
-            let own: Vec<_> = problems.into_iter().filter(|problem| problem.file == path).collect();
-            check::judge(&own, None)?;
-        }
-        code => {
-            let failure = Failure::new(
-                Kind::Step,
-                format!("the editor `{editor}` or sops failed with exit status {code}"),
-            );
-            return Err(if unchanged {
-                failure.hinted(format!("`{path}` is as it was"))
-            } else {
-                failure.hinted(format!("look at what changed: git diff {path}"))
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The editor, and then a look at what it saved: sops would ask again for ever where nobody can answer.
-fn run_editor(arguments: &RunEditor) -> Result<u8> {
-    let editor = std::env::var("XTASK_EDITOR").unwrap_or_else(|_| "vi".to_owned());
-    let status = crate::exec::run_editor(&editor, &arguments.file)?;
-    if status != 0 {
-        return Ok(status);
-    }
-    let text = fs_err::read_to_string(&arguments.file)?;
-    match yaml::read_one(&text) {
-        Ok(_) => Ok(0),
-        // On a terminal sops itself shows the mistake and opens the editor again.
-        Err(_) if std::io::IsTerminal::is_terminal(&std::io::stdin()) => Ok(0),
-        // The message could quote what was typed; the line is enough.
-        Err(error) => Err(Failure::new(
-            Kind::Step,
-            format!("what the editor saved is no YAML (line {})", error.line),
-        )),
-    }
-}
-
-fn list(context: &Context, checkout: &Checkout, arguments: &List) -> Result<()> {
-    let names: BTreeMap<&str, &str> = checkout
-        .platform
-        .secrets
-        .recipients
-        .iter()
-        .map(|(name, one)| (one.as_str(), name.as_str()))
-        .collect();
-    let rules = Rules::of(&checkout.root)?;
-    let mut rows = Vec::new();
-    for secret in &checkout.platform.secrets.required {
-        let text = fs_err::read_to_string(checkout.path(&secret.file)).ok();
-        let file = text.and_then(|text| Encrypted::parse(&text).ok());
-        let readers: Vec<String> = file
-            .iter()
-            .flat_map(|file| &file.recipients)
-            .map(|one| {
-                names
-                    .get(one.as_str())
-                    .map_or_else(|| one.clone(), |name| (*name).to_owned())
-            })
-            .collect();
-        let rule = rules.as_ref().and_then(|rules| rules.first_match(&secret.file));
-        rows.push(json!({
-            "id": secret.id,
-            "file": secret.file,
-            "clusters": secret.clusters,
-            "namespace": secret.namespace,
-            "name": secret.name,
-            "keys": secret.keys.iter().map(|(key, source)| (key.clone(), json!(source.kind))).collect::<serde_json::Map<_, _>>(),
-            "exists": file.is_some(),
-            "readers": readers,
-            "rule": rule.and_then(|(_, rule)| rule.path_regex.clone()),
-            "modified": file.as_ref().and_then(|file| file.modified.clone()),
-            "days": file.as_ref().and_then(|file| file.modified.as_deref()).and_then(days_since),
-            "consumers": secret.consumers,
-        }));
-    }
-    if arguments.json {
-        return context.ui.json(&rows);
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let line = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let joined = |value: &serde_json::Value| match value {
-            serde_json::Value::Array(items) => items
-                .iter()
-                .filter_map(|item| item.as_str())
-                .collect::<Vec<_>>()
-                .join(","),
-            serde_json::Value::Object(map) => map.keys().map(String::as_str).collect::<Vec<_>>().join(","),
-            _ => String::new(),
-        };
-        let state = match (row["exists"].as_bool(), row["days"].as_u64()) {
-            (Some(true), Some(days)) => plural(usize::try_from(days).unwrap_or(usize::MAX), "day"),
-            (Some(true), None) => "there".to_owned(),
-            _ => "not given".to_owned(),
-        };
-        text.push_str(&format_row(
-            &line("id"),
-            &state,
-            &joined(&row["readers"]),
-            &joined(&row["keys"]),
-            &line("file"),
-        ));
-    }
-    context.ui.data(text)
-}
-
-fn format_row(id: &str, state: &str, readers: &str, keys: &str, file: &str) -> String {
-    format!("{id:<24} {state:>9}  {readers:<22} {keys:<34} {file}\n")
-}
-
-/// Whole days since a time in RFC 3339.
-fn days_since(time: &str) -> Option<u64> {
-    let then = humantime::parse_rfc3339(time).ok()?;
-    let passed = std::time::SystemTime::now().duration_since(then).unwrap_or_default();
-    Some(passed.as_secs() / 86_400)
 }

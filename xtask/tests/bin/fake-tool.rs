@@ -51,6 +51,7 @@ fn version(tool: &str, words: &[String]) -> Option<String> {
         "kwok" | "kwokctl" => format!("{tool} version v0.8.0 go1.26.8 (linux/amd64)"),
         "git" => "git version 2.47.0".to_owned(),
         "age-keygen" => "v1.3.1".to_owned(),
+        "nix" => "nix (Nix) 2.8.0".to_owned(),
         _ => "Kubernetes v1.35.4".to_owned(),
     })
 }

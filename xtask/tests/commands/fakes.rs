@@ -62,6 +62,13 @@ impl Fakes {
         fakes
     }
 
+    /// Puts one more tool on the PATH.
+    pub(crate) fn with(self, tool: &str) -> Self {
+        let bin = self.checkout.base().join("bin");
+        fs_err::os::unix::fs::symlink(bin.join("kubectl"), bin.join(tool)).unwrap();
+        self
+    }
+
     /// Sets what is answered; these lines come before the usual ones.
     pub(crate) fn answers(&self, first: &[&str]) {
         let base = self.checkout.base();

@@ -103,7 +103,10 @@ fn reads(command: &Command) -> bool {
                 | ["config", "get-contexts", ..]
                 | ["rollout", "status", ..]
         ),
-        Tool::Git => matches!(words.first(), Some(&("status" | "rev-parse" | "ls-files" | "show"))),
+        Tool::Git => matches!(
+            words.first(),
+            Some(&("status" | "rev-parse" | "ls-files" | "show" | "diff"))
+        ),
         Tool::Xtask => matches!(words.as_slice(), ["golden", "check", ..]),
         Tool::Limactl => matches!(
             words.as_slice(),
@@ -330,6 +333,36 @@ fn every_tool_is_in_the_table() {
             holds(!row.why.is_empty(), format!("nobody says why {tool:?} is needed"))
         })
     });
+}
+
+#[test]
+fn doctor_names_every_tool_that_a_plan_of_the_verb_starts() {
+    let verbs: Vec<&str> = xtask::tool::table::verbs().collect();
+    for (name, plan) in every_plan() {
+        // A guest, and what is built for a real cluster, are asked after where they are chosen.
+        if name.ends_with("-colima") || name.ends_with("-lima") {
+            continue;
+        }
+        let verb = match name.split_once('-') {
+            Some(("validate", _)) => "golden",
+            Some(("resync", _)) => "secrets",
+            _ => verbs
+                .iter()
+                .filter(|verb| name == **verb || name.starts_with(&format!("{verb}-")))
+                .max_by_key(|verb| verb.len())
+                .unwrap_or_else(|| panic!("{name} is no verb's")),
+        };
+        let known = xtask::tool::table::for_verb(verb).unwrap();
+        // Of the parts of `capi`, only the rehearsal starts controllers and control planes.
+        if !name.starts_with("capi-rehearse-") {
+            for tool in plan.tools() {
+                assert!(
+                    known.contains(&tool),
+                    "`doctor --for {verb}` does not name {tool:?}, which {name} starts"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -27,6 +27,51 @@ fn a_tool_that_fails_is_exit_6_with_its_last_lines_and_the_way_on() {
 }
 
 #[test]
+fn an_error_of_nix_is_explained_with_its_last_lines_and_its_log() {
+    let fakes = Fakes::new().with("nix");
+    let error = fakes.checkout.base().join("error.txt");
+    let problems: String = (0..4000).map(|n| format!("       - problem {n}\n")).collect();
+    for (said, parts) in [
+        (
+            format!("error: cluster `k3s-dev`, stage `local`:\n{problems}"),
+            ["- problem 3999", "the error begins: error: cluster `k3s-dev`"],
+        ),
+        (
+            "error: cannot build '/nix/store/x.drv' during evaluation because the option \
+             'allow-import-from-derivation' is disabled"
+                .to_owned(),
+            ["is disabled", "would have to be built first"],
+        ),
+        (
+            "error: infinite recursion encountered".to_owned(),
+            ["infinite recursion encountered", "--show-trace"],
+        ),
+        (
+            "error: unable to download 'https://h/x.tgz': Couldn't resolve host name (6)".to_owned(),
+            ["https://h/x.tgz", "cannot be downloaded"],
+        ),
+    ] {
+        fs_err::write(&error, said).unwrap();
+        fakes.answers(&[&format!("nix *build => 1 @{error}")]);
+        for arguments in [
+            ["golden", "check", "--stage=local", "--cluster=k3s-dev"].as_slice(),
+            &["build", "--stage=local"],
+        ] {
+            let ran = fakes.run(arguments);
+            assert_eq!(ran.code, Some(6), "{ran}");
+            for part in parts
+                .iter()
+                .chain(&["ended with exit status 1", "the whole log: ", ".xtask/"])
+            {
+                assert!(ran.stderr.contains(part), "{part}: {ran}");
+            }
+            assert!(!ran.stderr.contains("- problem 3000\n"), "{ran}");
+            assert!(ran.stderr.lines().count() < 40, "{ran}");
+        }
+    }
+}
+
+#[test]
 fn both_command_lines_of_kluctl_are_spoken() {
     for version in ["2.22.1", "2.28.2"] {
         let fakes = Fakes::new();

@@ -9,7 +9,7 @@ use super::*;
 use support::{program, tiny_objects};
 
 /// Values that must be found nowhere: each in every form that something could give it.
-fn forms(value: &str) -> Vec<String> {
+pub(crate) fn forms(value: &str) -> Vec<String> {
     let base64 = |bytes: &[u8]| {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut text = String::new();
@@ -32,10 +32,88 @@ fn forms(value: &str) -> Vec<String> {
         })
         .collect();
     let json = serde_json::to_string(value).unwrap();
-    let mut all = vec![value.to_owned(), url, json[1..json.len() - 1].to_owned()];
-    // Wherever it begins inside a group of three.
-    all.extend((0..3).map(|skip| base64(&value.as_bytes()[skip..])));
+    let json = json[1..json.len() - 1].to_owned();
+    // Go writes `&`, `<` and `>` of JSON so; some write the hexadecimal digits of URLs in lower case.
+    let go = json
+        .replace('&', "\\u0026")
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e");
+    let lower = url
+        .split('%')
+        .enumerate()
+        .map(|(index, part)| match (index, part.get(..2)) {
+            (1.., Some(digits)) => format!("%{}{}", digits.to_lowercase(), &part[2..]),
+            _ => part.to_owned(),
+        })
+        .collect();
+    let mut all = vec![value.to_owned(), url, lower, json, go];
+    // Wherever it begins inside a group of three, in both alphabets.
+    for skip in 0..3 {
+        let text = base64(&value.as_bytes()[skip..]);
+        all.push(text.replace('+', "-").replace('/', "_"));
+        all.push(text);
+    }
+    all.sort();
+    all.dedup();
     all
+}
+
+/// The local secret that the tests deploy.
+pub(crate) const REDIS: &str = "k8s/secrets/local/argocd-redis.enc.yaml";
+
+/// What a file of a checkout says, encrypted as it is.
+fn document(checkout: &Checkout, file: &str) -> Value {
+    let text = fs_err::read_to_string(checkout.root.join(file)).unwrap();
+    xtask::golden::yaml::read_one(&text).unwrap()
+}
+
+/// The golden of k3s-dev with a secret in a list, as the renderer writes it, and the operator that would decrypt it.
+pub(crate) fn stage_with_secret(checkout: &Checkout) {
+    let mut objects = tiny_objects();
+    objects.push((
+        "01-base",
+        "base",
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}}),
+    ));
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "sopssecrets.isindir.github.com"},
+        "spec": {
+            "group": "isindir.github.com", "scope": "Namespaced",
+            "names": {"kind": "SopsSecret", "plural": "sopssecrets"},
+            "versions": [{"name": "v1alpha3", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    });
+    let operator = "sops-secrets-operator";
+    let labels = json!({"app": operator});
+    objects.push((
+        "01-base",
+        "base",
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": operator}}),
+    ));
+    objects.push((
+        "01-operator",
+        "base",
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": operator, "namespace": operator},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "operator", "image": "registry.example/operator:1.0.0"}]}}}}),
+    ));
+    objects.sort_by_key(|(item, _, _)| *item);
+    objects.push(("08-crds", "secrets", crd));
+    objects.push(("09-secrets", "secrets", document(checkout, REDIS)));
+    checkout.stage("k3s-dev", &objects);
+    // As the renderer does: inside a list.
+    let folder = checkout.golden("k3s-dev").join("09-secrets");
+    for file in folder.read_dir_utf8().unwrap() {
+        let path = file.unwrap().into_path();
+        let text = fs_err::read_to_string(&path).unwrap();
+        let object: Value = xtask::golden::yaml::read_one(&text).unwrap();
+        if object["kind"] == "SopsSecret" {
+            let list = json!({"apiVersion": "v1", "kind": "List", "items": [object]});
+            fs_err::write(&path, list.to_string()).unwrap();
+        }
+    }
 }
 
 #[test]
@@ -49,41 +127,8 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
         .insert("HCLOUD_TOKEN".into(), "hcloud-canary/0987654321+x".into());
     checkout.ok(&["secrets", "set", "hetzner"]);
     let dev = identity(&checkout, None);
-    let document: Value = {
-        let text = fs_err::read_to_string(checkout.root.join("k8s/secrets/local/argocd-redis.enc.yaml")).unwrap();
-        xtask::golden::yaml::read_one(&text).unwrap()
-    };
-    let mut objects = tiny_objects();
-    objects.push((
-        "01-base",
-        "base",
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}}),
-    ));
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": {"name": "sopssecrets.isindir.github.com"},
-        "spec": {
-            "group": "isindir.github.com", "scope": "Namespaced",
-            "names": {"kind": "SopsSecret", "plural": "sopssecrets"},
-            "versions": [{"name": "v1alpha3", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
-        },
-    });
-    objects.sort_by_key(|(item, _, _)| *item);
-    objects.push(("08-crds", "secrets", crd));
-    objects.push(("09-secrets", "secrets", document.clone()));
-    checkout.stage("k3s-dev", &objects);
-    // As the renderer does: inside a list.
-    let folder = checkout.golden("k3s-dev").join("09-secrets");
-    for file in folder.read_dir_utf8().unwrap() {
-        let path = file.unwrap().into_path();
-        let text = fs_err::read_to_string(&path).unwrap();
-        let object: Value = xtask::golden::yaml::read_one(&text).unwrap();
-        if object["kind"] == "SopsSecret" {
-            let list = json!({"apiVersion": "v1", "kind": "List", "items": [object]});
-            fs_err::write(&path, list.to_string()).unwrap();
-        }
-    }
+    let document = document(&checkout, REDIS);
+    stage_with_secret(&checkout);
 
     // Arguments of every process are looked at as long as the run goes on.
     let done = AtomicBool::new(false);
@@ -116,9 +161,7 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
         "k3s-dev",
         &["secret", "sops-age-key-file", "--namespace=sops-secrets-operator"],
     );
-    let held = checkout.base().join("held.b64");
-    fs_err::write(&held, secret["data"]["key"].as_str().unwrap()).unwrap();
-    let held = String::from_utf8(program("base64").arg("--decode").arg(&held).output().unwrap().stdout).unwrap();
+    let held = held(&checkout, &secret);
     assert_eq!(held.trim(), dev, "exactly one identity, the one that the facts name");
     let again = json!({"apiVersion": live["apiVersion"], "kind": live["kind"],
         "metadata": {"name": "argocd-redis", "namespace": "argocd"}, "spec": live["spec"], "sops": live["sops"]});
@@ -169,17 +212,114 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
     }
 
     // Alone in a file of the golden it stops the deploy before anything is written.
-    let alone = fs_err::read_to_string(checkout.root.join("k8s/secrets/local/argocd-redis.enc.yaml")).unwrap();
+    let alone = fs_err::read_to_string(checkout.root.join(REDIS)).unwrap();
     write(&checkout.golden("k3s-dev").join("01-base/80-alone.yaml"), &alone);
     let ran = checkout.run(&["local-up"]);
     assert_eq!(ran.code, Some(4), "{ran}");
     checkout.ok(&["local-down"]);
 }
 
+/// What the operator would read from its Secret.
+fn held(checkout: &Checkout, secret: &Value) -> String {
+    let path = checkout.base().join("held.b64");
+    fs_err::write(&path, secret["data"]["key"].as_str().unwrap()).unwrap();
+    String::from_utf8(program("base64").arg("--decode").arg(&path).output().unwrap().stdout).unwrap()
+}
+
+const OPERATOR_KEY: [&str; 3] = ["secret", "sops-age-key-file", "--namespace=sops-secrets-operator"];
+const OPERATOR: [&str; 3] = [
+    "deployment",
+    "sops-secrets-operator",
+    "--namespace=sops-secrets-operator",
+];
+const SOPS_SECRET: [&str; 3] = ["sopssecret", "argocd-redis", "--namespace=argocd"];
+
+#[test]
+fn an_exchanged_identity_reaches_the_operator_and_what_it_said_before_counts_no_more() {
+    let checkout = taken_over();
+    stage_with_secret(&checkout);
+    checkout.ok(&["local-up"]);
+    let old = identity(&checkout, None);
+    assert_eq!(held(&checkout, &checkout.get("k3s-dev", &OPERATOR_KEY)).trim(), old);
+    // As the operator would have left it.
+    let mut healthy = vec!["patch"];
+    healthy.extend(SOPS_SECRET);
+    healthy.extend([
+        "--subresource=status",
+        "--type=merge",
+        r#"--patch={"status":{"message":"Healthy"}}"#,
+    ]);
+    checkout.kubectl("k3s-dev", &healthy);
+
+    let keygen = checkout.ok(&["tools", "path", "age-keygen"]).stdout.trim().to_owned();
+    let new = String::from_utf8(program(keygen).output().unwrap().stdout).unwrap();
+    let recipient = new
+        .lines()
+        .find_map(|line| line.strip_prefix("# public key: "))
+        .unwrap();
+    let mut file = fs_err::read_to_string(keys(&checkout)).unwrap();
+    file.push_str(&new);
+    fs_err::write(keys(&checkout), file).unwrap();
+    checkout.ok(&["secrets", "rotate", "--remove=dev", &format!("--add=dev={recipient}")]);
+    stage_with_secret(&checkout);
+    let ran = checkout.ok(&["local-up"]);
+    assert!(
+        ran.stderr.contains(recipient) && !ran.stderr.contains("AGE-SECRET"),
+        "{ran}"
+    );
+
+    let secret = checkout.get("k3s-dev", &OPERATOR_KEY);
+    let now = held(&checkout, &secret);
+    assert!(
+        new.contains(now.trim()) && now.lines().count() == 1,
+        "one identity, the new one"
+    );
+    assert_eq!(
+        secret["metadata"]["annotations"].get("vanixiets.dev/restart-operator"),
+        None
+    );
+    let operator = checkout.get("k3s-dev", &OPERATOR);
+    let restarted = &operator["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"];
+    assert!(restarted.is_string(), "{operator}");
+    let live = checkout.get("k3s-dev", &SOPS_SECRET);
+    assert!(
+        live["metadata"]["annotations"]["vanixiets.dev/resync"].is_string(),
+        "{live}"
+    );
+    // No operator runs here that could say it anew.
+    assert_eq!(live["status"]["message"], "not looked at since the change");
+    assert_eq!(live["spec"], document(&checkout, REDIS)["spec"]);
+
+    // A third run finds all of it done.
+    checkout.ok(&["local-up"]);
+    assert_eq!(secret, checkout.get("k3s-dev", &OPERATOR_KEY));
+    assert_eq!(
+        operator["metadata"]["generation"],
+        checkout.get("k3s-dev", &OPERATOR)["metadata"]["generation"]
+    );
+    checkout.ok(&["local-down"]);
+}
+
+#[test]
+fn a_newcomer_without_an_identity_gets_a_cluster_with_a_throw_away_one_and_is_told() {
+    let checkout = Checkout::tiny();
+    let ran = checkout.ok(&["local-up"]);
+    assert!(ran.stderr.contains("a throw-away identity (age1"), "{ran}");
+    let secret = checkout.get("k3s-dev", &OPERATOR_KEY);
+    assert_eq!(held(&checkout, &secret).trim().lines().count(), 1);
+    assert!(
+        !keys(&checkout).exists(),
+        "nothing is kept for a person who asked for nothing"
+    );
+    checkout.ok(&["local-up"]);
+    assert_eq!(secret, checkout.get("k3s-dev", &OPERATOR_KEY));
+    checkout.ok(&["local-down"]);
+}
+
 #[test]
 fn a_sops_secret_alone_in_a_file_is_decrypted_by_kluctl_and_refused_by_the_check() {
     let checkout = taken_over();
-    let file = fs_err::read_to_string(checkout.root.join("k8s/secrets/local/argocd-redis.enc.yaml")).unwrap();
+    let file = fs_err::read_to_string(checkout.root.join(REDIS)).unwrap();
     // What kluctl does with it: rendered, not applied, with the key at hand.
     let project = checkout.base().join("trap");
     write(&project.join(".kluctl.yaml"), "discriminator: trap\n");
@@ -200,12 +340,7 @@ fn a_sops_secret_alone_in_a_file_is_decrypted_by_kluctl_and_refused_by_the_check
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let plain = decrypted(
-        &checkout,
-        "k8s/secrets/local/argocd-redis.enc.yaml",
-        &identity(&checkout, None),
-    )
-    .unwrap();
+    let plain = decrypted(&checkout, REDIS, &identity(&checkout, None)).unwrap();
     let value = plain
         .pointer("/spec/secretTemplates/0/stringData/auth")
         .unwrap()

@@ -4,7 +4,7 @@ use super::{Bootstrap, Controllers, Home, Side};
 use crate::plan::{Plan, Probe, Step, Target};
 use crate::recipe::deploy::Steps;
 use crate::recipe::guard;
-use crate::recipe::rehearse::Keep;
+use crate::recipe::rehearse::{Keep, note_kept};
 
 impl Bootstrap<'_> {
     /// The plan of a verb: the whole way, or a part of it.
@@ -136,8 +136,13 @@ impl Bootstrap<'_> {
             plan.steps
                 .extend(self.scale_steps(&format!("{}-{deployment}", self.name), count + 1));
         }
-        if keep == Keep::Nothing {
-            plan.finally.extend(self.sweep_steps());
+        match keep {
+            Keep::Nothing => plan.finally.extend(self.sweep_steps()),
+            Keep::Cluster => {
+                for (name, side) in [("source", &self.source), ("target", &self.target)] {
+                    plan.finally.push(note_kept(&side.access).of(name));
+                }
+            }
         }
         plan.next = None;
         plan
