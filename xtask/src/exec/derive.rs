@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Runner, write};
 use crate::failure::{Failure, Kind, Result, ResultExt};
-use crate::live::{Delta, compare, definitions, diff, fence, kluctl, lease, ledger, resources, review};
+use crate::live::{Delta, closures, compare, definitions, diff, fence, kluctl, lease, ledger, resources, review};
 use crate::plan::Derivation;
 use crate::project::Project;
 use crate::ui::{Word, plural};
@@ -38,6 +38,12 @@ impl Runner<'_> {
                 Ok(())
             }
             Derivation::CopyProject { from, to } => crate::project::copy_enclosed(&root.join(from), &root.join(to)),
+            Derivation::NoClosures { project, cluster } => closures::check_none(&root.join(project), cluster),
+            Derivation::Closures { project, phases, to } => {
+                let found = closures::named(&Project::read(&root.join(project))?, Some(phases));
+                let paths: Vec<&String> = found.keys().collect();
+                write_json(root, to, &serde_json::json!({"paths": paths}))
+            }
             Derivation::Resources { served, project, to } => {
                 let mut resources = resources::parse(&read(root, served)?)?;
                 if let Some(project) = project {

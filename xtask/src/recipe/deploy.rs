@@ -4,7 +4,7 @@
 use camino::Utf8PathBuf;
 use serde_json::json;
 
-use super::Source;
+use super::{Source, closures};
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
@@ -180,6 +180,10 @@ impl Deploy<'_> {
         }
         steps.push(self.revision_step());
         steps.extend(self.source_steps());
+        // Pods of an embedded cluster are simulated, and mount nothing.
+        if !self.embedded() && self.facts.closure_store.is_none() {
+            steps.push(closures::check(&self.project(), &self.access.cluster));
+        }
         steps.extend(self.review_step());
         steps.push(Step::new(
             "secrets.check",
@@ -565,14 +569,23 @@ impl Deploy<'_> {
             .within(timeout + 60)
             // What was applied before is applied once more, which changes nothing.
             .or_ask_again();
-        let mut steps = vec![
-            Step::new(
-                &format!("result-{first}.clear"),
-                "Remove the result of an earlier call",
-                "kluctl writes none when it cannot load or connect, and an old one must not be read.",
-                Effect::Local,
-                Action::Remove { path: result.clone() },
-            ),
+        let mut steps = vec![Step::new(
+            &format!("result-{first}.clear"),
+            "Remove the result of an earlier call",
+            "kluctl writes none when it cannot load or connect, and an old one must not be read.",
+            Effect::Local,
+            Action::Remove { path: result.clone() },
+        )];
+        if let (false, Some(store)) = (self.embedded(), &self.facts.closure_store) {
+            steps.extend(closures::copy(
+                &self.project(),
+                phases,
+                first,
+                store,
+                &self.access.work(),
+            ));
+        }
+        steps.extend([
             Step::new(
                 &format!("phase-{first}.deploy"),
                 format!("Deploy {names}"),
@@ -587,7 +600,7 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Check(Derivation::KluctlResult { result }),
             ),
-        ];
+        ]);
         let own: Vec<Gate> = gates
             .iter()
             .filter(|gate| phases.contains(&gate.phase))
