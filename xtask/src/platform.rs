@@ -415,6 +415,12 @@ impl Platform {
             .ok_or_else(|| unknown(Kind::Config, "cluster", name, self.clusters.keys().map(String::as_str)))
     }
 
+    /// API ports of every profile, each once.
+    pub fn api_ports(&self) -> Vec<u16> {
+        let ports: std::collections::BTreeSet<u16> = self.profiles.values().map(|profile| profile.api_port).collect();
+        ports.into_iter().collect()
+    }
+
     /// The cluster that a stage goes to by default, as long as no pivot is recorded.
     pub fn default_cluster(&self, stage: Stage) -> Result<&str> {
         self.default_clusters

@@ -176,10 +176,9 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
-            Derivation::Take { project, to } => {
-                super::remove(&root.join(to))?;
-                crate::project::copy(&root.join(project), &root.join(to))
-            }
+            Derivation::Take { project, to } => crate::project::replace(&root.join(to), |beside| {
+                crate::project::copy(&root.join(project), beside)
+            }),
             Derivation::LeaseAbandoned { lease, nonce } => {
                 let holder = lease::check_abandoned(&read(root, lease)?, nonce)?;
                 self.ui.status(Word::Checked, format!("the lock was held by {holder}"));
@@ -311,12 +310,14 @@ impl Runner<'_> {
             | Derivation::GuestImageIntact { .. }
             | Derivation::GuestCompare { .. }
             | Derivation::GuestFits { .. }
+            | Derivation::GuestDoomed { .. }
             | Derivation::GuestGone { .. }
             | Derivation::GuestRecord { .. }
             | Derivation::LimaTemplate { .. }
             | Derivation::Kubeconfig { .. }
             | Derivation::GuestSystem { .. }
-            | Derivation::SameKernel { .. }
+            | Derivation::SystemFits { .. }
+            | Derivation::Routes { .. }
             | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
             Derivation::Secrets { cluster, project } => {
                 let platform = crate::root::facts(root)?;

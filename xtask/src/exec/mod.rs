@@ -6,10 +6,17 @@ mod dns;
 mod environment;
 mod evidence;
 mod guest;
+mod http;
 pub(crate) mod leftover;
 mod operator_key;
 mod probe;
 mod process;
+<<<<<<< HEAD
+mod route;
+=======
+>>>>>>> wt2-capi
+mod survey;
+mod token;
 mod veil;
 
 use std::time::{Duration, Instant};
@@ -158,7 +165,7 @@ impl Runner<'_> {
                 match self.ui.ask(&format!(
                     "`{}` changes `{cluster}` from here on ({}). Proceed?",
                     plan.goal, step.id
-                )) {
+                ))? {
                     Answer::Yes => return Ok(()),
                     Answer::No => return Err(refused("the answer was no")),
                     Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),
@@ -166,7 +173,7 @@ impl Runner<'_> {
             },
             Agreement::TypedName => match self
                 .ui
-                .read_line(&format!("{}. Type `{cluster}` to go on: ", step.title))
+                .read_line(&format!("{}. Type `{cluster}` to go on: ", step.title))?
             {
                 Some(line) if line == cluster => Ok(()),
                 _ => Err(refused("the cluster's name was not typed")),
@@ -228,7 +235,7 @@ impl Runner<'_> {
                 let address = dns::address(self.root, record)?;
                 let done = dns::set(
                     at,
-                    &secret(&at.token)?,
+                    &self.token(&at.token)?,
                     &record.name,
                     address,
                     record.ttl,
@@ -237,6 +244,7 @@ impl Runner<'_> {
                 self.ui.status(Word::Checked, done);
                 Ok(())
             }
+            Action::Survey(survey) => self.survey(survey),
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
             Action::OperatorKey { key, read, put } => self.put_operator_key(key, read, put),
             Action::End { folder } => {
@@ -376,7 +384,7 @@ impl Runner<'_> {
     /// What a result file that kluctl wrote says of a failure: its log only says that there was one.
     fn with_result(&self, command: &Command, failure: Failure) -> Failure {
         let result = command.args.iter().find_map(|arg| match arg {
-            Arg::FlagPath(flag, path) if flag == "--output-format=yaml" => Some(self.root.join(path)),
+            Arg::Lit(text) => Some(self.root.join(text.strip_prefix("--output-format=yaml=")?)),
             _ => None,
         });
         let result = result
@@ -535,7 +543,7 @@ impl Runner<'_> {
                 Stdin::File(path) => Input::File(self.root.join(path)),
                 Stdin::Text(text) => Input::Bytes(text.clone().into_bytes()),
                 Stdin::Secret(name) => {
-                    let value = secret(name)?;
+                    let value = self.token(name)?;
                     given.push(value.clone());
                     Input::Bytes(value.into_bytes())
                 }
@@ -576,7 +584,7 @@ impl Runner<'_> {
                 folders.extend(std::env::var("PATH"));
                 into.push(folders.join(":"));
             }
-            Arg::Secret(name) => into.push(secret(name)?),
+            Arg::Secret(name) => into.push(self.token(name)?),
             Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
             Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {
                 serde_json::Value::Array(values) => into.extend(values.iter().map(text_of)),
@@ -685,20 +693,6 @@ pub fn later(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Result<serde_js
 /// A JSON value as an argument: a string bare, anything else as JSON.
 pub fn text_of(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
-}
-
-/// A token from the environment, without the newline that a shell or a clipboard put at its end.
-fn secret(name: &str) -> Result<String> {
-    let value = std::env::var(name).unwrap_or_default();
-    let token = value.trim_end_matches(['\n', '\r']);
-    let what = if token.is_empty() {
-        "is not set"
-    } else if token.trim() != token || token.chars().any(char::is_control) {
-        "has a blank at an end or a control character inside, which no token has"
-    } else {
-        return Ok(token.to_owned());
-    };
-    Err(Failure::preflight(format!("variable `{name}` {what}")).hinted(format!("export `{name}` and run again")))
 }
 
 /// Turns how a command ended into a verdict, with the last lines of what it said.

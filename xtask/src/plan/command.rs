@@ -58,7 +58,7 @@ pub enum Tool {
     Nix,
     /// Evaluates Nix files without flakes.
     NixInstantiate,
-    /// Splits YAML in the renderer.
+    /// Brings the Python that reads YAML in the renderer.
     Yq,
     /// Canonicalises JSON in the renderer.
     Jq,
@@ -82,6 +82,8 @@ pub enum Tool {
     Just,
     /// Compares files, to be compared with.
     Diff,
+    /// deepdiff's command: compares values whatever their order, to be compared with.
+    Deep,
     /// Changes the keychain of macOS.
     Security,
     /// Changes the trust store of Linux, as root.
@@ -127,6 +129,7 @@ impl Tool {
             Self::Bash => "bash",
             Self::Just => "just",
             Self::Diff => "diff",
+            Self::Deep => "deep",
             Self::Security => "security",
             Self::Sudo => "sudo",
         }
@@ -300,6 +303,18 @@ impl Command {
     pub fn flag_path(mut self, flag: &str, path: impl Into<Utf8PathBuf>) -> Self {
         self.args.push(Arg::FlagPath(flag.to_owned(), path.into()));
         self
+    }
+
+    /// Adds `flag=` with a path for a flag that takes a list, as kubectl's `--filename`. Those flags read their value as
+    /// a line of CSV, in which a quote or a comma of the checkout's own path would have a meaning: so it is handed over
+    /// as seen from the root, where commands run, and quoted where it has one all the same.
+    #[must_use]
+    pub fn list_path(self, flag: &str, path: impl AsRef<str>) -> Self {
+        let path = path.as_ref();
+        if path.contains(['"', ',', '\n', '\r']) {
+            return self.arg(format!("{flag}=\"{}\"", path.replace('"', "\"\"")));
+        }
+        self.arg(format!("{flag}={path}"))
     }
 
     /// Sets a variable.

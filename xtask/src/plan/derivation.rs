@@ -240,8 +240,10 @@ pub enum Derivation {
     },
     /// One that ClusterAPI needs.
     Capi(Capi),
-    /// Chooses and makes the short folder of this checkout's guests.
+    /// Chooses and makes the short folder of this checkout's guests, and says there what of a guest its host reaches.
     GuestHome {
+        /// API ports of every guest; the same file is read for all of them.
+        api_ports: Vec<u16>,
         /// JSON file with `home`, `lima` and `cache`.
         to: Utf8PathBuf,
     },
@@ -285,6 +287,13 @@ pub enum Derivation {
         /// `limactl list --json`.
         listing: Utf8PathBuf,
     },
+    /// Whether a guest may be deleted; what is lost with it is said.
+    GuestDoomed {
+        /// Name of the instance.
+        instance: String,
+        /// `limactl list --json`.
+        listing: Utf8PathBuf,
+    },
     /// Whether a guest that was deleted is gone.
     GuestGone {
         /// Name of the instance.
@@ -323,19 +332,28 @@ pub enum Derivation {
         /// Kubeconfig, mode 0600.
         to: Utf8PathBuf,
     },
-    /// Where a built system and its kernel lie, and how ssh reaches the guests.
+    /// Where a built system and its kernel lie, which disks it wants, and how ssh reaches the guests.
     GuestSystem {
         /// Link to the system.
         link: Utf8PathBuf,
-        /// JSON file with `path`, `kernel`, and `ssh` by instance.
+        /// JSON file with `path`, `kernel`, `disks`, and `ssh` by instance.
         to: Utf8PathBuf,
     },
-    /// Whether a guest booted the kernel that a system has.
-    SameKernel {
+    /// Whether a guest booted the kernel that a system has, and has its disks.
+    SystemFits {
         /// What `GuestSystem` wrote.
         system: Utf8PathBuf,
-        /// JSON file with `kernel`, as the guest says it.
+        /// JSON file with `kernel` and `disks`, as the guest says them.
         booted: Utf8PathBuf,
+    },
+    /// The addresses of a project's routes, and the root certificate that verifies them.
+    Routes {
+        /// The project.
+        project: Utf8PathBuf,
+        /// `kubectl get configmaps --all-namespaces -o json`.
+        configmaps: Utf8PathBuf,
+        /// JSON file of the type `cluster::route::Routes`.
+        to: Utf8PathBuf,
     },
     /// The root certificate of the local authority, out of the ConfigMap in which it publishes it; its
     /// fingerprint is said.

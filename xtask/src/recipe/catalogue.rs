@@ -14,6 +14,7 @@ use super::trust::{Change, Store};
 use super::validate::Validate;
 use super::{Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
 use crate::cluster::access::Access;
+use crate::cluster::colima;
 use crate::cluster::host::System;
 use crate::live::prune::Doomed;
 use crate::plan::{Driver, GuestWanted, Plan, Target, Then};
@@ -37,6 +38,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             image::take(Utf8PathBuf::from("images/nixos.qcow2"), None, Arch::X86_64),
         ),
     ];
+    let api_ports = platform.api_ports();
     for (name, facts) in &platform.clusters {
         let access = Access::of(name, facts);
         if facts.environment == Environment::Local {
@@ -88,16 +90,19 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                     let wanted = guest_wanted(platform, facts, *backend);
                     let guest = wanted.as_ref().map(|wanted| Guest {
                         access: &access,
+                        api_ports: &api_ports,
                         wanted,
                         system: System::Linux,
                         arch: Arch::X86_64,
                         host_arch: Arch::X86_64,
+                        low_ports: true,
                         image: ImageStep::Build,
                     });
                     plans.push((
                         format!("local-up-{name}-{word}"),
                         local_up::plan(&deploy, guest.as_ref(), Vec::new()),
                     ));
+                    plans.extend(guest.iter().flat_map(|guest| guest_plans(guest, word)));
                 }
                 plans.push((
                     format!("deploy-{name}-{stage}-{word}"),
@@ -253,6 +258,28 @@ fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, 
     plans
 }
 
+/// What else is done to a guest.
+fn guest_plans(guest: &Guest<'_>, driver: &str) -> Vec<(String, Plan)> {
+    let cluster = &guest.access.cluster;
+    let of = |goal: &str, steps: Vec<crate::plan::Step>| {
+        let mut plan = Plan::new(format!("{goal} {cluster}"));
+        plan.steps = steps;
+        (format!("{}-{cluster}-{driver}", goal.replace(' ', "-")), plan)
+    };
+    vec![
+        (
+            format!("local-down-{cluster}-{driver}"),
+            local_down::guest(guest, local_down::Keep::Data),
+        ),
+        (
+            format!("local-down-delete-{cluster}-{driver}"),
+            local_down::guest(guest, local_down::Keep::Nothing),
+        ),
+        of("image switch", guest.switch()),
+        of("image load", guest.load(Utf8PathBuf::from("images/application.tar"))),
+    ]
+}
+
 /// The guest of a cluster on a Linux host of one architecture; none on backends without one.
 fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<GuestWanted> {
     let driver = match backend {
@@ -265,7 +292,10 @@ fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Optio
     Some(GuestWanted {
         driver,
         profile: name.clone(),
-        instance: name.clone(),
+        instance: match driver {
+            Driver::Colima => colima::instance(name),
+            Driver::Lima => name.clone(),
+        },
         vm_type: "qemu".to_owned(),
         arch: Arch::X86_64.name().to_owned(),
         cpus: profile.cpus,

@@ -89,6 +89,15 @@ impl Deploy<'_> {
         self.work("project")
     }
 
+    /// The project before anything was left out of it.
+    fn whole(&self) -> Utf8PathBuf {
+        if self.embedded() {
+            self.source.folder()
+        } else {
+            self.project()
+        }
+    }
+
     fn production(&self) -> bool {
         self.facts.environment == Environment::Production
     }
@@ -315,7 +324,7 @@ impl Deploy<'_> {
     }
 
     /// Production gets what is committed, and nothing else.
-    fn tree_steps(&self) -> Vec<Step> {
+    pub fn tree_steps(&self) -> Vec<Step> {
         let status = self.work("status.txt");
         vec![
             Step::new(
@@ -513,7 +522,7 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Derive(Derivation::Compare {
                     project: self.project(),
-                    whole: self.source.folder(),
+                    whole: self.whole(),
                     only: self.mode.only.clone(),
                     listing,
                     groups: groups.to_vec(),
@@ -549,7 +558,7 @@ impl Deploy<'_> {
             .arg(format!("--readiness-timeout={READINESS}s"))
             .arg(format!("--timeout={timeout}s"))
             .flag_path("--project-dir", self.project())
-            .flag_path("--output-format=yaml", &result)
+            .list_path("--output-format", format!("yaml={result}"))
             .arg(Arg::LaterList {
                 file: delta.clone(),
                 pointer: format!("/groups/{index}/arguments"),
@@ -655,8 +664,7 @@ impl Deploy<'_> {
                         .args(["apply", "--server-side", "--force-conflicts"])
                         // A manager a stage: one apply must not take away what another stage wrote.
                         .arg(format!("--field-manager=xtask-{}", self.stage))
-                        .arg("--filename")
-                        .arg(next)
+                        .list_path("--filename", next)
                         .within(30)
                         .or_ask_again(),
                 ),

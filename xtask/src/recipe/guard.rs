@@ -144,8 +144,8 @@ pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
             Action::Run(
                 access
                     .kubectl()
-                    .args(["create", "--filename"])
-                    .arg(wanted)
+                    .arg("create")
+                    .list_path("--filename", wanted)
                     .within(30)
                     .or_look_next(),
             ),
@@ -225,8 +225,7 @@ pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect, unless: &Prob
                         lease::NAMESPACE,
                         lease::name(&access.cluster)
                     ))
-                    .arg("--filename")
-                    .arg(options)
+                    .list_path("--filename", options)
                     .within(30),
             ),
         )

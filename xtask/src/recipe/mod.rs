@@ -17,6 +17,7 @@ pub mod prune;
 pub mod rebuild;
 pub mod rehearse;
 pub mod resync;
+pub mod routes;
 pub mod trust;
 pub mod validate;
 

@@ -95,7 +95,7 @@ fn ask(context: &Context, name: &str, environment: Environment, yes: bool) -> Re
             return Err(refused("there is no terminal to type the cluster's name on")
                 .hinted("a production cluster is adopted by a person"));
         }
-        return match context.ui.read_line(&format!("Type `{name}` to accept it: ")) {
+        return match context.ui.read_line(&format!("Type `{name}` to accept it: "))? {
             Some(line) if line == name => Ok(()),
             _ => Err(refused("the cluster's name was not typed")),
         };
@@ -106,7 +106,7 @@ fn ask(context: &Context, name: &str, environment: Environment, yes: bool) -> Re
     if !context.ui.can_ask() {
         return Err(refused("there is no terminal to ask on").hinted("`--yes` answers this prompt"));
     }
-    match context.ui.ask("Accept it?") {
+    match context.ui.ask("Accept it?")? {
         Answer::Yes => Ok(()),
         Answer::No | Answer::Explain => Err(refused("the answer was no")),
     }

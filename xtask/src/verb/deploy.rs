@@ -131,7 +131,7 @@ pub fn deploy(
         let workload = Access::of(describes, checkout.platform.cluster(describes)?);
         let work = target.access.work().join("guard");
         plan.steps
-            .extend(capi::guard_moved(&target.access, describes, &workload, &work));
+            .extend(capi::guard_moved(&target.access, describes, &workload, &work, &nonce));
     }
     let steps = recipe.steps();
     plan.steps.extend(steps.steps);

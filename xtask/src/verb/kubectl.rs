@@ -140,7 +140,7 @@ fn agree(context: &Context, name: &str, verb: &str, yes: bool) -> Result<()> {
     }
     match context.ui.ask(&format!(
         "`kubectl {verb}` may change production cluster `{name}`. Proceed?"
-    )) {
+    ))? {
         Answer::Yes => Ok(()),
         Answer::No | Answer::Explain => Err(refused("the answer was no")),
     }

@@ -177,7 +177,7 @@ fn confirm(context: &Context, cluster: &str, why: &str) -> Result<()> {
     if !context.ui.can_ask() {
         return Err(refused("there is no terminal to type the cluster's name on"));
     }
-    match context.ui.read_line(&format!("{why}. Type `{cluster}` to go on: ")) {
+    match context.ui.read_line(&format!("{why}. Type `{cluster}` to go on: "))? {
         Some(line) if line == cluster => Ok(()),
         _ => Err(refused("the cluster's name was not typed")),
     }

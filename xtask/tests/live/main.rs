@@ -21,9 +21,6 @@ use world::{For, STANDING, World, report};
 /// A test: its name is a sentence.
 pub(crate) type Test = (&'static str, fn(&World));
 
-/// A test on a cluster.
-type Case = (String, For, fn(&World));
-
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args()
         .skip(1)
@@ -48,7 +45,7 @@ fn main() -> ExitCode {
                 .iter()
                 .map(|(name, test)| (format!("{name}_in_production"), For::Production, *test)),
         );
-    let tests: Vec<Case> = all
+    let tests: Vec<Chosen> = all
         .filter(|(name, _, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())))
         .collect();
     if std::env::args().any(|argument| argument == "--list") {
@@ -79,7 +76,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn passes(world: &World, (name, part, test): &Case) -> bool {
+/// A test that is to run: its name, the cluster that it is for, and what it does.
+type Chosen = (String, For, fn(&World));
+
+fn passes(world: &World, (name, part, test): &Chosen) -> bool {
     world.go_on(*part);
     let started = Instant::now();
     let passed = catch_unwind(AssertUnwindSafe(|| test(world))).is_ok();
