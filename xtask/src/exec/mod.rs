@@ -11,10 +11,7 @@ pub(crate) mod leftover;
 mod operator_key;
 mod probe;
 mod process;
-<<<<<<< HEAD
 mod route;
-=======
->>>>>>> wt2-capi
 mod survey;
 mod token;
 mod veil;

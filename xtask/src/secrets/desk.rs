@@ -162,7 +162,6 @@ impl<'a> Desk<'a> {
     }
 }
 
-<<<<<<< HEAD
 /// Every text of a document.
 fn leaves<'a>(document: &'a Value, into: &mut Vec<&'a str>) {
     match document {
@@ -173,8 +172,6 @@ fn leaves<'a>(document: &'a Value, into: &mut Vec<&'a str>) {
     }
 }
 
-=======
->>>>>>> wt2-capi
 /// sops with the rules of a folder, and nothing of the user's.
 fn sops(folder: &Utf8Path) -> Command {
     let home = Utf8Path::new(STATE).join("secrets/home");
@@ -199,19 +196,6 @@ pub(crate) fn decrypt(runner: &Runner<'_>, path: &Utf8Path, identities: &Identit
             json::read(&text).map_err(|_| Failure::unexpected(format!("what sops decrypted from `{path}` is no JSON")))
         }
         Err(tail) => Err(cannot_read(path, identities, &tail)),
-<<<<<<< HEAD
-=======
-    }
-}
-
-/// Every text of a document.
-fn leaves<'a>(document: &'a Value, into: &mut Vec<&'a str>) {
-    match document {
-        Value::String(text) => into.push(text),
-        Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),
-        Value::Object(map) => map.values().for_each(|member| leaves(member, into)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
->>>>>>> wt2-capi
     }
 }
 
