@@ -14,6 +14,9 @@ use crate::ui::{Word, plural};
 /// Lines of a difference that a run shows; `diff` shows all.
 const SHOWN_LINES: usize = 60;
 
+/// Orphans that every comparison of a run names.
+const SHOWN_ORPHANS: usize = 5;
+
 impl Runner<'_> {
     /// Carries out a derivation; what a person should know is said, a no is a failure.
     pub(super) fn derive(&self, derivation: &Derivation) -> Result<()> {
@@ -365,13 +368,20 @@ impl Runner<'_> {
                 ),
             );
         }
-        for orphan in delta.left() {
+        for orphan in delta.left().take(SHOWN_ORPHANS) {
             self.ui.status(
                 Word::Warning,
                 format!(
                     "{} is no longer in the project (`prune` shows and removes)",
                     orphan.object
                 ),
+            );
+        }
+        let more = delta.left().count().saturating_sub(SHOWN_ORPHANS);
+        if more > 0 {
+            self.ui.status(
+                Word::Warning,
+                format!("and {} more are no longer in the project", plural(more, "object")),
             );
         }
     }

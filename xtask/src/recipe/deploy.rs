@@ -269,8 +269,8 @@ impl Deploy<'_> {
         if let Some(key) = &self.key {
             steps.extend(super::age_key::steps(self.access, key, self.nonce));
         }
-        for (index, group) in groups.iter().enumerate() {
-            steps.extend(self.group_steps(index, group, &gates, &delta));
+        for index in 0..groups.len() {
+            steps.extend(self.group_steps(index, &groups, &gates, &delta));
         }
         if !gates.is_empty() {
             let deadline = longest(&gates);
@@ -543,7 +543,8 @@ impl Deploy<'_> {
             .collect()
     }
 
-    fn group_steps(&self, index: usize, phases: &[String], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
+    fn group_steps(&self, index: usize, groups: &[Vec<String>], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
+        let phases = &groups[index];
         let fresh = Probe::Says {
             file: delta.clone(),
             pointer: format!("/groups/{index}/fresh"),
@@ -606,8 +607,9 @@ impl Deploy<'_> {
             .filter(|gate| phases.contains(&gate.phase))
             .cloned()
             .collect();
-        // With one group `stage.hold` comes next and looks at the same gates.
-        if !own.is_empty() && own.len() < gates.len() {
+        // After the last group `stage.hold` comes next, and may look at the same gates.
+        let last = index + 1 == groups.len();
+        if !own.is_empty() && !(last && own.len() == gates.len()) {
             let deadline = longest(&own);
             steps.push(Step::new(
                 &format!("phase-{first}.hold"),
