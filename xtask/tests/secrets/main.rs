@@ -13,6 +13,7 @@ mod support;
 mod cluster;
 mod files;
 mod sweep;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::io::Write;
