@@ -609,7 +609,8 @@ impl Deploy<'_> {
             .collect();
         // After the last group `stage.hold` comes next, and may look at the same gates.
         let last = index + 1 == groups.len();
-        if !own.is_empty() && !(last && own.len() == gates.len()) {
+        let held_by_the_stage = last && own.len() == gates.len();
+        if !own.is_empty() && !held_by_the_stage {
             let deadline = longest(&own);
             steps.push(Step::new(
                 &format!("phase-{first}.hold"),
