@@ -71,6 +71,7 @@ pub fn lease_get(access: &Access) -> Command {
         .arg(format!("--namespace={}", lease::NAMESPACE))
         .arg(lease::name(&access.cluster))
         .within(30)
+        .or_ask_again()
 }
 
 /// The ledger of a cluster.
@@ -81,6 +82,7 @@ pub fn ledger_get(access: &Access) -> Command {
         .arg(format!("--namespace={}", lease::NAMESPACE))
         .arg(lease::name(&access.cluster))
         .within(30)
+        .or_ask_again()
 }
 
 /// Where the Lease is kept that this run holds. It stands beside the work folder: a run that was killed is resumed

@@ -10,6 +10,7 @@
 mod support;
 
 mod bad_input;
+mod bootstrap;
 mod fakes;
 mod laws;
 mod offline;
