@@ -248,9 +248,10 @@ fn a_remote_step_is_known_to_be_done_or_converges() {
         let converges = match &step.action {
             Action::Run(command) => {
                 let words = literals(command);
-                command.tool == Tool::Kubectl
-                    && words.contains(&"apply".to_owned())
-                    && words.contains(&"--server-side".to_owned())
+                let has = |word: &str| words.contains(&word.to_owned());
+                // Nix copies what the other store does not have.
+                command.tool == Tool::Kubectl && has("apply") && has("--server-side")
+                    || command.tool == Tool::Nix && has("copy")
             }
             // It asks what is there, and writes only what is not.
             Action::SetRecord { .. } => true,

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests, though libtest does not run them")]
 
+mod closures;
 mod deploying;
 mod faults;
 mod guarding;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         rolling::TESTS,
         faults::TESTS,
         production::TESTS,
+        closures::TESTS,
     ];
     // What is true of a developer's cluster has to be true of production.
     let all = local
