@@ -94,6 +94,7 @@ impl<'a> Api<'a> {
     }
 
     fn request(&self, method: &str, address: &str, body: Option<&Value>) -> Result<(u16, Option<Duration>, String)> {
+        network::allow(network::host_of(self.base), &format!("ask `{}`", self.base))?;
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(address)

@@ -1,6 +1,8 @@
 //! The desk at which secrets are worked on: the checkout, its lock, and sops and age told exactly what to use.
 //! Neither tool reads the user's own settings; values pass through memory only.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
@@ -23,6 +25,8 @@ pub struct Desk<'a> {
     pub ui: &'a Ui,
     /// The checkout that is worked on.
     pub checkout: &'a Checkout,
+    /// Tokens that were handed in, by the variable that the facts name for each.
+    pub handed: BTreeMap<String, String>,
     context: &'a Context,
     tools: Tools,
 }
@@ -40,6 +44,7 @@ impl<'a> Desk<'a> {
         Ok(Self {
             ui: &context.ui,
             checkout,
+            handed: BTreeMap::new(),
             context,
             tools,
         })

@@ -5,11 +5,13 @@ use crate::cluster::access::Access;
 use crate::cluster::capi::{self, providers};
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
+use crate::plan::Tool;
 use crate::platform::{Cluster, ClusterApi, Stage};
 use crate::recipe as recipes;
-use crate::recipe::capi::{Bootstrap, Controllers, Stages};
+use crate::recipe::capi::{Bootstrap, Controllers, Home, Stages};
 use crate::recipe::rehearse::Keep;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
+use crate::tool::{Lookup, Outcome};
 
 use super::capi_status::{Asked, show};
 use super::local_up::{self, golden};
@@ -135,10 +137,26 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             Err(reasons) => lacks.extend(reasons),
         }
     }
+    if is_done(&checkout, &bootstrap) {
+        bootstrap.home = Home::Itself;
+    }
     let plan = bootstrap.part(verb, keep);
     if acting.plan.dry_run.is_none() {
         lacks.extend(no_kubeconfig(&checkout, &bootstrap, verb));
-        lacks.extend(context.toolbox(&chosen.facts.kubernetes).lacks(&plan.tools()));
+        let toolbox = context.toolbox(&chosen.facts.kubernetes);
+        let tools = plan.tools();
+        lacks.extend(toolbox.lacks(&tools));
+        if tools.contains(&Tool::Clusterctl)
+            && let [
+                Lookup {
+                    outcome: Outcome::Found(found),
+                    ..
+                },
+            ] = toolbox.look(&[Tool::Clusterctl]).as_slice()
+            && let Some(version) = &found.version
+        {
+            lacks.extend(providers::clusterctl_mismatch(version, &bootstrap.providers));
+        }
         if !lacks.is_empty() {
             let goal = &plan.goal;
             return Err(Failure::many(
@@ -157,19 +175,25 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
+/// Whether this host has recorded the pivot as done.
+fn is_done(checkout: &Checkout, bootstrap: &Bootstrap<'_>) -> bool {
+    crate::exec::later(&checkout.root, &bootstrap.pivot(), "/data/pivotState").is_ok_and(|state| state == "done")
+}
+
 /// Kubeconfigs that a part of the way needs, and that only an earlier part makes.
 fn no_kubeconfig(checkout: &Checkout, bootstrap: &Bootstrap<'_>, verb: &str) -> Vec<String> {
     if matches!(verb, "bootstrap" | "rehearse" | "down") {
         return Vec::new();
     }
     let (source, target) = (&bootstrap.source.access, &bootstrap.target.access);
-    let done =
-        crate::exec::later(&checkout.root, &bootstrap.pivot(), "/data/pivotState").is_ok_and(|state| state == "done");
+    let done = bootstrap.home == Home::Itself;
     let mut lacks = Vec::new();
     if done && verb == "move" {
         return lacks;
     }
-    if !checkout.path(&source.kubeconfig).is_file() {
+    // The record follows the machines wherever their objects are.
+    let only_target = done && verb == "dns";
+    if !only_target && !checkout.path(&source.kubeconfig).is_file() {
         let why = if done {
             format!(
                 "`{}` has moved into itself, and this part of the way is behind it",
@@ -183,7 +207,7 @@ fn no_kubeconfig(checkout: &Checkout, bootstrap: &Bootstrap<'_>, verb: &str) -> 
             source.cluster, source.kubeconfig
         ));
     }
-    if verb == "move" && !checkout.path(&target.kubeconfig).is_file() {
+    if (only_target || verb == "move") && !checkout.path(&target.kubeconfig).is_file() {
         lacks.push(format!(
             "no kubeconfig of `{}` at `{}`: `cargo xtask capi kubeconfig` fetches it",
             target.cluster, target.kubeconfig

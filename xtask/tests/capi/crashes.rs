@@ -32,13 +32,18 @@ pub(crate) fn try_them_all() {
         .collect();
     let id = |step: &Value| step["id"].as_str().unwrap().to_owned();
     let place = |name: &str| steps.iter().position(|step| id(step) == name).unwrap();
-    // What only reads leaves the world as it was: to be killed behind it is to be killed behind the step before it.
+    // What only reads, and what only makes or removes files of the run that the next one makes again whatever it
+    // finds, leaves the world as it was: to be killed behind it is to be killed behind the step before it.
+    let leaves_it = |step: &&Value| {
+        let made_again = ["derive", "remove"]
+            .iter()
+            .any(|action| step["action"].get(action).is_some())
+            // But a record is what a run looks at to know how far it is.
+            && !id(step).starts_with("record-");
+        step["effect"] == "read" || (step["effect"] == "local" && made_again)
+    };
     let known = checkout.base().join("known");
-    let reads: Vec<String> = steps
-        .iter()
-        .filter(|step| step["effect"] == "read")
-        .map(|step| id(step))
-        .collect();
+    let reads: Vec<String> = steps.iter().copied().filter(leaves_it).map(id).collect();
     write(&known, &(reads.join("\n") + "\n"));
 
     let mut crashes: Vec<Crash> = Vec::new();
@@ -74,7 +79,7 @@ pub(crate) fn try_them_all() {
             }
             (Some(6), _) if left.len() < before => {
                 let (_, word) = PLACES[PLACES.len() - before];
-                eprintln!("clusterctl was killed at `{word}` after {:?}", ran.took);
+                crate::say(&format!("clusterctl was killed at `{word}` after {:?}", ran.took));
                 last = Some(
                     if before == PLACES.len() {
                         "backup.write"
@@ -97,9 +102,11 @@ pub(crate) fn try_them_all() {
             place.ends_with(WHILE_DELETING),
             "clusterctl was never killed at `{place}`"
         );
-        eprintln!("clusterctl was killed while deleting at the place before `{place}`");
+        crate::say(&format!(
+            "clusterctl was killed while deleting at the place before `{place}`"
+        ));
     }
-    assert!(crashes.len() > 60, "{} crashes", crashes.len());
+    assert!(crashes.len() > 40, "{} crashes", crashes.len());
 
     target::is_whole(&checkout);
     target::has_a_status(&checkout);
@@ -109,15 +116,20 @@ pub(crate) fn try_them_all() {
     let ratio = |crash: &Crash| 1.0 + crash.again.as_secs_f64() / alone.as_secs_f64();
     let worst = crashes.last().unwrap();
     let middle = &crashes[crashes.len() / 2];
-    eprintln!(
+    crate::say(&format!(
         "{} crashes; killed once and taken up again, by {alone:?} left alone: {:.3} in the middle, {:.3} at worst (behind `{}`); the limit is {RATIO}",
         crashes.len(),
         ratio(middle),
         ratio(worst),
         worst.at
-    );
+    ));
     for crash in crashes.iter().rev().take(5) {
-        eprintln!("  {:.3} behind `{}`: {:?}", ratio(crash), crash.at, crash.again);
+        crate::say(&format!(
+            "  {:.3} behind `{}`: {:?}",
+            ratio(crash),
+            crash.at,
+            crash.again
+        ));
     }
     assert!(ratio(worst) <= RATIO, "behind `{}`: {:.3}", worst.at, ratio(worst));
 }

@@ -115,6 +115,31 @@ fn journal(checkout: &Checkout) -> Vec<Value> {
         .collect()
 }
 
+/// The ten steps of the newest run that took longest.
+fn slowest(checkout: &Checkout) -> Vec<(String, Duration)> {
+    let lines = journal(checkout);
+    let at = |line: &Value| humantime::parse_rfc3339(line["time"].as_str().unwrap()).unwrap();
+    let mut steps: Vec<(String, Duration)> = lines
+        .windows(2)
+        .map(|pair| {
+            let took = at(&pair[1]).duration_since(at(&pair[0])).unwrap_or_default();
+            (pair[1]["step"].as_str().unwrap().to_owned(), took)
+        })
+        .collect();
+    steps.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+    steps.truncate(10);
+    steps
+}
+
+/// Says what a run cost, for whoever reads the log of the tests.
+#[expect(
+    clippy::print_stderr,
+    reason = "a ratio and a duration are results that a passing test has, too"
+)]
+fn say(words: &str) {
+    eprintln!("{words}");
+}
+
 fn times(done: &[String], step: &str) -> usize {
     done.iter().filter(|name| *name == step).count()
 }
@@ -144,7 +169,13 @@ fn undisturbed() -> Ran {
         "an undisturbed move leaves nothing: {ran}"
     );
     assert_eq!(checkout.processes(), [], "something runs on");
-    eprintln!("undisturbed: {:?}, the limit is {LIMIT:?}", ran.took);
+    say(&format!(
+        "undisturbed: {:?}, the limit is {LIMIT:?}; the slowest steps:",
+        ran.took
+    ));
+    for (step, took) in slowest(&checkout) {
+        say(&format!("  {:>6.1} s {step}", took.as_secs_f64()));
+    }
     assert!(ran.took < LIMIT, "took {:?}, the limit is {LIMIT:?}", ran.took);
     ran
 }

@@ -10,7 +10,8 @@
 mod support;
 
 mod bad_input;
-mod endpoints;
+mod bootstrap;
 mod fakes;
 mod laws;
+mod offline;
 mod runs;

@@ -12,6 +12,8 @@ mod support;
 
 mod cluster;
 mod files;
+mod sweep;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::io::Write;

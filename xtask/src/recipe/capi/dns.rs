@@ -1,7 +1,7 @@
 //! The record of the control-plane endpoint: which address, who sets it, and that it leads there.
 //! No address is chosen here: it is known only while a plan runs.
 
-use super::{Bootstrap, CONTROL_PLANE, Dns};
+use super::{Bootstrap, CONTROL_PLANE, Dns, Side};
 use crate::plan::capi::Capi;
 use crate::plan::dns::Record;
 use crate::plan::{Action, Derivation, Effect, Probe, Step};
@@ -11,7 +11,7 @@ const TTL: u32 = 60;
 
 impl Bootstrap<'_> {
     /// Sets the record of the endpoint, or has a person set it, and waits until it leads there.
-    pub(super) fn dns_steps(&self, dns: &Dns) -> Vec<Step> {
+    pub(super) fn dns_steps(&self, dns: &Dns, side: &Side<'_>) -> Vec<Step> {
         let machines = self.work("control-plane.json");
         let address = self.work("address.json");
         let record = Record {
@@ -44,7 +44,7 @@ impl Bootstrap<'_> {
                 "List the control-plane machines",
                 "The record leads to the first that has an address.",
                 Effect::Read,
-                Action::Run(self.list(&self.source.access).to_file(&machines)),
+                Action::Run(self.list(&side.access).to_file(&machines)),
             ),
             Step::new(
                 "address.choose",

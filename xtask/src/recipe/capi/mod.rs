@@ -64,6 +64,15 @@ pub struct Side<'a> {
     pub key: Option<OperatorKey>,
 }
 
+/// Which of the two has the machines' objects now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// The bootstrap cluster.
+    Bootstrap,
+    /// The workload cluster itself: the pivot is done.
+    Itself,
+}
+
 /// A stage that a plan deploys.
 #[derive(Debug, Clone)]
 pub struct Staged {
@@ -104,6 +113,8 @@ pub struct Bootstrap<'a> {
     pub workers: BTreeMap<String, u32>,
     /// Secret that must go along.
     pub secret: Option<Token<'a>>,
+    /// Where the objects are; a part of the way that goes from one side to the other does not ask.
+    pub home: Home,
     /// The record of the endpoint; none where the infrastructure gives its own.
     pub dns: Option<Dns>,
     /// Nonce of the run.
@@ -266,6 +277,7 @@ impl<'a> Bootstrap<'a> {
             },
             workers,
             secret: secret(platform, name),
+            home: Home::Bootstrap,
             dns: (!rehearsal).then(|| Dns {
                 name: facts.1.api_host.clone(),
                 port: facts.1.api_port,

@@ -70,7 +70,24 @@ impl Bootstrap<'_> {
                 to: self.configuration(),
             })),
         ));
-        steps
+        let placed = self.work("providers-placed.json");
+        let by_this_run = Probe::Says {
+            file: placed.clone(),
+            pointer: "/run".to_owned(),
+            value: json!(self.nonce),
+        };
+        steps.push(Step::new(
+            "providers.note",
+            "Note that this run has placed the providers",
+            "Rendering them is most of what a run does that is taken up again.",
+            Effect::Local,
+            Action::Write {
+                path: placed,
+                content: format!("{}\n", json!({"run": self.nonce})),
+                mode: 0o600,
+            },
+        ));
+        steps.into_iter().map(|step| step.unless(by_this_run.clone())).collect()
     }
 
     pub(super) fn fetch_steps(&self, pinned: &Pinned, link: &Utf8Path) -> Vec<Step> {

@@ -36,7 +36,7 @@ impl Bootstrap<'_> {
                     every: 5,
                 },
             ));
-            steps.extend(self.dns_steps(dns));
+            steps.extend(self.dns_steps(dns, &self.source));
         }
         steps.push(Step::new(
             "control-plane.wait",

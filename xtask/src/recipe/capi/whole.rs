@@ -1,6 +1,6 @@
 //! The whole way as one plan, and the parts of it as plans of their own: here is the order, elsewhere what is done.
 
-use super::{Bootstrap, Controllers, Side};
+use super::{Bootstrap, Controllers, Home, Side};
 use crate::plan::{Plan, Probe, Step, Target};
 use crate::recipe::deploy::Steps;
 use crate::recipe::guard;
@@ -48,7 +48,16 @@ impl Bootstrap<'_> {
                 plan.finally = steps.finally;
             }
             "wait" => plan.steps.extend(self.wait_steps()),
-            "dns" => plan.steps.extend(self.dns.iter().flat_map(|dns| self.dns_steps(dns))),
+            "dns" => {
+                // A machine may have to be replaced at any time, and then its record.
+                let home = match self.home {
+                    Home::Bootstrap => &self.source,
+                    Home::Itself => &self.target,
+                };
+                plan.steps = fence("home", home);
+                plan.steps
+                    .extend(self.dns.iter().flat_map(|dns| self.dns_steps(dns, home)));
+            }
             "kubeconfig" => {
                 plan.steps.extend(self.provider_steps());
                 plan.steps.extend(self.kubeconfig_steps());

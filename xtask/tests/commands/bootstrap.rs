@@ -1,5 +1,5 @@
-//! The endpoint of a cluster that ClusterAPI makes, as a printed script asks for it: wrong, late, silent; and what a
-//! bootstrap asks a provider, at a server of the test's own on loopback.
+//! What a bootstrap with ClusterAPI meets: records that lead elsewhere, endpoints that never answer, providers that
+//! refuse (at servers of the test's own on loopback), second runs, parts without what comes before them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Checkout, Ran, finish, until, write};
+use crate::fakes::Fakes;
+use crate::support::{Checkout, Ran, copy_folder, finish, repository, until, write};
 
 fn act(checkout: &Checkout, action: &Value) -> Ran {
     finish(
@@ -151,4 +152,83 @@ fn tokens_that_nobody_has_are_both_named_with_how_to_give_them() {
             "export",
         ],
     );
+}
+
+/// A checkout in which every part of the way can be planned.
+fn planned() -> Fakes {
+    let fakes = Fakes::new();
+    for folder in ["k3s-capi/capi", "vanixiets/full"] {
+        let golden = format!("k8s/golden/{folder}");
+        copy_folder(&repository().join(&golden), &fakes.checkout.root.join(&golden));
+    }
+    fakes
+}
+
+#[test]
+fn a_second_run_of_the_same_cluster_is_locked_out_and_told_by_whom() {
+    let fakes = planned();
+    let locks = fakes.checkout.root.join(".xtask/locks");
+    fs_err::create_dir_all(&locks).unwrap();
+    write(
+        &locks.join("capi-vanixiets.json"),
+        r#"{"pid": 4242, "since": "2026-01-01T00:00:00Z", "goal": "capi bootstrap vanixiets"}"#,
+    );
+    let held = fs_err::File::create(locks.join("capi-vanixiets.lock")).unwrap();
+    rustix::fs::flock(held.file(), rustix::fs::FlockOperation::LockExclusive).unwrap();
+    fails(
+        &fakes.run(&["capi", "down", "--yes"]),
+        9,
+        &["pid 4242", "capi bootstrap vanixiets"],
+    );
+}
+
+#[test]
+fn the_bootstrap_cluster_is_not_removed_before_the_pivot_is_recorded() {
+    let fakes = planned();
+    fails(
+        &fakes.run(&["capi", "down", "--yes"]),
+        8,
+        &["no pivot is recorded as done", "capi status"],
+    );
+}
+
+#[test]
+fn a_part_of_the_way_without_what_comes_before_it_says_everything_that_is_missing_at_once() {
+    let ran = planned().run(&["capi", "move", "--yes"]);
+    fails(
+        &ran,
+        5,
+        &[
+            "nothing was changed",
+            "no kubeconfig of bootstrap cluster `k3s-capi`",
+            "no kubeconfig of `vanixiets`",
+            "clusterctl",
+        ],
+    );
+}
+
+#[test]
+fn a_cluster_that_the_facts_know_is_not_bootstrapped_a_second_time_from_another_host() {
+    let fakes = planned();
+    let facts = fakes.checkout.root.join("platform.json");
+    let mut platform: Value = serde_json::from_str(&fs_err::read_to_string(&facts).unwrap()).unwrap();
+    platform["clusters"]["vanixiets"]["uid"] = "11111111-2222-3333-4444-555555555555".into();
+    fs_err::write(&facts, platform.to_string()).unwrap();
+    fails(
+        &fakes.run(&["capi", "bootstrap", "--yes"]),
+        8,
+        &["11111111", "would build a second cluster", "hint:"],
+    );
+}
+
+#[test]
+fn a_status_of_nothing_is_unhealthy_and_says_how_to_begin() {
+    let ran = planned().run(&["capi", "status", "--json"]);
+    fails(&ran, 10, &["capi bootstrap"]);
+    let status: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&status["lives"], &status["healthy"]),
+        (&json!("unknown"), &json!(false))
+    );
+    assert_eq!(status["bootstrapMayGo"], false);
 }

@@ -1,6 +1,9 @@
 //! `bench`: how fast it is, against its peers in the same run, as ratios. It judges nothing: a bound is printed
 //! beside what was measured, and the exit code does not depend on it.
 
+mod deploy;
+mod stage;
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -26,7 +29,7 @@ const RUNS: usize = 11;
 /// Measure speed against peers, and print ratios
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// Only these: start, journal, golden, nix, local
+    /// Only these: start, journal, golden, nix, local, deploy
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Print JSON
@@ -50,7 +53,7 @@ struct Row {
     bound: &'static str,
 }
 
-const NAMES: [&str; 5] = ["start", "journal", "golden", "nix", "local"];
+const NAMES: [&str; 6] = ["start", "journal", "golden", "nix", "local", "deploy"];
 
 /// Objects that deepdiff is given; it takes milliseconds for each.
 const SAMPLE: usize = 200;
@@ -89,6 +92,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     if chosen("local") {
         rows.extend(bench.local()?);
+    }
+    if chosen("deploy") {
+        rows.extend(bench.deploy()?);
     }
     if arguments.json {
         return context.ui.json(&rows);
