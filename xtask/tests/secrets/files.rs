@@ -299,6 +299,27 @@ fn a_file_that_the_facts_do_not_know_is_made_listed_and_opened() {
 }
 
 #[test]
+fn a_checkout_that_cannot_be_written_is_read_and_not_changed() {
+    let checkout = taken_over();
+    // Whoever runs this may be root, whom no mode stops; a file in the way stops everybody.
+    fs_err::rename(checkout.root.join(".xtask/locks"), checkout.root.join(".xtask/kept")).unwrap();
+    write(&checkout.root.join(".xtask/locks"), "");
+    let before = contents(&checkout.root);
+    for arguments in [
+        &["secrets", "rotate", "--data-key"][..],
+        &["secrets", "set", "argocd-redis-local", "--regenerate"],
+        &["secrets", "init"],
+    ] {
+        let ran = checkout.run(arguments);
+        assert_eq!(ran.code, Some(5), "{ran}");
+        assert!(ran.stderr.contains("the checkout cannot be written"), "{ran}");
+    }
+    assert_eq!(before, contents(&checkout.root));
+    checkout.ok(&["secrets", "check"]);
+    checkout.ok(&["secrets", "list"]);
+}
+
+#[test]
 fn an_editor_that_fails_or_saves_no_yaml_changes_nothing() {
     let mut checkout = taken_over();
     let before = contents(&checkout.root);
