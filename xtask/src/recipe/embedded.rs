@@ -19,7 +19,18 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
     let marker = embedded::marker(access);
     let made = Probe::Exists(marker.clone());
     let ready = Probe::Succeeds(access.kubectl().args(["get", "--raw=/readyz"]).within(10));
-    let running = Probe::All(vec![made.clone(), Probe::Alive(folder.clone()), ready.clone()]);
+    let alive = Probe::Alive(folder.clone());
+    let running = Probe::All(vec![made.clone(), alive.clone(), ready.clone()]);
+    let account = Probe::Succeeds(
+        access
+            .kubectl()
+            .args(["get", "serviceaccount", "default", "--namespace=default"])
+            .within(10),
+    );
+    let start = embedded::kwokctl(access, facts)
+        .args(["start", "cluster"])
+        .arg(format!("--wait={START}s"))
+        .within(START + 30);
     let last_node = format!("node-{:06}", facts.nodes.saturating_sub(1));
     let mut steps = vec![
         Step::new(
@@ -90,12 +101,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
             "Start the control plane again",
             "After a crash or a reboot its store is still there.",
             Effect::Local,
-            Action::Run(
-                embedded::kwokctl(access, facts)
-                    .args(["start", "cluster"])
-                    .arg(format!("--wait={START}s"))
-                    .within(START + 30),
-            ),
+            Action::Run(start.clone()),
         )
         .unless(running),
         Step::new(
@@ -105,6 +111,44 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
             Effect::Read,
             Action::Wait {
                 until: ready,
+                deadline: START,
+                every: 1,
+            },
+        ),
+        Step::new(
+            "controllers.look",
+            "Look whether the controllers work",
+            "They end when the API server is not healthy in their first seconds, as on a busy host.",
+            Effect::Read,
+            Action::Wait {
+                until: Probe::Any(vec![Probe::Not(Box::new(alive.clone())), account.clone()]),
+                deadline: START,
+                every: 1,
+            },
+        ),
+        Step::new(
+            "controllers.sweep",
+            "End what is left of a control plane that lost a process",
+            "kwokctl takes a process that has just ended for one that runs, and starts none in its place.",
+            Effect::Local,
+            Action::End { folder },
+        )
+        .unless(alive.clone()),
+        Step::new(
+            "controllers.start",
+            "Start the control plane again",
+            "Without them no Deployment gets a pod, and no namespace goes away.",
+            Effect::Local,
+            Action::Run(start),
+        )
+        .unless(alive),
+        Step::new(
+            "controllers.wait",
+            "Wait until the controllers work",
+            "The account of namespace `default` is the first thing that they make.",
+            Effect::Read,
+            Action::Wait {
+                until: account,
                 deadline: START,
                 every: 1,
             },

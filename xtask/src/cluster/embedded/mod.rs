@@ -135,6 +135,14 @@ pub fn config(facts: &Cluster) -> String {
     for (key, value) in arguments {
         writeln!(text, "  - {{key: {key}, value: \"{value}\"}}").expect("a string takes everything");
     }
+    // One that cannot renew its lease on a busy host ends, and nobody starts it again.
+    for name in ["kube-controller-manager", "kube-scheduler"] {
+        writeln!(
+            text,
+            "- name: {name}\n  extraArgs:\n  - {{key: leader-elect, value: \"false\"}}"
+        )
+        .expect("a string takes everything");
+    }
     // It runs in the cluster's folder, and would take a quote or a comma of an absolute path for the end of it.
     text.push_str("- name: kwok-controller\n  extraArgs:\n  - {key: config, value: kwok.yaml, override: true}\n");
     text.push_str("---\n");
