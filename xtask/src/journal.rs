@@ -304,10 +304,22 @@ fn line(step: &str, state: State) -> Result<String> {
 }
 
 /// For tests, in debug builds only: dies by SIGKILL at a boundary of a step, `XTASK_CRASH=started:STEP` or
-/// `acted:STEP`. Nothing else can be as sure of the moment.
+/// `acted:STEP`. Nothing else can be as sure of the moment. `next:FILE` dies once a step has acted that the file does
+/// not have, and adds it: run again and again, a plan dies once behind each step that does anything.
 #[cfg(debug_assertions)]
 fn crash(point: &str, step: &str) {
-    if std::env::var("XTASK_CRASH").is_ok_and(|wanted| wanted == format!("{point}:{step}")) {
+    let Ok(wanted) = std::env::var("XTASK_CRASH") else {
+        return;
+    };
+    let now = match wanted.strip_prefix("next:") {
+        None => wanted == format!("{point}:{step}"),
+        Some(file) => {
+            let known = fs_err::read_to_string(file).unwrap_or_default();
+            let next = point == "acted" && !known.lines().any(|line| line == step);
+            next && fs_err::write(file, format!("{known}{step}\n")).is_ok()
+        }
+    };
+    if now {
         let _never_returns = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }

@@ -1,25 +1,16 @@
 //! Sets the record of a control-plane endpoint through Cloudflare's interface, and looks where a name leads.
-//! The token goes into one header and nowhere else.
+//! It chooses no address: where a record has to lead stands in a file of the run.
 
 use std::net::{IpAddr, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::Interrupt;
+use super::http::{Api, query};
 use crate::failure::{Failure, Kind, Result};
 use crate::plan::dns::{Cloudflare, Record};
-use crate::ui::seconds;
-
-/// Longest answer that is read.
-const ANSWER: u64 = 1 << 20;
-
-/// How long one request may take.
-const REQUEST: Duration = Duration::from_secs(20);
-
-/// How long is waited when an overloaded interface does not say for how long.
-const BACK_OFF: Duration = Duration::from_secs(5);
 
 /// Where a record has to lead.
 pub(super) fn address(root: &Utf8Path, record: &Record) -> Result<IpAddr> {
@@ -38,38 +29,12 @@ pub(super) fn set(
     ttl: u32,
     interrupt: &Interrupt,
 ) -> Result<String> {
-    if name != to.zone && !name.ends_with(&format!(".{}", to.zone)) {
-        return Err(Failure::config(format!("`{name}` does not lie in zone `{}`", to.zone))
-            .hinted("the facts name both: `domain` and the cluster's `apiHost`"));
+    if let Some(outside) = outside(to, name) {
+        return Err(Failure::config(outside).hinted("the facts name both: `domain` and the cluster's `apiHost`"));
     }
-    crate::network::allow(
-        crate::network::host_of(&to.api),
-        &format!("set a record through `{}`", to.api),
-    )?;
-    let api = Api {
-        agent: ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(REQUEST))
-            .build()
-            .into(),
-        to,
-        token,
-        end: Instant::now() + Duration::from_secs(to.deadline),
-        interrupt,
-    };
-    let zones = api.ask("GET", &format!("/zones?name={}", to.zone), None)?;
-    let zone = match zones.as_array().map(Vec::as_slice) {
-        Some([zone]) => zone.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        _ => {
-            return Err(
-                Failure::new(Kind::Step, format!("the token sees no zone `{}`, or several", to.zone))
-                    .hinted("is it the zone of the facts, and has the token Zone:Read on it?"),
-            );
-        }
-    };
-    let records = format!("/zones/{zone}/dns_records");
-    let found = api.ask("GET", &format!("{records}?type=A&name={name}"), None)?;
-    let found = found.as_array().cloned().unwrap_or_default();
+    let api = conversation(to, token, interrupt);
+    let records = records(&api, to)?;
+    let found = of_name(&api, &records, name)?;
     let wanted = json!({"type": "A", "name": name, "content": address.to_string(), "ttl": ttl, "proxied": false});
     let id = |record: &Value| record.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     // One record is kept; others of the name would lead half of all clients elsewhere.
@@ -100,91 +65,88 @@ pub(super) fn set(
     }
 }
 
-/// One conversation with the interface.
-struct Api<'a> {
-    agent: ureq::Agent,
-    to: &'a Cloudflare,
-    token: &'a str,
-    end: Instant,
-    interrupt: &'a Interrupt,
+fn conversation<'a>(to: &'a Cloudflare, token: &'a str, interrupt: &'a Interrupt) -> Api<'a> {
+    let rights = format!(
+        "the token in `{}` needs DNS:Edit and Zone:Read on `{}`",
+        to.token, to.zone
+    );
+    Api::new(&to.api, token, rights, to.deadline, interrupt)
 }
 
-impl Api<'_> {
-    /// The `result` of an answer. An overloaded interface is asked again when it says, until the deadline.
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let address = format!("{}{path}", self.to.api);
-        loop {
-            let (status, wait, text) = self.request(method, &address, body)?;
-            let answer: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-            match status {
-                200..=299 => return Ok(answer.get("result").cloned().unwrap_or(Value::Null)),
-                429 | 500..=599 => {
-                    let wait = wait.unwrap_or(BACK_OFF);
-                    if Instant::now() + wait > self.end {
-                        return Err(Failure::new(
-                            Kind::Timeout,
-                            format!(
-                                "`{method} {path}` was answered {status}, and it would be {} until the next try",
-                                seconds(wait)
-                            ),
-                        )
-                        .hinted("nothing was changed by this call; `--resume` tries again"));
-                    }
-                    self.interrupt.sleep(wait);
-                    if self.interrupt.is_set() {
-                        return Err(Failure::new(Kind::Interrupted, "interrupted"));
-                    }
-                }
-                _ => {
-                    let said = answer
-                        .pointer("/errors/0/message")
-                        .and_then(Value::as_str)
-                        .unwrap_or("it gives no reason")
-                        .to_owned();
-                    let failure = Failure::new(Kind::Step, format!("`{method} {path}` was answered {status}: {said}"));
-                    return Err(if matches!(status, 401 | 403) {
-                        failure.hinted(format!(
-                            "the token in `{}` needs DNS:Edit and Zone:Read on `{}`",
-                            self.to.token, self.to.zone
-                        ))
-                    } else {
-                        failure
-                    });
-                }
+/// The path of a zone's records.
+fn records(api: &Api<'_>, to: &Cloudflare) -> Result<String> {
+    let zones = api.ask("GET", &format!("/zones?name={}", query(&to.zone)), None)?;
+    let zones = zones.get("result").and_then(Value::as_array).map(Vec::as_slice);
+    match zones {
+        Some([zone]) => {
+            let id = zone.get("id").and_then(Value::as_str).unwrap_or_default();
+            // Cloudflare says what the token may do; where it does not say, the first write shows it.
+            let permissions = zone.get("permissions").and_then(Value::as_array);
+            if permissions.is_some_and(|all| !all.contains(&json!("#dns_records:edit"))) {
+                return Err(Failure::new(
+                    Kind::Step,
+                    format!("the token in `{}` may not edit the records of `{}`", to.token, to.zone),
+                )
+                .hinted("it needs DNS:Edit and Zone:Read there"));
             }
+            Ok(format!("/zones/{id}/dns_records"))
         }
+        _ => Err(
+            Failure::new(Kind::Step, format!("the token sees no zone `{}`, or several", to.zone))
+                .hinted("is it the zone of the facts, and has the token Zone:Read on it?"),
+        ),
     }
+}
 
-    fn request(&self, method: &str, address: &str, body: Option<&Value>) -> Result<(u16, Option<Duration>, String)> {
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(address)
-            .header("authorization", format!("Bearer {}", self.token))
-            .header("content-type", "application/json");
-        let failed = |error: &dyn std::fmt::Display| {
-            Failure::new(Kind::Step, format!("`{}` cannot be reached: {error}", self.to.api))
-        };
-        let answered = match body {
-            Some(body) => self
-                .agent
-                .run(request.body(body.to_string()).map_err(|error| failed(&error))?),
-            None => self.agent.run(request.body(()).map_err(|error| failed(&error))?),
-        };
-        let mut response = answered.map_err(|error| failed(&error))?;
-        let wait = response
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
-        let status = response.status().as_u16();
-        let text = response
-            .body_mut()
-            .with_config()
-            .limit(ANSWER)
-            .read_to_string()
-            .map_err(|error| failed(&error))?;
-        Ok((status, wait, text))
+/// The A records of a name. Another kind of record for it would lead some of its readers elsewhere, and is nobody's
+/// to remove but a person's.
+fn of_name(api: &Api<'_>, records: &str, name: &str) -> Result<Vec<Value>> {
+    let found = api.ask("GET", &format!("{records}?name={}", query(name)), None)?;
+    let found = found
+        .get("result")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let kind = |record: &Value| {
+        record
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let others: Vec<String> = found
+        .iter()
+        .filter(|record| ["AAAA", "CNAME"].contains(&kind(record).as_str()))
+        .map(|record| {
+            let content = record.get("content").and_then(Value::as_str).unwrap_or_default();
+            format!(
+                "`{name}` has a record {} {content}, which leads elsewhere",
+                kind(record)
+            )
+        })
+        .collect();
+    if others.is_empty() {
+        return Ok(found.into_iter().filter(|record| kind(record) == "A").collect());
     }
+    Err(
+        Failure::many(Kind::Step, "the record of the endpoint cannot be set", &others)
+            .hinted("remove it at the provider of the zone: the endpoint is one A record"),
+    )
+}
+
+/// Everything that would keep a record from being set, a sentence each; it asks and changes nothing.
+pub(super) fn obstacles(to: &Cloudflare, token: &str, name: &str, interrupt: &Interrupt) -> Result<Vec<String>> {
+    if let Some(outside) = outside(to, name) {
+        return Ok(vec![outside]);
+    }
+    let api = conversation(to, token, interrupt);
+    let looked = records(&api, to).and_then(|records| of_name(&api, &records, name));
+    super::survey::as_problems(looked.map(|_| ()))
+}
+
+fn outside(to: &Cloudflare, name: &str) -> Option<String> {
+    let inside = name == to.zone || name.ends_with(&format!(".{}", to.zone));
+    (!inside).then(|| format!("`{name}` does not lie in zone `{}`", to.zone))
 }
 
 /// Whether something listens at `host:port`.
@@ -214,108 +176,60 @@ pub(super) fn leads_elsewhere(name: &str, address: IpAddr) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Read, Write};
-    use std::net::TcpListener;
-    use std::thread::JoinHandle;
+    use std::time::Instant;
 
+    use super::super::http::server::{Answer, Server, TOKEN, serve as serve_by};
     use super::*;
 
-    /// A server of our own on loopback: answers in turn, and gives back what it was asked.
-    fn serve(answers: Vec<(u16, &'static str, String)>) -> (String, JoinHandle<Vec<String>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let api = format!("http://{}", listener.local_addr().unwrap());
-        let server = std::thread::spawn(move || {
-            let mut asked = Vec::new();
-            for (status, header, body) in answers {
-                let (stream, _) = listener.accept().unwrap();
-                let mut reader = BufReader::new(stream);
-                let mut first = String::new();
-                reader.read_line(&mut first).unwrap();
-                let mut length = 0;
-                let mut authorized = false;
-                loop {
-                    let mut line = String::new();
-                    reader.read_line(&mut line).unwrap();
-                    let line = line.trim_end().to_ascii_lowercase();
-                    if line.is_empty() {
-                        break;
-                    }
-                    authorized |= line == "authorization: bearer token-of-a-test";
-                    if let Some(value) = line.strip_prefix("content-length: ") {
-                        length = value.parse().unwrap();
-                    }
-                }
-                assert!(authorized, "a request came without the token");
-                let mut content = vec![0; length];
-                reader.read_exact(&mut content).unwrap();
-                asked.push(format!(
-                    "{} {}",
-                    first.trim_end().trim_end_matches(" HTTP/1.1"),
-                    String::from_utf8(content).unwrap()
-                ));
-                let answer = format!(
-                    "HTTP/1.1 {status} X\r\n{header}content-length: {}\r\nconnection: close\r\n\r\n{body}",
-                    body.len()
-                );
-                reader.get_mut().write_all(answer.as_bytes()).unwrap();
-            }
-            asked
-        });
-        (api, server)
+    /// Answers in turn.
+    fn serve(answers: Vec<Answer>) -> Server {
+        serve_by(move |_, before| answers[before].clone())
     }
 
-    fn result(value: Value) -> (u16, &'static str, String) {
+    fn result(value: Value) -> Answer {
         (200, "", json!({"success": true, "result": value}).to_string())
     }
 
-    fn set_on(api: String, deadline: u64) -> Result<String> {
+    fn set_on(api: &str, deadline: u64) -> Result<String> {
         let to = Cloudflare {
-            api,
+            api: api.to_owned(),
             zone: "zone.example".into(),
             token: "TOKEN".into(),
             deadline,
         };
         let address = "192.0.2.1".parse().unwrap();
-        set(
-            &to,
-            "token-of-a-test",
-            "api.zone.example",
-            address,
-            60,
-            &Interrupt::default(),
-        )
+        set(&to, TOKEN, "api.zone.example", address, 60, &Interrupt::default())
     }
 
     #[test]
     fn a_record_that_is_missing_is_made() {
-        let (api, server) = serve(vec![result(json!([{"id": "z"}])), result(json!([])), result(json!({}))]);
-        set_on(api, 10).unwrap();
-        let asked = server.join().unwrap();
+        let server = serve(vec![result(json!([{"id": "z"}])), result(json!([])), result(json!({}))]);
+        set_on(&server.api, 10).unwrap();
+        let asked = server.asked();
         assert_eq!(asked[0], "GET /zones?name=zone.example ");
-        assert_eq!(asked[1], "GET /zones/z/dns_records?type=A&name=api.zone.example ");
+        assert_eq!(asked[1], "GET /zones/z/dns_records?name=api.zone.example ");
         assert!(asked[2].starts_with("POST /zones/z/dns_records {"), "{asked:?}");
         assert!(asked[2].contains(r#""content":"192.0.2.1""#), "{asked:?}");
     }
 
     #[test]
     fn a_record_that_is_right_is_not_written_and_a_second_one_goes() {
-        let right = json!({"id": "a", "content": "192.0.2.1", "ttl": 60, "proxied": false});
-        let wrong = json!({"id": "b", "content": "192.0.2.9", "ttl": 60, "proxied": false});
-        let (api, server) = serve(vec![
+        let right = json!({"id": "a", "type": "A", "content": "192.0.2.1", "ttl": 60, "proxied": false});
+        let wrong = json!({"id": "b", "type": "A", "content": "192.0.2.9", "ttl": 60, "proxied": false});
+        let server = serve(vec![
             result(json!([{"id": "z"}])),
             result(json!([wrong, right])),
             result(json!({})),
         ]);
-        assert!(set_on(api, 10).unwrap().contains("already"));
-        assert_eq!(server.join().unwrap()[2], "DELETE /zones/z/dns_records/b ");
+        assert!(set_on(&server.api, 10).unwrap().contains("already"));
+        assert_eq!(server.asked()[2], "DELETE /zones/z/dns_records/b ");
     }
 
     #[test]
     fn a_token_without_rights_is_told_which_it_needs() {
         let refused = json!({"success": false, "errors": [{"message": "Authentication error"}]});
-        let (api, server) = serve(vec![(403, "", refused.to_string())]);
-        let failure = set_on(api, 10).unwrap_err();
-        server.join().unwrap();
+        let server = serve(vec![(403, "", refused.to_string())]);
+        let failure = set_on(&server.api, 10).unwrap_err();
         assert_eq!(failure.kind, Kind::Step);
         assert!(
             failure.chain().contains("403: Authentication error"),
@@ -327,35 +241,51 @@ mod tests {
 
     #[test]
     fn an_overloaded_interface_is_asked_again_when_it_says() {
-        let (api, server) = serve(vec![
+        let server = serve(vec![
             (429, "retry-after: 1\r\n", "{}".into()),
             result(json!([{"id": "z"}])),
             result(json!([])),
             result(json!({})),
         ]);
         let started = Instant::now();
-        set_on(api, 10).unwrap();
+        set_on(&server.api, 10).unwrap();
         assert!(started.elapsed() >= Duration::from_secs(1), "it was asked too early");
-        assert_eq!(server.join().unwrap().len(), 4);
+        assert_eq!(server.asked().len(), 4);
     }
 
     #[test]
     fn an_interface_that_is_overloaded_for_longer_than_the_deadline_is_a_timeout() {
-        let (api, server) = serve(vec![(429, "retry-after: 600\r\n", "{}".into())]);
-        assert_eq!(set_on(api, 10).unwrap_err().kind, Kind::Timeout);
-        server.join().unwrap();
+        let server = serve(vec![(429, "retry-after: 600\r\n", "{}".into())]);
+        assert_eq!(set_on(&server.api, 10).unwrap_err().kind, Kind::Timeout);
     }
 
     #[test]
     fn a_zone_that_the_token_does_not_see_is_no_zone() {
-        let (api, server) = serve(vec![result(json!([]))]);
-        let failure = set_on(api, 10).unwrap_err();
-        server.join().unwrap();
+        let server = serve(vec![result(json!([]))]);
+        let failure = set_on(&server.api, 10).unwrap_err();
         assert!(
             failure.chain().contains("no zone `zone.example`"),
             "{}",
             failure.chain()
         );
+    }
+
+    #[test]
+    fn a_token_that_may_only_read_is_told_before_anything_is_written() {
+        let zone = json!([{"id": "z", "permissions": ["#zone:read", "#dns_records:read"]}]);
+        let server = serve(vec![result(zone)]);
+        let failure = set_on(&server.api, 10).unwrap_err();
+        assert!(failure.chain().contains("may not edit"), "{}", failure.chain());
+        assert_eq!(server.asked().len(), 1);
+    }
+
+    #[test]
+    fn a_record_of_another_kind_is_named_and_left_alone() {
+        let old = json!({"id": "a", "type": "AAAA", "content": "2001:db8::1"});
+        let server = serve(vec![result(json!([{"id": "z"}])), result(json!([old]))]);
+        let failure = set_on(&server.api, 10).unwrap_err();
+        assert!(failure.chain().contains("AAAA 2001:db8::1"), "{}", failure.chain());
+        assert!(server.asked().iter().all(|asked| asked.starts_with("GET ")));
     }
 
     #[test]

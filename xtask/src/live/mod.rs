@@ -1,8 +1,11 @@
 //! The live side of a stage: what a cluster holds, compared with what a project says.
 //! It reads listings and decides; it talks to no cluster itself.
 
+pub mod closures;
 pub mod compare;
+pub mod definitions;
 pub mod diff;
+pub mod evidence;
 pub mod fence;
 pub mod gate;
 pub mod kluctl;

@@ -135,6 +135,13 @@ pub enum Capi {
         /// The file.
         to: Utf8PathBuf,
     },
+    /// What a capi project will ask its provider for.
+    Wanted {
+        /// The project.
+        project: Utf8PathBuf,
+        /// JSON file of the type `cluster::capi::Wanted`.
+        to: Utf8PathBuf,
+    },
     /// Copies a capi project with in-memory infrastructure in the place of the real one.
     InMemory {
         /// The project.
@@ -220,6 +227,8 @@ pub enum Capi {
     Record {
         /// What is recorded.
         pivot: Pivot,
+        /// What has to move, with the UIDs it has before.
+        graph: Utf8PathBuf,
         /// What `Locate` wrote, if it has been.
         located: Option<Utf8PathBuf>,
         /// JSON file of the object.
@@ -230,7 +239,8 @@ pub enum Capi {
         /// The record; missing where no move has begun.
         record: Utf8PathBuf,
     },
-    /// Whether stage capi may go to a cluster: not once its objects have moved away.
+    /// Whether stage capi may go to a cluster: not to the bootstrap cluster once a move of its objects has begun,
+    /// and not to the workload cluster before they are there.
     Guard {
         /// The cluster that the stage would go to.
         cluster: String,
@@ -238,8 +248,12 @@ pub enum Capi {
         describes: String,
         /// The ConfigMap of the pivot there; empty where there is none.
         record: Utf8PathBuf,
-        /// Clusters of this name on the workload cluster; missing where that cannot be reached.
-        elsewhere: Option<Utf8PathBuf>,
+        /// The record on this host; missing where there is none.
+        here: Utf8PathBuf,
+        /// Clusters that the workload cluster has; missing or empty where it cannot be asked.
+        elsewhere: Utf8PathBuf,
+        /// Nonce of the run that asks: a move that itself has begun, and not carried out, is no other's.
+        run: String,
     },
 }
 

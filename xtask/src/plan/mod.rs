@@ -5,18 +5,22 @@ pub mod capi;
 mod command;
 mod derivation;
 pub mod dns;
+pub mod evidence;
 mod operator_key;
 mod print;
 mod probe;
+pub mod survey;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale};
+pub use derivation::{
+    Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale, Then,
+};
 pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
-pub use probe::Probe;
+pub use probe::{GuestIs, Probe};
 
 /// The schema version of a plan on disk.
 pub const SCHEMA: u32 = 1;
@@ -150,6 +154,8 @@ pub enum Action {
         /// Where it stands.
         at: dns::Cloudflare,
     },
+    /// Looks at what has to be there outside of every cluster; everything that is missing is one failure.
+    Survey(survey::Survey),
     /// Starts a process that outlives this run, unless it runs already; its pid is kept below the folder.
     Serve {
         /// Folder of the pid files, named in the command's arguments, relative to the root.
@@ -240,6 +246,7 @@ impl Step {
             Action::OperatorKey { read, put, .. } => commands.extend([read, put]),
             Action::Write { .. }
             | Action::SetRecord { .. }
+            | Action::Survey(_)
             | Action::Remove { .. }
             | Action::Check(_)
             | Action::Derive(_)
@@ -251,12 +258,20 @@ impl Step {
 }
 
 impl Step {
+    fn reads_secret(&self) -> bool {
+        matches!(&self.action, Action::Run(command) if matches!(command.stdin, Stdin::Secret(_)))
+    }
+
     /// Every tool that the step may start.
     pub fn tools(&self) -> Vec<Tool> {
         let mut tools: Vec<Tool> = self.commands().into_iter().flat_map(Command::tools).collect();
         tools.extend(self.unless.iter().flat_map(Probe::tools));
         if matches!(self.action, Action::OperatorKey { .. }) {
             tools.push(OperatorKey::TOOL);
+        }
+        // A token that no variable holds is decrypted.
+        if matches!(self.action, Action::SetRecord { .. } | Action::Survey(_)) || self.reads_secret() {
+            tools.extend([Tool::Sops, Tool::AgeKeygen]);
         }
         tools
     }

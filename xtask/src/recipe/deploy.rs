@@ -4,11 +4,11 @@
 use camino::Utf8PathBuf;
 use serde_json::json;
 
-use super::Source;
+use super::{Source, closures};
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
-    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Tool,
+    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Then, Tool,
 };
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
@@ -50,8 +50,10 @@ pub struct Mode {
     pub golden: Option<Utf8PathBuf>,
     /// Why, in the words of who deploys; goes to the ledger.
     pub reason: Option<String>,
-    /// Run whose deployment is taken up again.
-    pub rolled_back_to: Option<String>,
+    /// Deployment that is taken up again.
+    pub then: Option<Then>,
+    /// Discriminator of a stage that objects may be taken from.
+    pub take_from: Option<String>,
 }
 
 impl Mode {
@@ -60,7 +62,8 @@ impl Mode {
         only: None,
         golden: None,
         reason: None,
-        rolled_back_to: None,
+        then: None,
+        take_from: None,
     };
 }
 
@@ -84,6 +87,15 @@ impl Deploy<'_> {
     /// The project as this cluster gets it: always a copy, so that what was compared is what is deployed.
     pub fn project(&self) -> Utf8PathBuf {
         self.work("project")
+    }
+
+    /// The project before anything was left out of it.
+    fn whole(&self) -> Utf8PathBuf {
+        if self.embedded() {
+            self.source.folder()
+        } else {
+            self.project()
+        }
     }
 
     fn production(&self) -> bool {
@@ -162,11 +174,16 @@ impl Deploy<'_> {
 
         let mut steps = super::guard::steps(self.access, self.facts);
         // A rehearsal of a production stage goes to nobody's cluster.
-        if self.production() && !self.embedded() {
+        // What a rollback deploys was made from another revision, whatever the tree is like now.
+        if self.production() && !self.embedded() && self.mode.then.is_none() {
             steps.extend(self.tree_steps());
         }
         steps.push(self.revision_step());
         steps.extend(self.source_steps());
+        // Pods of an embedded cluster are simulated, and mount nothing.
+        if !self.embedded() && self.facts.closure_store.is_none() {
+            steps.push(closures::check(&self.project(), &self.access.cluster));
+        }
         steps.extend(self.review_step());
         steps.push(Step::new(
             "secrets.check",
@@ -192,6 +209,19 @@ impl Deploy<'_> {
         steps.extend(self.compare_steps("stage", &groups));
         steps.push(
             Step::new(
+                "stage.own",
+                "Check that nothing is taken from another stage",
+                "kluctl takes over silently what another stage has, and that one takes it back.",
+                Effect::Read,
+                Action::Check(Derivation::NobodyElses {
+                    delta: delta.clone(),
+                    taken_from: self.mode.take_from.clone(),
+                }),
+            )
+            .unless(fresh.clone()),
+        );
+        steps.push(
+            Step::new(
                 "stage.show",
                 "Show what would change",
                 "Nobody agrees to what was not shown.",
@@ -204,6 +234,22 @@ impl Deploy<'_> {
             )
             .unless(fresh.clone()),
         );
+        if self.mode.then.is_some() {
+            steps.push(
+                Step::new(
+                    "definition.show",
+                    "Name the definitions that would be exchanged for earlier ones",
+                    "Stored objects may have what an earlier definition does not know.",
+                    Effect::Read,
+                    Action::Check(Derivation::Downgrades {
+                        project: self.project(),
+                        listing: self.work("listing.json"),
+                        delta: delta.clone(),
+                    }),
+                )
+                .unless(fresh.clone()),
+            );
+        }
         steps.extend(self.lease_steps(&fresh));
         let again = self.compare_steps("held", &groups);
         steps.extend(again.into_iter().map(|step| step.unless(fresh.clone())));
@@ -223,8 +269,8 @@ impl Deploy<'_> {
         if let Some(key) = &self.key {
             steps.extend(super::age_key::steps(self.access, key, self.nonce));
         }
-        for (index, group) in groups.iter().enumerate() {
-            steps.extend(self.group_steps(index, group, &gates, &delta));
+        for index in 0..groups.len() {
+            steps.extend(self.group_steps(index, &groups, &gates, &delta));
         }
         if !gates.is_empty() {
             let deadline = longest(&gates);
@@ -282,7 +328,7 @@ impl Deploy<'_> {
     }
 
     /// Production gets what is committed, and nothing else.
-    fn tree_steps(&self) -> Vec<Step> {
+    pub fn tree_steps(&self) -> Vec<Step> {
         let status = self.work("status.txt");
         vec![
             Step::new(
@@ -423,7 +469,8 @@ impl Deploy<'_> {
                     .kubectl()
                     .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
                     .to_file(self.work("served.txt"))
-                    .within(60),
+                    .within(60)
+                    .or_partial(),
             ),
         )
     }
@@ -453,7 +500,7 @@ impl Deploy<'_> {
         vec![
             Step::new(
                 &format!("{name}.list"),
-                "List what the stage has in the cluster",
+                "List what the stages have in the cluster",
                 "One listing is what every comparison and every guard looks at.",
                 Effect::Read,
                 Action::Run(
@@ -465,12 +512,11 @@ impl Deploy<'_> {
                             pointer: "/resources".to_owned(),
                         })
                         .args(["--all-namespaces", "--show-managed-fields", "--output=json"])
-                        .arg(format!(
-                            "--selector=kluctl.io/discriminator={}",
-                            self.description.discriminator
-                        ))
+                        // Every stage's, so that none takes from another what it has.
+                        .arg("--selector=kluctl.io/discriminator")
                         .to_file(&listing)
-                        .within(120),
+                        .within(120)
+                        .or_ask_again(),
                 ),
             ),
             Step::new(
@@ -480,7 +526,7 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Derive(Derivation::Compare {
                     project: self.project(),
-                    whole: self.source.folder(),
+                    whole: self.whole(),
                     only: self.mode.only.clone(),
                     listing,
                     groups: groups.to_vec(),
@@ -497,7 +543,8 @@ impl Deploy<'_> {
             .collect()
     }
 
-    fn group_steps(&self, index: usize, phases: &[String], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
+    fn group_steps(&self, index: usize, groups: &[Vec<String>], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
+        let phases = &groups[index];
         let fresh = Probe::Says {
             file: delta.clone(),
             pointer: format!("/groups/{index}/fresh"),
@@ -515,20 +562,31 @@ impl Deploy<'_> {
             .arg(format!("--readiness-timeout={READINESS}s"))
             .arg(format!("--timeout={timeout}s"))
             .flag_path("--project-dir", self.project())
-            .flag_path("--output-format=yaml", &result)
+            .list_path("--output-format", format!("yaml={result}"))
             .arg(Arg::LaterList {
                 file: delta.clone(),
                 pointer: format!("/groups/{index}/arguments"),
             })
-            .within(timeout + 60);
-        let mut steps = vec![
-            Step::new(
-                &format!("result-{first}.clear"),
-                "Remove the result of an earlier call",
-                "kluctl writes none when it cannot load or connect, and an old one must not be read.",
-                Effect::Local,
-                Action::Remove { path: result.clone() },
-            ),
+            .within(timeout + 60)
+            // What was applied before is applied once more, which changes nothing.
+            .or_ask_again();
+        let mut steps = vec![Step::new(
+            &format!("result-{first}.clear"),
+            "Remove the result of an earlier call",
+            "kluctl writes none when it cannot load or connect, and an old one must not be read.",
+            Effect::Local,
+            Action::Remove { path: result.clone() },
+        )];
+        if let (false, Some(store)) = (self.embedded(), &self.facts.closure_store) {
+            steps.extend(closures::copy(
+                &self.project(),
+                phases,
+                first,
+                store,
+                &self.access.work(),
+            ));
+        }
+        steps.extend([
             Step::new(
                 &format!("phase-{first}.deploy"),
                 format!("Deploy {names}"),
@@ -543,14 +601,15 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Check(Derivation::KluctlResult { result }),
             ),
-        ];
+        ]);
         let own: Vec<Gate> = gates
             .iter()
             .filter(|gate| phases.contains(&gate.phase))
             .cloned()
             .collect();
-        // With one group `stage.hold` comes next and looks at the same gates.
-        if !own.is_empty() && own.len() < gates.len() {
+        // After the last group `stage.hold` comes next, and may look at the same gates.
+        let last = index + 1 == groups.len();
+        if !own.is_empty() && !(last && own.len() == gates.len()) {
             let deadline = longest(&own);
             steps.push(Step::new(
                 &format!("phase-{first}.hold"),
@@ -602,7 +661,7 @@ impl Deploy<'_> {
                         source: self.source.name().to_owned(),
                         only: self.mode.only.as_ref().map(|only| only.name().to_owned()),
                         reason: self.mode.reason.clone(),
-                        rolled_back_to: self.mode.rolled_back_to.clone(),
+                        then: self.mode.then.clone(),
                     },
                     to: next.clone(),
                 }),
@@ -618,9 +677,9 @@ impl Deploy<'_> {
                         .args(["apply", "--server-side", "--force-conflicts"])
                         // A manager a stage: one apply must not take away what another stage wrote.
                         .arg(format!("--field-manager=xtask-{}", self.stage))
-                        .arg("--filename")
-                        .arg(next)
-                        .within(30),
+                        .list_path("--filename", next)
+                        .within(30)
+                        .or_ask_again(),
                 ),
             ),
             Step::new(

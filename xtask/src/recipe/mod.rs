@@ -5,6 +5,7 @@ pub mod age_key;
 pub mod capi;
 pub mod catalogue;
 pub mod ci;
+pub mod closures;
 pub mod deploy;
 pub mod embedded;
 pub mod guard;
@@ -14,8 +15,10 @@ pub mod local_down;
 pub mod local_up;
 pub mod nix;
 pub mod prune;
+pub mod rebuild;
 pub mod rehearse;
 pub mod resync;
+pub mod routes;
 pub mod trust;
 pub mod validate;
 

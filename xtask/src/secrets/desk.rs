@@ -71,17 +71,6 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// sops with the rules of a folder, and nothing of the user's.
-    fn sops(&self, folder: &Utf8Path) -> Command {
-        let home = Utf8Path::new(STATE).join("secrets/home");
-        Command::new(Tool::Sops)
-            .arg("--config")
-            .arg(Arg::Path(folder.join(RULES)))
-            .env("HOME", home.clone())
-            .env("XDG_CONFIG_HOME", home)
-            .env("SOPS_DISABLE_VERSION_CHECK", "1")
-    }
-
     /// The identities of this person or runner; none where there is no file of them.
     pub fn identities(&self) -> Result<Identities> {
         self.identities_at(Surroundings::of_process().place())
@@ -103,8 +92,7 @@ impl<'a> Desk<'a> {
 
     /// The encrypted text of a document for the recipients that a folder's rules choose for a path.
     pub fn encrypt(&self, rules: &Utf8Path, path: &Utf8Path, document: &Value) -> Result<String> {
-        let command = self
-            .sops(rules)
+        let command = sops(rules)
             .args([
                 "encrypt",
                 "--input-type=yaml",
@@ -130,29 +118,12 @@ impl<'a> Desk<'a> {
 
     /// What a file holds.
     pub fn decrypt(&self, path: &Utf8Path, identities: &Identities) -> Result<Value> {
-        let command = self
-            .sops(Utf8Path::new(""))
-            .args(["decrypt", "--input-type=yaml", "--output-type=json"])
-            .arg(Arg::Path(path.to_owned()));
-        match self
-            .runner()
-            .feed(&command, b"", &[("SOPS_AGE_KEY", identities.expose())])?
-        {
-            Ok(bytes) => {
-                let text = String::from_utf8(bytes)
-                    .map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))?;
-                // serde's message could quote what it could not read.
-                json::read(&text)
-                    .map_err(|_| Failure::unexpected(format!("what sops decrypted from `{path}` is no JSON")))
-            }
-            Err(tail) => Err(cannot_read(path, identities, &tail)),
-        }
+        decrypt(&self.runner(), path, identities)
     }
 
     /// Makes a file of a folder readable for exactly those whom the folder's rules name.
     pub fn update_keys(&self, folder: &Utf8Path, path: &Utf8Path, identities: &Identities) -> Result<()> {
-        let command = self
-            .sops(folder)
+        let command = sops(folder)
             .args(["updatekeys", "--yes"])
             .arg(Arg::Path(folder.join(path)));
         self.change(&command, path, identities)
@@ -160,8 +131,7 @@ impl<'a> Desk<'a> {
 
     /// Encrypts every value of a file anew, under a new data key.
     pub fn new_data_key(&self, folder: &Utf8Path, path: &Utf8Path, identities: &Identities) -> Result<()> {
-        let command = self
-            .sops(folder)
+        let command = sops(folder)
             .args(["rotate", "--in-place"])
             .arg(Arg::Path(folder.join(path)));
         self.change(&command, path, identities)
@@ -181,8 +151,7 @@ impl<'a> Desk<'a> {
     pub fn edit(&self, path: &Utf8Path, editor: &str, identities: &Identities) -> Result<u8> {
         let own = crate::exec::own_binary()?;
         let shim = format!("{} secrets run-editor", crate::plan::quote(own.as_str()));
-        let command = self
-            .sops(Utf8Path::new(""))
+        let command = sops(Utf8Path::new(""))
             .env("SOPS_EDITOR", shim)
             .env("XTASK_EDITOR", editor)
             .env("HOME", std::env::var("HOME").unwrap_or_default())
@@ -200,6 +169,33 @@ fn leaves<'a>(document: &'a Value, into: &mut Vec<&'a str>) {
         Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),
         Value::Object(map) => map.values().for_each(|member| leaves(member, into)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// sops with the rules of a folder, and nothing of the user's.
+fn sops(folder: &Utf8Path) -> Command {
+    let home = Utf8Path::new(STATE).join("secrets/home");
+    Command::new(Tool::Sops)
+        .arg("--config")
+        .arg(Arg::Path(folder.join(RULES)))
+        .env("HOME", home.clone())
+        .env("XDG_CONFIG_HOME", home)
+        .env("SOPS_DISABLE_VERSION_CHECK", "1")
+}
+
+/// What a file of the checkout holds, in memory.
+pub(crate) fn decrypt(runner: &Runner<'_>, path: &Utf8Path, identities: &Identities) -> Result<Value> {
+    let command = sops(Utf8Path::new(""))
+        .args(["decrypt", "--input-type=yaml", "--output-type=json"])
+        .arg(Arg::Path(path.to_owned()));
+    match runner.feed(&command, b"", &[("SOPS_AGE_KEY", identities.expose())])? {
+        Ok(bytes) => {
+            let text =
+                String::from_utf8(bytes).map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))?;
+            // serde's message could quote what it could not read.
+            json::read(&text).map_err(|_| Failure::unexpected(format!("what sops decrypted from `{path}` is no JSON")))
+        }
+        Err(tail) => Err(cannot_read(path, identities, &tail)),
     }
 }
 

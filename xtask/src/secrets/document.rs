@@ -42,6 +42,12 @@ pub fn sops_secret(
     })
 }
 
+/// The value of a key in a decrypted document.
+pub fn value<'a>(document: &'a Value, key: &str) -> Option<&'a str> {
+    let template = document.pointer("/spec/secretTemplates/0/stringData");
+    template.unwrap_or(document).get(key)?.as_str()
+}
+
 /// Sets keys in a decrypted document, which keeps all else.
 pub fn set(document: &mut Value, values: &BTreeMap<String, String>) {
     let data = match document.pointer_mut("/spec/secretTemplates/0") {

@@ -41,6 +41,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         .and_then(|_| crate::exec::later(&checkout.root, &guard::found(&access), "/metadata/uid"));
     fs_err::remove_dir_all(checkout.path(access.work()))?;
     let found = crate::exec::text_of(&found?);
+    crate::live::fence::check_nobody_elses(&checkout.root, name, &found)?;
     let record = checkout.path(guard::record(&access));
     let before = match facts.environment {
         Environment::Production => facts.uid.clone(),

@@ -2,17 +2,19 @@
 //! Every part that acts is a slice of the one plan of `recipe::capi`.
 
 use crate::cluster::access::Access;
-use crate::cluster::capi::providers;
+use crate::cluster::capi::{self, providers};
 use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
+use crate::plan::Tool;
 use crate::platform::{Cluster, ClusterApi, Stage};
 use crate::recipe as recipes;
-use crate::recipe::capi::{Bootstrap, Controllers, Stages};
+use crate::recipe::capi::{Bootstrap, Controllers, Home, Stages};
 use crate::recipe::rehearse::Keep;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
+use crate::tool::{Lookup, Outcome};
 
 use super::capi_status::{Asked, show};
-use super::local_up::golden;
+use super::local_up::{self, golden};
 
 /// Parts of the way, and the whole.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -104,14 +106,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let nonce = nonce();
     let facts = recipes::capi::facts(&checkout.platform, chosen.name, controllers)?;
     if controllers == Controllers::Processes && acting.plan.dry_run.is_none() {
-        only_loopback()?;
+        room(acting)?;
     }
     let stages = Stages {
         local: golden(&checkout, &chosen.api.bootstrap, Stage::Local)?.1,
         capi: golden(&checkout, &chosen.api.bootstrap, Stage::Capi)?.1,
         full: golden(&checkout, chosen.name, Stage::Full)?.1,
     };
-    let bootstrap = Bootstrap::of(&checkout.platform, chosen.name, &facts, stages, controllers, &nonce)?;
+    let mut bootstrap = Bootstrap::of(&checkout.platform, chosen.name, &facts, stages, controllers, &nonce)?;
     let problems = providers::mismatches(
         &chosen.api.providers,
         &chosen.api.infrastructure,
@@ -125,16 +127,93 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         )
         .hinted("change `clusterApi.providers` in `modules/platform.nix`"));
     }
-    if verb == "bootstrap" && !acting.plan.resume && acting.plan.dry_run.is_none() {
-        not_yet(&checkout, &bootstrap)?;
+    let mut lacks = Vec::new();
+    if verb == "bootstrap" && acting.plan.dry_run.is_none() {
+        if !acting.plan.resume {
+            not_yet(&checkout, &bootstrap, chosen.facts)?;
+        }
+        match local_up::real_backend(context, &checkout, &bootstrap.source.access, bootstrap.source.facts)? {
+            Ok(backend) => bootstrap.source.backend = backend,
+            Err(reasons) => lacks.extend(reasons),
+        }
+    }
+    if is_done(&checkout, &bootstrap) {
+        bootstrap.home = Home::Itself;
     }
     let plan = bootstrap.part(verb, keep);
+    if acting.plan.dry_run.is_none() {
+        lacks.extend(no_kubeconfig(&checkout, &bootstrap, verb));
+        let toolbox = context.toolbox(&chosen.facts.kubernetes);
+        let tools = plan.tools();
+        lacks.extend(toolbox.lacks(&tools));
+        if tools.contains(&Tool::Clusterctl)
+            && let [
+                Lookup {
+                    outcome: Outcome::Found(found),
+                    ..
+                },
+            ] = toolbox.look(&[Tool::Clusterctl]).as_slice()
+            && let Some(version) = &found.version
+        {
+            lacks.extend(providers::clusterctl_mismatch(version, &bootstrap.providers));
+        }
+        if !lacks.is_empty() {
+            let goal = &plan.goal;
+            return Err(Failure::many(
+                Kind::Preflight,
+                format!("`{goal}` cannot run here; nothing was changed"),
+                &lacks,
+            )
+            .hinted("what works on any Linux with a network of its own: `cargo xtask capi rehearse`"));
+        }
+    }
     let lock = match controllers {
         Controllers::Pods => Lock::Host(format!("capi-{}", chosen.name)),
         Controllers::Processes => Lock::None,
     };
     carry_out(context, &checkout, &format!("capi-{verb}"), plan, &acting.plan, &lock)?;
     Ok(0)
+}
+
+/// Whether this host has recorded the pivot as done.
+fn is_done(checkout: &Checkout, bootstrap: &Bootstrap<'_>) -> bool {
+    crate::exec::later(&checkout.root, &bootstrap.pivot(), "/data/pivotState").is_ok_and(|state| state == "done")
+}
+
+/// Kubeconfigs that a part of the way needs, and that only an earlier part makes.
+fn no_kubeconfig(checkout: &Checkout, bootstrap: &Bootstrap<'_>, verb: &str) -> Vec<String> {
+    if matches!(verb, "bootstrap" | "rehearse" | "down") {
+        return Vec::new();
+    }
+    let (source, target) = (&bootstrap.source.access, &bootstrap.target.access);
+    let done = bootstrap.home == Home::Itself;
+    let mut lacks = Vec::new();
+    if done && verb == "move" {
+        return lacks;
+    }
+    // The record follows the machines wherever their objects are.
+    let only_target = done && verb == "dns";
+    if !only_target && !checkout.path(&source.kubeconfig).is_file() {
+        let why = if done {
+            format!(
+                "`{}` has moved into itself, and this part of the way is behind it",
+                bootstrap.name
+            )
+        } else {
+            "`cargo xtask capi bootstrap` makes it and goes the whole way".to_owned()
+        };
+        lacks.push(format!(
+            "no kubeconfig of bootstrap cluster `{}` at `{}`: {why}",
+            source.cluster, source.kubeconfig
+        ));
+    }
+    if (only_target || verb == "move") && !checkout.path(&target.kubeconfig).is_file() {
+        lacks.push(format!(
+            "no kubeconfig of `{}` at `{}`: `cargo xtask capi kubeconfig` fetches it",
+            target.cluster, target.kubeconfig
+        ));
+    }
+    lacks
 }
 
 fn status(context: &Context, checkout: &Checkout, looking: &Looking) -> Result<()> {
@@ -184,11 +263,23 @@ fn choose<'a>(checkout: &'a Checkout, given: Option<&'a str>) -> Result<Chosen<'
     })
 }
 
-/// A second bootstrap of a cluster that exists is refused.
-fn not_yet(checkout: &Checkout, bootstrap: &Bootstrap<'_>) -> Result<()> {
+/// A second bootstrap of a cluster that exists is refused: one whose move is recorded here, or that the facts know
+/// though nothing of its bootstrap is here.
+fn not_yet(checkout: &Checkout, bootstrap: &Bootstrap<'_>, facts: &Cluster) -> Result<()> {
     let pivot = checkout.path(bootstrap.pivot());
     if !pivot.exists() {
-        return Ok(());
+        let (Some(uid), false) = (&facts.uid, checkout.path(&bootstrap.source.access.folder).exists()) else {
+            return Ok(());
+        };
+        return Err(Failure::refused(format!(
+            "the facts know `{}` by UID `{uid}`, and its bootstrap was not begun here: a second one would build a second cluster",
+            bootstrap.name
+        ))
+        .hinted(format!("if it lives: `cargo xtask capi status --cluster {}`", bootstrap.name))
+        .hinted(format!(
+            "if it is gone for good, take `clusters.{}.uid` out of the facts first",
+            bootstrap.name
+        )));
     }
     Err(Failure::refused(format!(
         "a bootstrap of `{}` is recorded in `{}`: a second one would build a second cluster",
@@ -199,8 +290,36 @@ fn not_yet(checkout: &Checkout, bootstrap: &Bootstrap<'_>) -> Result<()> {
     .hinted("if the cluster is gone for good, remove the record first"))
 }
 
-/// A rehearsal's controllers listen on all interfaces, so there may be none but loopback.
-fn only_loopback() -> Result<()> {
+/// What a rehearsal needs of its host, every problem at once: its controllers listen on all interfaces, so there may
+/// be none but loopback, and on ports that nobody chooses, so they have to be free.
+fn room(acting: &Acting) -> Result<()> {
+    let mut problems: Vec<String> = others_than_loopback()?.into_iter().collect();
+    // A run that is taken up again may find its own.
+    if !acting.plan.resume {
+        let taken: Vec<String> = capi::ports()
+            .into_iter()
+            .filter(|port| std::net::TcpListener::bind(("0.0.0.0", *port)).is_err())
+            .map(|port| port.to_string())
+            .collect();
+        if !taken.is_empty() {
+            problems.push(format!(
+                "the controllers need ports that somebody has: {}",
+                taken.join(", ")
+            ));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::many(
+        Kind::Preflight,
+        "a rehearsal cannot run here; nothing was made",
+        &problems,
+    )
+    .hinted("`unshare --net --pid --fork --mount-proc sh -c 'ip link set lo up && cargo xtask capi rehearse'`"))
+}
+
+fn others_than_loopback() -> Result<Option<String>> {
     // Not `/sys`, which shows the network of whoever mounted it.
     let text = fs_err::read_to_string("/proc/self/net/dev").map_err(|error| {
         Failure::preflight(format!("cannot tell which network this is: {error}")).hinted("a rehearsal needs Linux")
@@ -211,12 +330,10 @@ fn only_loopback() -> Result<()> {
         .map(|(name, _)| name.trim())
         .filter(|name| *name != "lo")
         .collect();
-    if others.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::preflight(format!(
-        "the controllers of a rehearsal listen on every interface, and here there are {}",
-        others.join(", ")
-    ))
-    .hinted("`unshare --net --pid --fork --mount-proc sh -c 'ip link set lo up && cargo xtask capi rehearse'`"))
+    Ok((!others.is_empty()).then(|| {
+        format!(
+            "the controllers listen on every interface, and here there are {}",
+            others.join(", ")
+        )
+    }))
 }

@@ -67,19 +67,33 @@ pub(super) fn show(context: &Context, root: &Utf8Path, asked: &Asked<'_>, json: 
     if status.healthy {
         return Ok(());
     }
-    Err(Failure::new(
+    let failure = Failure::new(
         Kind::Unhealthy,
         format!("cluster `{}` is not as it should be", asked.name),
-    ))
+    );
+    let never = [&asked.bootstrap, &asked.target]
+        .iter()
+        .all(|access| !root.join(&access.kubeconfig).is_file());
+    // Elsewhere the lines that say what is waited for also say what to do.
+    Err(if never {
+        failure
+            .hinted("nothing of it is on this host: `cargo xtask capi bootstrap` makes it")
+            .hinted(format!(
+                "a cluster that lives already is looked at with its kubeconfig in `{}`",
+                asked.target.kubeconfig
+            ))
+    } else {
+        failure
+    })
 }
 
 fn text(status: &Status) -> String {
     let mut text = String::new();
     let mut line = |words: String| writeln!(text, "{words}").expect("a string takes everything");
     line(format!(
-        "{}: objects on {}, pivot {}",
+        "{}: objects {}, pivot {}",
         status.cluster,
-        status.lives,
+        status.place(),
         if status.pivot_recorded {
             "recorded"
         } else {

@@ -92,6 +92,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     plan.finally = steps.finally;
     if let Some(file) = &arguments.saved.save_plan {
         let subject = Subject {
+            nonce: &nonce,
             verb: "prune",
             cluster: &target.name,
             stage: target.stage,

@@ -10,6 +10,8 @@
 mod support;
 
 mod bad_input;
+mod bootstrap;
 mod fakes;
 mod laws;
+mod offline;
 mod runs;

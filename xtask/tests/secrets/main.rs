@@ -14,6 +14,7 @@ mod cluster;
 mod files;
 mod sweep;
 mod terminal;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::io::Write;

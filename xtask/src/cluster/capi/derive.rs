@@ -33,6 +33,10 @@ pub fn carry_out(root: &Utf8Path, capi: &Capi) -> Result<Vec<String>> {
             write(&root.join(to), text.as_bytes(), 0o600)?;
             Ok(Vec::new())
         }
+        Capi::Wanted { project, to } => {
+            write_json(root, to, &super::wanted::of(&root.join(project))?)?;
+            Ok(Vec::new())
+        }
         Capi::InMemory {
             from,
             control_planes,
@@ -125,7 +129,12 @@ pub fn carry_out(root: &Utf8Path, capi: &Capi) -> Result<Vec<String>> {
             )
             .hinted("`--resume` looks again, and completes it or begins it anew"))
         }
-        Capi::Record { pivot, located, to } => record(root, pivot, located.as_deref(), to),
+        Capi::Record {
+            pivot,
+            graph,
+            located,
+            to,
+        } => record(root, pivot, graph, located.as_deref(), to),
         Capi::Pivoted { record } => {
             let state = crate::exec::later(root, record, "/data/pivotState").unwrap_or_default();
             if state == "done" {
@@ -140,13 +149,19 @@ pub fn carry_out(root: &Utf8Path, capi: &Capi) -> Result<Vec<String>> {
             cluster,
             describes,
             record,
+            here,
             elsewhere,
+            run,
         } => {
-            let elsewhere = match elsewhere {
-                Some(path) if root.join(path).exists() => read(root, path)?,
-                _ => Value::Null,
-            };
-            guard(cluster, describes, &read(root, record)?, &elsewhere)
+            let mut records = vec![read(root, record)?];
+            for path in [here, elsewhere] {
+                records.push(if root.join(path).exists() {
+                    read(root, path)?
+                } else {
+                    Value::Null
+                });
+            }
+            guard(cluster, describes, run, &records[..2], &records[2])
         }
     }
 }
@@ -328,7 +343,14 @@ fn graph(root: &Utf8Path, backup: &Utf8Path, to: &Utf8Path) -> Result<Vec<String
     Ok(vec![format!("{} objects have to move", graph.objects.len())])
 }
 
-fn record(root: &Utf8Path, pivot: &Pivot, located: Option<&Utf8Path>, to: &Utf8Path) -> Result<Vec<String>> {
+fn record(
+    root: &Utf8Path,
+    pivot: &Pivot,
+    graph: &Utf8Path,
+    located: Option<&Utf8Path>,
+    to: &Utf8Path,
+) -> Result<Vec<String>> {
+    let before: Graph = typed(root, graph)?;
     let located: Option<Located> = located.map(|path| typed(root, path)).transpose()?;
     let state = match pivot.state {
         PivotState::Started => "started",
@@ -339,13 +361,12 @@ fn record(root: &Utf8Path, pivot: &Pivot, located: Option<&Utf8Path>, to: &Utf8P
         "pivotState": state,
         "pivotTime": humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
     });
+    let mut identities = json!({"before": before.objects});
     if let Some(located) = located {
-        data["pivotIdentities"] = serde_json::to_string(&json!({
-            "source": located.source, "target": located.target,
-        }))
-        .expect("plain data")
-        .into();
+        identities["source"] = json!(located.source);
+        identities["target"] = json!(located.target);
     }
+    data["pivotIdentities"] = identities.to_string().into();
     let objects: Vec<Value> = [&pivot.from, &pivot.to]
         .iter()
         .map(|cluster| {
@@ -361,31 +382,54 @@ fn record(root: &Utf8Path, pivot: &Pivot, located: Option<&Utf8Path>, to: &Utf8P
     Ok(Vec::new())
 }
 
-fn guard(cluster: &str, describes: &str, record: &Value, elsewhere: &Value) -> Result<Vec<String>> {
-    let pivot: Option<Pivot> =
+/// `records` are those of the cluster and of this host, `elsewhere` what the workload cluster has.
+fn guard(cluster: &str, describes: &str, run: &str, records: &[Value], elsewhere: &Value) -> Result<Vec<String>> {
+    let mut pivots = Vec::new();
+    for record in records {
         match text(record, "/data/pivot") {
-            "" => None,
-            text => Some(serde_json::from_str(text).map_err(|error| {
-                Failure::refused(format!("the pivot recorded in `{cluster}` cannot be read: {error}"))
+            "" => {}
+            text => pivots.push(serde_json::from_str::<Pivot>(text).map_err(|error| {
+                Failure::refused(format!("the recorded pivot of `{describes}` cannot be read: {error}"))
             })?),
-        };
+        }
+    }
+    pivots.retain(|pivot| pivot.cluster == describes);
+    let manages_itself = super::look::items(elsewhere)
+        .iter()
+        .any(|item| text(item, "/metadata/name") == describes);
+    if cluster == describes {
+        if manages_itself || pivots.iter().any(|pivot| pivot.state == PivotState::Done) {
+            return Ok(Vec::new());
+        }
+        return Err(Failure::refused(format!(
+            "`{describes}` does not manage itself yet: deployed to it, its objects would build a second cluster"
+        ))
+        .hinted("`cargo xtask capi bootstrap` moves them there")
+        .hinted("`cargo xtask capi status` shows where they are"));
+    }
     let advice =
         format!("deploy it where the objects are now: `cargo xtask deploy --stage capi --cluster {describes}`");
-    if let Some(pivot) = pivot
-        && pivot.state == PivotState::Done
-        && pivot.from == cluster
-        && pivot.cluster == describes
-    {
-        return Err(Failure::refused(format!(
-            "`{describes}` has been moved from `{cluster}` to `{}`: deployed here again, its objects would build a second cluster",
-            pivot.to
-        ))
-        .hinted(advice));
+    for pivot in pivots.iter().filter(|pivot| pivot.from == cluster) {
+        match pivot.state {
+            PivotState::Done => {
+                return Err(Failure::refused(format!(
+                    "`{describes}` has been moved from `{cluster}` to `{}`: deployed here again, its objects would build a second cluster",
+                    pivot.to
+                ))
+                .hinted(advice));
+            }
+            // The run that has begun it is resumed before anything has moved, or does not come here.
+            PivotState::Started if pivot.run == run => {}
+            PivotState::Started => {
+                return Err(Failure::refused(format!(
+                    "a move of `{describes}` from `{cluster}` to `{}` has begun and is not recorded as done: what is deployed here now would be built a second time",
+                    pivot.to
+                ))
+                .hinted("go on with what has begun it: `cargo xtask capi bootstrap --resume`, or `cargo xtask capi move --resume`"));
+            }
+        }
     }
-    if super::look::items(elsewhere)
-        .iter()
-        .any(|item| text(item, "/metadata/name") == describes)
-    {
+    if manages_itself {
         return Err(Failure::refused(format!(
             "`{describes}` manages itself already: deployed to `{cluster}`, its objects would build a second cluster"
         ))
@@ -430,17 +474,39 @@ mod tests {
         json!({"data": {"pivot": serde_json::to_string(&pivot).unwrap()}})
     }
 
+    fn guarded(cluster: &str, record: Value, here: Value, elsewhere: &Value) -> Option<Kind> {
+        guard(cluster, "w", "another", &[record, here], elsewhere)
+            .err()
+            .map(|failure| failure.kind)
+    }
+
     #[test]
-    fn the_stage_is_refused_on_the_bootstrap_cluster_once_the_pivot_is_recorded() {
-        let failure = guard("boot", "w", &recorded(PivotState::Done), &Value::Null).unwrap_err();
-        assert_eq!(failure.kind, Kind::Refused);
-        assert!(
-            guard("w", "w", &recorded(PivotState::Done), &Value::Null).is_ok(),
+    fn the_stage_is_refused_on_the_bootstrap_cluster_once_the_pivot_is_recorded_in_it_or_here() {
+        let done = || recorded(PivotState::Done);
+        assert_eq!(guarded("boot", done(), Value::Null, &Value::Null), Some(Kind::Refused));
+        assert_eq!(
+            guarded("boot", Value::Null, done(), &Value::Null),
+            Some(Kind::Refused),
+            "a bootstrap cluster that was made anew has no record"
+        );
+        assert_eq!(
+            guarded("w", done(), Value::Null, &Value::Null),
+            None,
             "it goes to the target"
         );
+    }
+
+    #[test]
+    fn the_stage_is_refused_while_a_move_of_another_run_is_under_way() {
+        let started = || recorded(PivotState::Started);
+        assert_eq!(
+            guarded("boot", started(), Value::Null, &Value::Null),
+            Some(Kind::Refused),
+            "what is deleted there would be made again"
+        );
         assert!(
-            guard("boot", "w", &recorded(PivotState::Started), &Value::Null).is_ok(),
-            "not done is not moved"
+            guard("boot", "w", "r", &[started(), Value::Null], &Value::Null).is_ok(),
+            "the run that noted it has moved nothing yet"
         );
     }
 
@@ -448,9 +514,24 @@ mod tests {
     fn the_stage_is_refused_when_the_target_has_the_cluster_though_nothing_is_recorded() {
         let clusters = json!({"items": [{"metadata": {"name": "w"}}]});
         assert_eq!(
-            guard("boot", "w", &Value::Null, &clusters).unwrap_err().kind,
-            Kind::Refused
+            guarded("boot", Value::Null, Value::Null, &clusters),
+            Some(Kind::Refused)
         );
+        assert_eq!(
+            guarded("w", Value::Null, Value::Null, &clusters),
+            None,
+            "it manages itself"
+        );
+    }
+
+    #[test]
+    fn the_stage_is_refused_on_the_workload_cluster_before_it_manages_itself() {
+        let started = recorded(PivotState::Started);
+        assert_eq!(
+            guarded("w", Value::Null, Value::Null, &Value::Null),
+            Some(Kind::Refused)
+        );
+        assert_eq!(guarded("w", started, Value::Null, &Value::Null), Some(Kind::Refused));
     }
 
     #[test]

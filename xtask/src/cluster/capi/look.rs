@@ -34,7 +34,7 @@ pub fn open_wants(want: &Want, list: &Value) -> Vec<String> {
             if planes.is_empty() {
                 return vec!["there is no control-plane Machine yet".to_owned()];
             }
-            if planes.iter().any(|machine| address(machine).is_some()) {
+            if first_address(list).is_some() {
                 return Vec::new();
             }
             planes
@@ -208,14 +208,24 @@ pub(super) fn is_control_plane(machine: &Value) -> bool {
         .is_some_and(|labels| labels.get("cluster.x-k8s.io/control-plane").is_some())
 }
 
-/// The address of the first control-plane machine that has one.
+/// The address that the endpoint has to have: of a control-plane machine that has its node, or else of the oldest.
+/// A list is in the order of random names, and a machine that has not joined yet cannot be joined through.
 pub(super) fn first_address(list: &Value) -> Option<&str> {
-    machines(items(list))
-        .filter(|machine| is_control_plane(machine))
-        .find_map(address)
+    let mut planes: Vec<&Value> = machines(items(list))
+        .filter(|machine| is_control_plane(machine) && address(machine).is_some())
+        .filter(|machine| machine.pointer("/metadata/deletionTimestamp").is_none())
+        .collect();
+    planes.sort_by_key(|machine| {
+        (
+            text(machine, "/status/nodeRef/name").is_empty(),
+            text(machine, "/metadata/creationTimestamp"),
+            text(machine, "/metadata/name"),
+        )
+    });
+    planes.into_iter().find_map(address)
 }
 
-/// The address under which a machine is reached from outside.
+/// The address under which a machine is reached from outside: an A record has an IPv4 address.
 pub fn address(machine: &Value) -> Option<&str> {
     let addresses = machine.pointer("/status/addresses")?.as_array()?;
     let of = |kind: &str| {
@@ -223,7 +233,7 @@ pub fn address(machine: &Value) -> Option<&str> {
             .iter()
             .filter(|address| text(address, "/type") == kind)
             .map(|address| text(address, "/address"))
-            .find(|address| address.parse::<std::net::IpAddr>().is_ok())
+            .find(|address| address.parse::<std::net::Ipv4Addr>().is_ok())
     };
     of("ExternalIP").or_else(|| of("InternalIP"))
 }
@@ -303,6 +313,50 @@ mod tests {
             ["there is no Cluster yet"]
         );
         assert_eq!(open_wants(&Want::Nothing, &Value::Null), Vec::<String>::new());
+    }
+
+    fn plane(name: &str, created: &str, node: Option<&str>, addresses: &[&str]) -> Value {
+        let addresses: Vec<Value> = addresses
+            .iter()
+            .map(|address| json!({"type": "ExternalIP", "address": address}))
+            .collect();
+        json!({"kind": "Machine", "metadata": {"name": name, "creationTimestamp": created,
+            "labels": {"cluster.x-k8s.io/control-plane": ""}},
+            "status": {"addresses": addresses, "nodeRef": {"name": node}}})
+    }
+
+    #[test]
+    fn the_endpoint_leads_to_a_machine_that_has_its_node_or_else_to_the_oldest() {
+        let old = plane("z", "2026-01-01T00:00:00Z", None, &["192.0.2.1"]);
+        let young = plane("a", "2026-01-01T00:05:00Z", None, &["192.0.2.2"]);
+        let list = json!({"items": [young, old]});
+        assert_eq!(first_address(&list), Some("192.0.2.1"), "not the first of the list");
+        let joined = plane("b", "2026-01-01T00:09:00Z", Some("node"), &["192.0.2.3"]);
+        let list = json!({"items": [old, joined]});
+        assert_eq!(first_address(&list), Some("192.0.2.3"));
+    }
+
+    #[test]
+    fn a_machine_that_goes_or_has_no_ipv4_address_is_no_endpoint() {
+        let mut going = plane("a", "2026-01-01T00:00:00Z", Some("node"), &["192.0.2.1"]);
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:09:00Z".into();
+        assert_eq!(first_address(&json!({"items": [going]})), None);
+        let both = plane("a", "2026-01-01T00:00:00Z", None, &["2001:db8::1", "192.0.2.1"]);
+        assert_eq!(first_address(&json!({"items": [both]})), Some("192.0.2.1"));
+        let list = json!({"items": [plane("a", "2026-01-01T00:00:00Z", None, &["2001:db8::1"])]});
+        assert_eq!(open_wants(&Want::Address, &list), ["Machine/a has no address yet"]);
+    }
+
+    #[test]
+    fn a_quota_that_keeps_a_machine_from_coming_is_named_while_it_is_waited_for() {
+        let mut machine = plane("a", "2026-01-01T00:00:00Z", None, &[]);
+        machine["status"]["conditions"] = json!([{"type": "InfrastructureReady", "status": "False",
+            "reason": "ServerCreateFailed", "message": "server limit exceeded (resource_limit_exceeded)"}]);
+        let open = open_wants(&Want::Address, &json!({"items": [machine]}));
+        assert!(
+            open[0].contains("ServerCreateFailed: server limit exceeded"),
+            "{open:?}"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod preflight;
 mod project;
 pub mod providers;
 pub mod status;
+mod wanted;
 
 use camino::Utf8PathBuf;
 
@@ -19,6 +20,7 @@ pub use derive::carry_out;
 pub use graph::{Graph, Located, Place};
 pub use look::{address, open_wants, tree};
 pub use project::part_of;
+pub use wanted::{Machine, Wanted};
 
 /// The label with which clusterctl takes an object along.
 pub const MOVE: &str = "clusterctl.cluster.x-k8s.io/move";
@@ -39,6 +41,20 @@ pub fn controllers_kubeconfig(access: &Access) -> Utf8PathBuf {
     controllers(access).join("kubeconfig")
 }
 
+/// The first port of the first manager.
+const FIRST_PORT: u16 = 9440;
+
+/// Ports of a manager: health, diagnostics, webhooks.
+const PORTS_EACH: u16 = 3;
+
+/// Where the in-memory provider listens in any case: its own server, and the first workload cluster's API.
+const IN_MEMORY: [u16; 2] = [19000, 20000];
+
+/// Every port that the managers of a rehearsal take.
+pub fn ports() -> Vec<u16> {
+    (FIRST_PORT..FIRST_PORT + 4 * PORTS_EACH).chain(IN_MEMORY).collect()
+}
+
 /// Name, health port and command of each manager that runs as a host process. Every port is fixed: they listen on
 /// all interfaces, so such a cluster has a network namespace of its own.
 pub fn managers(access: &Access, pki: &Utf8PathBuf) -> Vec<(&'static str, u16, Command)> {
@@ -49,7 +65,7 @@ pub fn managers(access: &Access, pki: &Utf8PathBuf) -> Vec<(&'static str, u16, C
         ("capi-dev", Tool::CapiDev),
     ];
     let mut managers = Vec::new();
-    let mut port = 9440;
+    let mut port = FIRST_PORT;
     for (name, tool) in all {
         let command = Command::new(tool)
             .flag_path("--kubeconfig", controllers_kubeconfig(access))
@@ -70,7 +86,7 @@ pub fn managers(access: &Access, pki: &Utf8PathBuf) -> Vec<(&'static str, u16, C
             .env("POD_NAMESPACE", "capd-system")
             .env("POD_UID", name);
         managers.push((name, port, command));
-        port += 3;
+        port += PORTS_EACH;
     }
     managers
 }

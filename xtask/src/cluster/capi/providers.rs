@@ -193,6 +193,19 @@ fn sum(module: &str, version: &str) -> Option<String> {
     })
 }
 
+/// Why a clusterctl does not go with the core provider; none when it does. A newer one would bring objects along in
+/// another way than the one that made them.
+pub fn clusterctl_mismatch(clusterctl: &semver::Version, providers: &[Pinned]) -> Option<String> {
+    let core = providers.iter().find(|pinned| pinned.provider.role == Role::Core)?;
+    let series = format!("{}.{}", clusterctl.major, clusterctl.minor);
+    (series != core.provider.series).then(|| {
+        format!(
+            "clusterctl {clusterctl} does not go with core {}: `XTASK_CLUSTERCTL` names another, and one that fits is built where PATH has none",
+            core.provider.version
+        )
+    })
+}
+
 /// What does not go together among versions; empty when all do.
 pub fn mismatches(versions: &BTreeMap<String, String>, infrastructure: &str, kubernetes: &str) -> Vec<String> {
     let mut problems = Vec::new();
@@ -283,6 +296,17 @@ mod tests {
         let problems = mismatches(&facts("v1.10.7", "v1.0.7"), "hetzner", "1.35.4");
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[1].contains("not 1.35.4"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_clusterctl_of_another_minor_than_the_core_is_no_clusterctl() {
+        let pinned = pinned("hetzner", &facts("v1.13.6", "v1.1.8")).unwrap();
+        assert_eq!(clusterctl_mismatch(&semver::Version::new(1, 13, 2), &pinned), None);
+        let problem = clusterctl_mismatch(&semver::Version::new(1, 12, 8), &pinned).unwrap();
+        assert!(
+            problem.starts_with("clusterctl 1.12.8 does not go with core v1.13.6"),
+            "{problem}"
+        );
     }
 
     #[test]

@@ -32,6 +32,19 @@ pub struct Status {
     pub healthy: bool,
 }
 
+impl Status {
+    /// Where the objects live, in words.
+    pub fn place(&self) -> &'static str {
+        match self.lives {
+            "bootstrap" => "on the bootstrap cluster",
+            "target" => "on the workload cluster itself",
+            "both" => "on both clusters",
+            "nowhere" => "on neither cluster",
+            _ => "where nobody can tell",
+        }
+    }
+}
+
 /// One side.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,11 +68,18 @@ pub fn judge(cluster: &str, machines: u32, bootstrap: &Seen, target: &Seen, pivo
     };
     let home = if lives == "target" { target } else { bootstrap };
     let mut waiting = match lives {
-        "both" => vec![format!(
-            "both clusters have `{cluster}`: a move was cut off; `cargo xtask capi move` goes on"
+        "both" if pivot_recorded => vec![format!(
+            "the bootstrap cluster has `{cluster}` again though its move is done: two sets of controllers own the same machines; `cargo xtask capi down` removes the one that is not needed"
         )],
-        "nowhere" => vec![format!("neither cluster has `{cluster}`")],
-        "unknown" => vec!["where the objects are cannot be told, for a cluster does not answer".to_owned()],
+        "both" => vec![format!(
+            "both clusters have `{cluster}`: a move was cut off; `--resume` of the run that began it goes on, or `cargo xtask capi move`"
+        )],
+        "nowhere" => vec![format!(
+            "neither cluster has `{cluster}`; `cargo xtask capi bootstrap` makes it"
+        )],
+        "unknown" => vec![format!(
+            "where the objects of `{cluster}` are cannot be told, for a cluster does not answer"
+        )],
         _ => Vec::new(),
     };
     if let Ok(list) = home {
@@ -151,6 +171,19 @@ mod tests {
             (status.lives, status.healthy, status.bootstrap_may_go),
             ("both", false, false)
         );
+    }
+
+    #[test]
+    fn a_source_that_came_back_after_the_move_is_told_from_a_move_that_was_cut_off() {
+        let status = judge("c", 1, &list(Some("a")), &list(Some("a")), true);
+        assert!(!status.healthy && !status.bootstrap_may_go);
+        assert!(
+            status.waiting[0].contains("two sets of controllers"),
+            "{:?}",
+            status.waiting
+        );
+        let status = judge("c", 1, &list(Some("a")), &list(Some("a")), false);
+        assert!(status.waiting[0].contains("was cut off"), "{:?}", status.waiting);
     }
 
     #[test]
