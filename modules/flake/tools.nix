@@ -14,6 +14,7 @@ in
   pkgs.opentofu
   pkgs.sops
   pkgs.yq
+  (import ../k8s/python.nix { inherit pkgs; })
 ]
 ++ lib.filter (tool: tool != null) [
   (pkgs.colima or null)

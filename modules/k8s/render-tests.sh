@@ -77,6 +77,7 @@ render . || { cat "$said"; exit 1; }
 check "every object has one file, in the folder of its class and with the rank of its kind" \
   "01-greeter-crds/24-customresourcedefinition._.greetings.example.org.yaml
 01-greeter-custom/80-greeting.example.org._.hello.yaml
+01-greeter-custom/80-greeting.example.org._.traps.yaml
 01-greeter-custom/80-sopssecret.isindir.github.com.default.s.yaml
 01-greeter/04-namespace._.greetings.yaml
 01-greeter/16-configmap.greetings.hi.yaml
@@ -98,8 +99,10 @@ check "status, nulls and creationTimestamp are dropped" '[false,false]' \
 check "the overwritten version is in the labels" '"v1.2.3"' "$(object 01-greeter/16-configmap.greetings.hi.yaml .metadata.labels.version)"
 check "text that looks like something else stays text" '{"clock":"12:30:45","norway":"no","octal":"0644","text":"{{ braces }}"}' \
   "$(object 01-greeter/16-configmap.greetings.hi.yaml .data)"
+check "text without quotes is what the API server takes it for" '{"clock":"12:30:45","date":"2024-01-01","exponent":1000,"norway":false,"octal":420,"underscore":1000,"whole":1}' \
+  "$(object 01-greeter-custom/80-greeting.example.org._.traps.yaml .spec)"
 check "an aggregated role has no rules of ours" false "$(object 01-greeter/26-clusterrole._.hi%3A%53um.yaml 'has("rules")')"
-check "an empty caBundle is dropped" '{"service":{"name":"x","namespace":"y"}}' \
+check "an empty caBundle is dropped" '{"service":{"name":"x","namespace":"z"}}' \
   "$(object 01-greeter/90-validatingwebhookconfiguration._.hi.yaml '.webhooks[0].clientConfig')"
 check "namespaces and CRDs, a chart's too, are never pruned" '"true" "true"' \
   "$(object 01-greeter/04-namespace._.greetings.yaml '.metadata.annotations["kluctl.io/skip-delete"]') $(object 01-greeter-crds/24-customresourcedefinition._.greetings.example.org.yaml '.metadata.annotations["kluctl.io/skip-delete"]')"
@@ -138,11 +141,19 @@ refuses "a component that renders something else than it states is refused" 'sta
 refuses "an object larger than an API server takes is refused" 'larger than the 1.5 MiB' '.charts = [] | .manifests = [] | .secrets = [] | .classes.greeter = ["plain"] | .objects[0].object.metadata.annotations.a = ("x" * 1600000)'
 refuses "a secret that is not there is refused, with the remedy" '`xtask secrets init` makes it' '.secrets[0].source.path = "/nowhere"'
 refuses "a secret that is not encrypted is refused" 'has to be one SopsSecret that sops encrypted' '.secrets[0].source.path |= sub("secret.enc.yaml"; "manifests/one.yaml")'
+refuses "a key that stands twice is refused, with its file and line" 'twice.yaml: line 4: key `key` stands twice' '.manifests[0].files = ["traps"]'
+refuses "a chart that renders a key twice is refused, with its template" 'greeter/templates/all.yaml: line' '.charts[0].values.image = "x\n          args: [twice]"'
 refuses "a path that the source does not have is refused" 'the source has no `nowhere`' '.manifests[0].files = ["nowhere"]'
 if render '.charts = [] | .manifests = [] | .secrets = [] | .classes.greeter = ["plain"] | .objects += [.objects[0], {component: "greeter", object: {apiVersion: "v1", kind: "ConfigMap", metadata: {name: "s"}}}]'; then
   check "several problems" "an error" "no error"
 else
   check "all problems are told at once" 2 "$(grep -c '^render: ' "$said")"
+fi
+
+if reading=$("$("$here/render.sh" --python)" "$fixtures/documents-tests.py"); then
+  check "documents are read as the API server reads them" "0 wrong" "${reading##*, }"
+else
+  check "documents are read as the API server reads them" "0 wrong" "$reading"
 fi
 
 printf '%d renderer tests, %d failed\n' "$count" "$failures"

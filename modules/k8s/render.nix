@@ -63,8 +63,9 @@ pkgs.runCommand name
     nativeBuildInputs = [
       pkgs.jq
       pkgs.kubernetes-helm
-      pkgs.yq
+      (import ./python.nix { inherit pkgs; })
     ];
+    DOCUMENTS = ./documents.py;
     spec = builtins.toJSON complete;
     passAsFile = [ "spec" ];
   }

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Renders one stage: a spec (JSON, see stages.nix) to a kluctl project. It reads nothing but the spec and the sources that it names.
 # usage: render.sh [--skip-missing] SPEC.json OUTDIR
+#        render.sh --python      prints the Python that it takes
 #   --skip-missing   leave out charts and manifests without a source, and list them in OUTDIR/skipped.json
-# It needs jq, kislyuk's yq, coreutils, and helm when the spec has charts.
+# It needs jq, coreutils, Python with PyYAML (kislyuk's yq has one), and helm when the spec has charts.
+# documents.py lies beside it, or where DOCUMENTS says.
 set -o errexit -o nounset -o pipefail
 shopt -s inherit_errexit
 export LC_ALL=C TZ=UTC
@@ -12,7 +14,24 @@ fail() {
   exit 1
 }
 
+# The first Python that has PyYAML: the one on the PATH, or the one that yq begins with.
+find_python() {
+  local candidate yq
+  yq=$(command -v yq || true)
+  for candidate in python3 "$(head -c 200 "${yq:-/dev/null}" | head -n 1 | tr -d '\0' | sed -n 's/^#!\(\S*python\S*\).*/\1/p')"; do
+    if [[ -n $candidate ]] && "$candidate" -c 'import yaml' 2>/dev/null; then
+      printf '%s' "$candidate"
+      return 0
+    fi
+  done
+  fail "Python with PyYAML is needed to read YAML, and neither \`python3\` nor the yq on the PATH has it"
+}
+
 skip_missing=false
+if [[ ${1:-} == --python ]]; then
+  find_python
+  exit
+fi
 if [[ ${1:-} == --skip-missing ]]; then
   skip_missing=true
   shift
@@ -38,11 +57,6 @@ job() {
   pids+=($!)
 }
 
-# mikefarah's yq has the same name, and turns `defaultMode: 0400` into 400.
-check_yq() {
-  [[ $(printf 'a: 0400\n' | yq -c . 2>/dev/null) == '{"a":256}' ]] || fail "\`yq\` has to be kislyuk's, which wraps jq"
-}
-
 # Tells whether a source is at hand; without one it is skipped or the end.
 have_source() {
   local number=$1 what=$2 source=$3
@@ -54,11 +68,18 @@ have_source() {
   return 1
 }
 
-# YAML documents of files or stdin, a line each; lists taken apart, empty documents dropped.
+# YAML documents of files or stdin, a line each, read as the API server reads them; empty ones dropped.
+documents=${DOCUMENTS:-$(dirname "${BASH_SOURCE[0]}")/documents.py}
+exact=()
+if [[ $(jq -n 9007199254740993) == 9007199254740993 ]]; then
+  exact=(--exact)
+fi
 documents() {
-  yq -c 'def flat: if type == "object" and ((.kind // "") | endswith("List")) and (.items | type) == "array" then .items[] | flat else . end;
-    flat | select(. != null and . != {})' "$@"
+  "$python" "$documents" "${exact[@]}" "$@"
 }
+# Lists taken apart, empty objects dropped.
+flat='def flat: if type == "object" and ((.kind // "") | endswith("List")) and (.items | type) == "array" then .items[] | flat else . end;
+  flat | select(. != null and . != {})'
 
 native() {
   jq -c '.objects[] | {component, origin: "native", object}' "$spec"
@@ -80,7 +101,7 @@ chart() {
     [[ -d $place ]] || fail "$what: fix-ups need a folder, this source is a file"
     cp -rL --no-preserve=mode "$place" "$chart/source"
     place=$chart/source
-    yq -c . "$place/Chart.yaml" | jq --slurpfile chart "$chart/chart.json" '
+    documents "$place/Chart.yaml" | jq --slurpfile chart "$chart/chart.json" '
       $chart[0] as $c
       | if $c.overwriteVersion == null then . else .version = $c.overwriteVersion | .appVersion = $c.overwriteVersion end
       | ([.dependencies[]?.name]) as $known
@@ -106,8 +127,9 @@ chart() {
   mkdir "$chart/home"
   HOME=$chart/home HELM_CACHE_HOME=$chart/home HELM_CONFIG_HOME=$chart/home HELM_DATA_HOME=$chart/home \
     helm "${arguments[@]}" >"$chart/rendered.yaml" || fail "$what: helm failed"
+  documents <"$chart/rendered.yaml" >"$chart/documents.jsonl" || fail "$what: helm rendered what the API server would not read"
 
-  documents <"$chart/rendered.yaml" | jq -c -n --slurpfile chart "$chart/chart.json" --slurpfile spec "$spec" '
+  jq -c "$flat" "$chart/documents.jsonl" | jq -c -n --slurpfile chart "$chart/chart.json" --slurpfile spec "$spec" '
     def merge($patch):
       if ($patch | type) != "object" then $patch
       else
@@ -155,7 +177,7 @@ manifests() {
   done < <(jq -r --argjson i "$index" '.manifests[$i].files[]' "$spec")
   [[ ${#files[@]} -gt 0 ]] || fail "$what: no YAML in its files"
   documents "${files[@]}" | jq -c --arg component "$component" --arg name "$name" \
-    '{component: $component, origin: "manifests `\($name)`", object: .}'
+    "$flat"' | {component: $component, origin: "manifests `\($name)`", object: .}' || fail "$what can't be read"
 }
 
 secrets() {
@@ -164,7 +186,7 @@ secrets() {
     # Nobody gave its values yet; the check of the secrets says so before a deploy.
     [[ $asked == true && ! -e $source ]] && continue
     [[ -e $source ]] || fail "component \`$component\`: no secret at \`$file\`; \`xtask secrets init\` makes it"
-    yq -c . "$source" | jq -c -n --arg component "$component" --arg file "$file" '
+    documents "$source" | jq -c -n --arg component "$component" --arg file "$file" '
       [inputs] as $documents
       | if ($documents | length) != 1 or ($documents[0] | .kind != "SopsSecret" or (.sops.mac // "") == "")
         then error("`\($file)` has to be one SopsSecret that sops encrypted") else . end
@@ -174,11 +196,13 @@ secrets() {
 }
 
 read -r chart_count manifest_count secret_count < <(jq -r '[.charts, .manifests, .secrets] | map(length) | join(" ")' "$spec")
+if [[ $((chart_count + manifest_count + secret_count)) -gt 0 ]]; then
+  python=$(find_python)
+fi
 job native
 for ((i = 0; i < chart_count; i++)); do job chart "$i"; done
 for ((i = 0; i < manifest_count; i++)); do job manifests "$i"; done
 if [[ $secret_count -gt 0 ]]; then job secrets; fi
-if [[ $((chart_count + manifest_count + secret_count)) -gt 0 ]]; then job check_yq; fi
 failed=false
 for pid in "${pids[@]}"; do
   wait "$pid" || failed=true

@@ -30,9 +30,11 @@ pub struct Checkout {
 impl Context {
     /// For this process.
     pub fn new(ui: Ui, given_root: Option<Utf8PathBuf>) -> Result<Self> {
+        let interrupt = Interrupt::listen()?;
+        ui.heed(interrupt.flag());
         Ok(Self {
             ui,
-            interrupt: Interrupt::listen()?,
+            interrupt,
             given_root,
         })
     }

@@ -161,6 +161,8 @@ pub fn explain(said: &str, shown: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use serde_json::json;
 
     use super::*;
@@ -220,7 +222,7 @@ mod tests {
     fn an_error_of_thousands_of_lines_still_shows_where_it_begins() {
         let mut said = "building '/nix/store/x.drv'...\nerror: cluster `c`, stage `local`:\n".to_owned();
         for problem in 0..4000 {
-            said.push_str(&format!("       - problem {problem}\n"));
+            writeln!(said, "       - problem {problem}").expect("a string takes everything");
         }
         let hints = hints(&said);
         assert_eq!(

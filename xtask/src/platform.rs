@@ -60,6 +60,16 @@ pub enum Environment {
     Production,
 }
 
+impl Environment {
+    /// As the facts write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Production => "production",
+        }
+    }
+}
+
 /// What runs a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -403,6 +413,12 @@ impl Platform {
         self.clusters
             .get(name)
             .ok_or_else(|| unknown(Kind::Config, "cluster", name, self.clusters.keys().map(String::as_str)))
+    }
+
+    /// API ports of every profile, each once.
+    pub fn api_ports(&self) -> Vec<u16> {
+        let ports: std::collections::BTreeSet<u16> = self.profiles.values().map(|profile| profile.api_port).collect();
+        ports.into_iter().collect()
     }
 
     /// The cluster that a stage goes to by default, as long as no pivot is recorded.

@@ -67,7 +67,7 @@ pub struct SavedArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "resume", "from", "plan"])]
     pub save_plan: Option<Utf8PathBuf>,
     /// Apply a plan that was saved; refused when anything it was made from has moved
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "resume", "from"])]
     pub plan: Option<Utf8PathBuf>,
 }
 

@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Kind, Result, ResultExt};
 use crate::golden::json::{canonical, sha256};
-use crate::live::ledger;
 use crate::live::ownership::KLUCTL;
+use crate::live::{compare, ledger};
 use crate::plan::{Arg, Plan, Step};
 use crate::project::{ObjectRef, digest_of};
 use crate::tool::Tools;
 
 /// The schema version of a saved plan.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// What a plan was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +49,10 @@ pub struct Inputs<'a> {
     pub project: &'a Utf8Path,
     /// The `kube-system` object.
     pub namespace: &'a Utf8Path,
-    /// The listing of the stage.
+    /// The listing of every stage.
     pub listing: &'a Utf8Path,
+    /// The stage's own discriminator.
+    pub discriminator: &'a str,
     /// Tools of the plan.
     pub tools: &'a Tools,
 }
@@ -59,8 +61,11 @@ pub struct Inputs<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Saved {
-    /// Always 1.
+    /// Always [`SCHEMA`].
     pub schema: u32,
+    /// Nonce of the run that made it. Who applies it puts a nonce of his own in its place, so that of two who apply
+    /// the same plan at once only one holds the Lease.
+    pub nonce: String,
     /// The verb that made it.
     pub verb: String,
     /// The cluster.
@@ -115,7 +120,7 @@ impl Stamp {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned(),
-            live: live(&json(inputs.listing)?),
+            live: live(&json(inputs.listing)?, inputs.discriminator),
         })
     }
 
@@ -161,10 +166,11 @@ fn short(digest: &str) -> String {
     }
 }
 
-/// Digests of what kluctl manages of every listed object.
-fn live(listing: &Value) -> BTreeMap<String, String> {
+/// Digests of what kluctl manages of every listed object of a stage.
+fn live(listing: &Value, discriminator: &str) -> BTreeMap<String, String> {
     let items = listing.get("items").and_then(Value::as_array).into_iter().flatten();
     items
+        .filter(|object| compare::discriminator(object) == discriminator)
         .map(|object| {
             let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
             let own = entries
@@ -201,7 +207,9 @@ fn live(listing: &Value) -> BTreeMap<String, String> {
 
 impl Saved {
     /// A plan of a verb with its stamp; refused when a path in it means something on this host alone.
+    #[expect(clippy::too_many_arguments, reason = "these are the fields of a saved plan")]
     pub fn new(
+        nonce: &str,
         verb: &str,
         cluster: &str,
         stage: &str,
@@ -227,6 +235,7 @@ impl Saved {
         }
         Ok(Self {
             schema: SCHEMA,
+            nonce: nonce.to_owned(),
             verb: verb.to_owned(),
             cluster: cluster.to_owned(),
             stage: stage.to_owned(),
@@ -264,6 +273,17 @@ impl Saved {
         serde_json::from_str(&text).map_err(unreadable)
     }
 
+    /// The same plan under the nonce of the run that applies it. A nonce is 12 hexadecimal digits that stand for
+    /// nothing else, so it is exchanged wherever it stands.
+    pub fn applied_as(self, nonce: &str) -> Result<Self> {
+        if self.nonce.len() != nonce.len() || !self.nonce.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Failure::config(format!("`{}` is no nonce of a saved plan", self.nonce))
+                .hinted("plan again with `--save-plan`"));
+        }
+        let own = serde_json::to_string(&self).expect("a plan is plain data");
+        serde_json::from_str(&own.replace(&self.nonce, nonce)).or_fail(Kind::Unexpected, "cannot take the plan up")
+    }
+
     /// Refuses when anything moved.
     pub fn check(&self, now: &Stamp) -> Result<()> {
         let moved = self.stamp.moved(now);
@@ -298,6 +318,29 @@ mod tests {
     }
 
     #[test]
+    fn of_two_who_apply_one_plan_each_has_a_nonce_of_his_own() {
+        let mut plan = Plan::new("deploy");
+        plan.choices = vec!["a1a1a1a1a1a1 is the run".to_owned()];
+        let saved = Saved::new(
+            "a1a1a1a1a1a1",
+            "deploy",
+            "c",
+            "local",
+            Vec::new(),
+            plan,
+            "p".into(),
+            stamp(),
+        )
+        .unwrap();
+        let applied = saved.clone().applied_as("b2b2b2b2b2b2").unwrap();
+        assert_eq!(applied.plan.choices, ["b2b2b2b2b2b2 is the run"]);
+        assert_eq!(applied.stamp, saved.stamp);
+        let mut edited = saved;
+        edited.nonce = "e".to_owned();
+        assert_eq!(edited.applied_as("b2b2b2b2b2b2").unwrap_err().kind, Kind::Config);
+    }
+
+    #[test]
     fn each_input_that_moves_is_named() {
         type Change = (&'static str, fn(&mut Stamp));
         let changes: [Change; 7] = [
@@ -323,11 +366,14 @@ mod tests {
     fn a_status_does_not_move_the_live_digest_and_an_edit_does() {
         let object = |fields: Value, status: &str| {
             json!({"items": [{"kind": "Deployment", "apiVersion": "apps/v1", "status": {"x": status}, "metadata": {
-                "name": "x", "namespace": "n", "uid": "u", "resourceVersion": status,
+                "name": "x", "namespace": "n", "uid": "u", "resourceVersion": status, "labels": {"kluctl.io/discriminator": "d"},
                 "managedFields": [{"manager": "kluctl", "operation": "Apply", "fieldsV1": fields}]}}]})
         };
-        let before = live(&object(json!({"f:spec": {"f:a": {}, "f:b": {}}}), "1"));
-        assert_eq!(before, live(&object(json!({"f:spec": {"f:b": {}, "f:a": {}}}), "2")));
-        assert_ne!(before, live(&object(json!({"f:spec": {"f:a": {}}}), "1")));
+        let before = live(&object(json!({"f:spec": {"f:a": {}, "f:b": {}}}), "1"), "d");
+        assert_eq!(
+            before,
+            live(&object(json!({"f:spec": {"f:b": {}, "f:a": {}}}), "2"), "d")
+        );
+        assert_ne!(before, live(&object(json!({"f:spec": {"f:a": {}}}), "1"), "d"));
     }
 }

@@ -2,10 +2,12 @@
 //! Data goes to stdout through [`Ui::data`], everything else to stderr; nobody else prints.
 
 mod clean;
+mod prompt;
 
 use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal, Write};
-use std::sync::{Arc, Mutex};
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -13,6 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, Kind, Result};
 use clean::sanitise;
+pub use prompt::Answer;
 
 /// Width of a status word: the longest, `Interrupted`, and one to spare.
 const WORD_WIDTH: usize = 12;
@@ -118,8 +121,12 @@ struct Shared {
     styles: Styles,
     /// The one spinner line; none when piped, in CI or verbose.
     spinner: Option<ProgressBar>,
+    /// Whether the spinner line is on the screen.
+    spinning: AtomicBool,
     annotations: Annotations,
     prompts: Prompts,
+    /// Ctrl-C, which ends a prompt.
+    interrupt: OnceLock<Arc<AtomicBool>>,
     /// Held while a line is written, so that lines of two threads do not mix.
     line: Mutex<()>,
 }
@@ -134,17 +141,6 @@ enum Annotations {
 enum Prompts {
     Ask,
     Never,
-}
-
-/// What a person answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// Go on.
-    Yes,
-    /// Stop; also what no terminal answers.
-    No,
-    /// Print the plan with its reasons, then ask again.
-    Explain,
 }
 
 impl Ui {
@@ -166,6 +162,8 @@ impl Ui {
             shared: Arc::new(Shared {
                 styles: if colour { Styles::coloured() } else { Styles::default() },
                 spinner,
+                spinning: AtomicBool::new(false),
+                interrupt: OnceLock::new(),
                 annotations: if github { Annotations::Github } else { Annotations::None },
                 prompts: if !ci && std::io::stdin().is_terminal() && terminal {
                     Prompts::Ask
@@ -193,6 +191,8 @@ impl Ui {
             shared: Arc::new(Shared {
                 styles: Styles::default(),
                 spinner: None,
+                spinning: AtomicBool::new(false),
+                interrupt: OnceLock::new(),
                 annotations: Annotations::None,
                 prompts: Prompts::Never,
                 line: Mutex::new(()),
@@ -269,6 +269,9 @@ impl Ui {
     /// Shows what is going on in the spinner line; nothing where there is none.
     pub fn spin(&self, text: impl AsRef<str>) {
         if let Some(spinner) = &self.shared.spinner {
+            if !self.shared.spinning.swap(true, Ordering::SeqCst) {
+                spinner.reset();
+            }
             spinner.set_message(sanitise(text.as_ref()).replace('\n', " "));
             spinner.enable_steady_tick(Duration::from_millis(125));
         }
@@ -276,10 +279,11 @@ impl Ui {
 
     /// Takes the spinner line away.
     pub fn still(&self) {
-        if let Some(spinner) = &self.shared.spinner {
+        if let Some(spinner) = &self.shared.spinner
+            && self.shared.spinning.swap(false, Ordering::SeqCst)
+        {
             spinner.disable_steady_tick();
-            spinner.set_message("");
-            spinner.reset();
+            spinner.finish_and_clear();
         }
     }
 
@@ -317,50 +321,6 @@ impl Ui {
         self.annotate("error", &head);
     }
 
-    /// Asks `question [y]es/[N]o/[e]xplain`. Without a terminal, or at its end, the answer is no.
-    pub fn ask(&self, question: &str) -> Answer {
-        match self.read_line(&format!("{question} [y]es/[N]o/[e]xplain ")).as_deref() {
-            Some("y" | "yes") => Answer::Yes,
-            Some("e" | "explain") => Answer::Explain,
-            _ => Answer::No,
-        }
-    }
-
-    /// Asks for a line of text. None without a terminal or at the end of the input.
-    pub fn read_line(&self, question: &str) -> Option<String> {
-        if self.shared.prompts == Prompts::Never {
-            return None;
-        }
-        self.still();
-        self.write_stderr(&sanitise(question));
-        let mut line = String::new();
-        let read = std::io::stdin().lock().read_line(&mut line).ok()?;
-        (read > 0).then(|| line.trim().to_owned())
-    }
-
-    /// Asks for a secret: what is typed is not shown. None without a terminal or at the end of the input.
-    pub fn read_secret(&self, question: &str) -> Option<String> {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        if self.shared.prompts == Prompts::Never {
-            return None;
-        }
-        let stdin = std::io::stdin();
-        let before = tcgetattr(&stdin).ok()?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        // Without silence nothing is read: a value must not stay on the screen.
-        tcsetattr(&stdin, OptionalActions::Flush, &silent).ok()?;
-        let line = self.read_line(question);
-        let _the_terminal_went_away = tcsetattr(&stdin, OptionalActions::Flush, &before);
-        self.write_stderr("\n");
-        line
-    }
-
-    /// Whether a prompt could be answered.
-    pub fn can_ask(&self) -> bool {
-        self.shared.prompts == Prompts::Ask
-    }
-
     fn annotate(&self, level: &str, text: &str) {
         if self.shared.annotations == Annotations::Github {
             // Workflow commands end at a newline; `%` is their escape character.
@@ -380,8 +340,9 @@ impl Ui {
             let _nobody_reads = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
         };
         match &self.shared.spinner {
-            Some(spinner) => spinner.suspend(write),
-            None => write(),
+            // A line that is not on the screen must not be drawn behind what is written.
+            Some(spinner) if self.shared.spinning.load(Ordering::SeqCst) => spinner.suspend(write),
+            _ => write(),
         }
         drop(guard);
     }

@@ -4,6 +4,7 @@
 use super::guest;
 use super::host::System;
 use crate::plan::{Arg, Command, Driver, GuestWanted, Tool};
+use crate::platform::Arch;
 
 /// Seconds for a first boot: Lima itself gives up after ten minutes.
 const START: u64 = 900;
@@ -19,6 +20,8 @@ fn colima() -> Command {
         pointer: pointer.to_owned(),
     };
     Command::new(Tool::Colima)
+        // It calls `limactl` and asks for `lima` by name: those that were found, wherever that was.
+        .env("PATH", Arg::SearchPath(vec![Tool::Limactl]))
         .env("COLIMA_HOME", at("/home"))
         .env("COLIMA_CACHE_HOME", at("/cache"))
 }
@@ -46,6 +49,9 @@ pub fn start(wanted: &GuestWanted, system: System, boot: Boot) -> Command {
             command = command.args(["--vm-type", "vz"]);
             if wanted.rosetta {
                 command = command.arg("--vz-rosetta");
+            } else if boot == Boot::Disk && wanted.arch == Arch::Aarch64.name() {
+                // Unsaid it would stay as it was; only Apple Silicon has the flag.
+                command = command.arg("--vz-rosetta=false");
             }
             "virtiofs"
         }

@@ -82,6 +82,9 @@ pub struct Instance {
     /// Bytes.
     #[serde(default)]
     pub disk: u64,
+    /// Whether a person forbade to delete it.
+    #[serde(default)]
+    pub protected: bool,
 }
 
 impl Instance {
@@ -469,6 +472,26 @@ pub fn fits(wanted: &GuestWanted, instance: Option<&Instance>) -> Result<String>
     ))
 }
 
+/// What is lost with a guest; one that a person protected is refused.
+pub fn doomed(instance: &Instance) -> Result<String> {
+    if instance.protected {
+        return Err(
+            Failure::refused(format!("guest `{}` is protected; nothing was deleted", instance.name))
+                .hinted("whoever protected it meant it; `limactl unprotect` takes that back"),
+        );
+    }
+    Ok(format!(
+        "`{}` is {}, and its disk of {} holds the cluster",
+        instance.name,
+        if instance.status.is_empty() {
+            "in an unknown state".to_owned()
+        } else {
+            instance.status.to_lowercase()
+        },
+        bytes(instance.disk)
+    ))
+}
+
 /// The kubeconfig of k3s with our own names and the address on the host's loopback. What has no authority of its
 /// own, or would not verify it, is refused.
 pub fn kubeconfig(k3s: &Value, context: &str, port: u16) -> Result<Value> {
@@ -512,6 +535,27 @@ pub fn kubeconfig(k3s: &Value, context: &str, port: u16) -> Result<Value> {
     }))
 }
 
+/// Whether k3s has written its kubeconfig; a line for the shell of the guest's root, that says why it has not.
+pub const WRITTEN: &str = "test -s /etc/rancher/k3s/k3s.yaml || { echo \"k3s is $(systemctl is-active k3s) and has written no kubeconfig; 'cargo xtask ssh -- sudo journalctl --unit=k3s' says why\" >&2; exit 1; }";
+
+/// The lines of an `fstab` that decide whether a system boots from a guest's disk: device and place, a line each.
+pub fn disks(fstab: &str) -> String {
+    let mut text = String::new();
+    for line in fstab.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(device), Some(point @ ("/" | "/boot"))) = (words.next(), words.next()) {
+            text.push_str(device);
+            text.push(' ');
+            text.push_str(point);
+            text.push(';');
+        }
+    }
+    text
+}
+
+/// The same of the system that runs in a guest, and its kernel, as JSON; a line for its shell.
+pub const BOOTED: &str = "disks=$(while read -r device point rest; do case $point in /|/boot) printf '%s %s;' \"$device\" \"$point\";; esac; done </run/current-system/etc/fstab) && printf '{\"kernel\":\"%s\",\"disks\":\"%s\"}' \"$(readlink -f /run/booted-system/kernel)\" \"$disks\"";
+
 /// Everything that decides whether a guest can run here.
 #[derive(Debug, Clone)]
 pub struct Preflight<'a> {
@@ -529,6 +573,8 @@ pub struct Preflight<'a> {
     pub image: Option<&'a Image>,
     /// Why no image can be built here, when there is none and it cannot.
     pub no_builder: Option<String>,
+    /// Whether Lima's wrapper `lima` is beside `limactl`, or on PATH; Colima asks for it.
+    pub lima_wrapper: bool,
 }
 
 /// What keeps a guest from running here, all at once.
@@ -683,7 +729,7 @@ impl Preflight<'_> {
                 .unready
                 .push("Lima does not run as root; run as a user of yours".to_owned());
         }
-        if self.wanted.driver == Driver::Colima && !self.host.lima_wrapper {
+        if self.wanted.driver == Driver::Colima && !self.lima_wrapper {
             problems.unready.push(
                 "Colima needs `lima` beside `limactl` on PATH\nmacOS: `brew install lima`; nix: `nix profile install nixpkgs#lima`"
                     .to_owned(),
@@ -723,7 +769,9 @@ impl Preflight<'_> {
             .home
             .ancestors()
             .find(|folder| folder.exists())
-            .is_some_and(|folder| rustix::fs::access(folder.as_std_path(), rustix::fs::Access::WRITE_OK).is_ok());
+            .is_some_and(|folder| {
+                folder.is_dir() && rustix::fs::access(folder.as_std_path(), rustix::fs::Access::WRITE_OK).is_ok()
+            });
         if !writable {
             problems.unready.push(format!(
                 "the folder of guests `{}` cannot be written\nname another: `{}=/short/path`",

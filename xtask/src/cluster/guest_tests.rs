@@ -17,7 +17,7 @@ fn mac() -> Host {
         free_disk: 500 * GIB,
         kvm: false,
         qemu: false,
-        lima_wrapper: true,
+        low_ports: true,
         rosetta: true,
         root: false,
     }
@@ -47,6 +47,7 @@ fn running() -> Instance {
         cpus: 4,
         memory: GIB_8,
         disk: 60 * GIB,
+        protected: false,
     }
 }
 
@@ -196,6 +197,32 @@ fn the_kubeconfig_gets_our_names_and_address_and_keeps_its_authority() {
 }
 
 #[test]
+fn what_listens_on_the_guests_own_loopback_is_never_forwarded() {
+    let rules = crate::cluster::lima::overrides(&[6443, 6444]);
+    let rules = rules["portForwards"].as_array().unwrap();
+    let (last, first) = rules.split_last().unwrap();
+    let ports: Vec<u64> = first.iter().map(|rule| rule["guestPort"].as_u64().unwrap()).collect();
+    assert_eq!(ports, [6443, 6444, 80, 443]);
+    for rule in first {
+        assert_eq!(
+            (&rule["guestIPMustBeZero"], &rule["hostIP"]),
+            (&json!(true), &json!("127.0.0.1")),
+            "{rule}"
+        );
+    }
+    assert_eq!(
+        (&last["ignore"], &last["guestIPMustBeZero"]),
+        (&json!(true), &json!(false))
+    );
+}
+
+#[test]
+fn disks_are_read_alike_here_and_in_the_guest() {
+    let fstab = "# made by Nix\n/dev/disk/by-label/nixos / ext4 x 0 1\n\n/dev/disk/by-label/ESP /boot vfat x 0 2\ntmpfs /tmp tmpfs x 0 0\n";
+    assert_eq!(disks(fstab), "/dev/disk/by-label/nixos /;/dev/disk/by-label/ESP /boot;");
+}
+
+#[test]
 fn a_kubeconfig_that_would_not_verify_its_server_is_refused() {
     let broken: [fn(&mut Value); 5] = [
         |value| value["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = json!(true),
@@ -224,6 +251,7 @@ fn problems(host: &Host, wanted: &GuestWanted, home: &str, image: &Image) -> Pro
         port_free: true,
         image: Some(image),
         no_builder: None,
+        lima_wrapper: true,
     }
     .problems()
 }
@@ -279,6 +307,17 @@ fn names_that_mean_something_to_a_tool_are_no_profiles() {
 }
 
 #[test]
+fn a_guest_that_a_person_protected_is_not_deleted() {
+    let mut instance = running();
+    assert_eq!(
+        doomed(&instance).unwrap(),
+        "`colima-k3s-dev` is running, and its disk of 60.0 GiB holds the cluster"
+    );
+    instance.protected = true;
+    assert_eq!(doomed(&instance).unwrap_err().kind, Kind::Refused);
+}
+
+#[test]
 fn a_guest_that_is_emulated_or_stands_still_does_not_fit() {
     let wanted = on_mac(Driver::Colima);
     fits(&wanted, Some(&running())).unwrap();
@@ -300,10 +339,12 @@ fn plans_about_guests_hold_the_laws() {
         let wanted = wanted(driver, "k3s-dev", &facts, &mac());
         let guest = Guest {
             access: &access,
+            api_ports: &[6443, 6444],
             wanted: &wanted,
             system: mac().system,
             arch: Arch::Aarch64,
             host_arch: Arch::Aarch64,
+            low_ports: true,
             image: ImageStep::Build,
         };
         for steps in [

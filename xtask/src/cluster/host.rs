@@ -32,8 +32,8 @@ pub struct Host {
     pub kvm: bool,
     /// Whether qemu for the host's architecture and `qemu-img` are on PATH.
     pub qemu: bool,
-    /// Whether Lima's wrapper `lima` is on PATH; Colima asks for it.
-    pub lima_wrapper: bool,
+    /// Whether a user may listen on ports below 1024 of loopback.
+    pub low_ports: bool,
     /// Whether Rosetta's daemon runs; only Apple Silicon has it.
     pub rosetta: bool,
     /// Whether this process is root; Lima refuses to run as root.
@@ -84,7 +84,7 @@ impl Host {
             free_disk: free_disk(guests),
             kvm: kvm(),
             qemu: on_path(emulator) && on_path("qemu-img"),
-            lima_wrapper: on_path("lima"),
+            low_ports: low_ports(),
             rosetta: rosetta(),
             root: rustix::process::geteuid().is_root(),
         })
@@ -218,7 +218,21 @@ fn free_disk(folder: &Utf8Path) -> u64 {
         })
 }
 
-fn on_path(program: &str) -> bool {
+#[cfg(target_os = "linux")]
+fn low_ports() -> bool {
+    // A kernel without the setting keeps them for root.
+    let first = fs_err::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    first.is_ok_and(|text| text.trim().parse().is_ok_and(|first: u16| first <= 80))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn low_ports() -> bool {
+    // Lima listens for loopback on every address there, which needs no root, and turns others away.
+    true
+}
+
+/// Whether a program is on PATH.
+pub fn on_path(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::failure::{Failure, Kind, Result};
+use crate::failure::{Failure, Result};
 use crate::platform::Arch;
 use crate::root::STATE;
 
@@ -53,7 +53,7 @@ impl Image {
 
     /// Looks at a qcow2, or at a folder with exactly one.
     pub fn look(from: &Utf8Path, digest: Option<&str>, arch: &str, kernel: Option<String>) -> Result<Self> {
-        let path = one_qcow2(from)?;
+        let path = one_file(from, "a qcow2 image", &[".qcow2"])?;
         let virtual_size = virtual_size(&path)?;
         let (found, size) = digest_of(&path)?;
         if let Some(wanted) = digest
@@ -98,11 +98,13 @@ impl Image {
     }
 }
 
-/// The file itself, or the only qcow2 directly in the folder; links resolved, for the tools resolve none.
-fn one_qcow2(from: &Utf8Path) -> Result<Utf8PathBuf> {
-    let whole = from.canonicalize_utf8().map_err(|error| {
-        Failure::config(format!("no image at `{from}`: {error}")).hinted("name a qcow2 file, or a folder with one")
-    })?;
+/// The file itself, or the only file with one of these endings directly in the folder; links resolved, for the tools
+/// resolve none.
+fn one_file(from: &Utf8Path, what: &str, endings: &[&str]) -> Result<Utf8PathBuf> {
+    let name = format!("name {what}, or a folder with one");
+    let whole = from
+        .canonicalize_utf8()
+        .map_err(|error| Failure::config(format!("there is nothing at `{from}`: {error}")).hinted(name))?;
     if whole.is_file() {
         return Ok(whole);
     }
@@ -110,16 +112,18 @@ fn one_qcow2(from: &Utf8Path) -> Result<Utf8PathBuf> {
     for entry in fs_err::read_dir(&whole)? {
         let path = Utf8PathBuf::from_path_buf(entry?.path())
             .map_err(|path| Failure::unexpected(format!("`{}` is not UTF-8", path.display())))?;
-        if path.extension() == Some("qcow2") {
+        if endings.iter().any(|ending| path.as_str().ends_with(ending)) {
             found.push(path);
         }
     }
     found.sort();
     match found.as_slice() {
         [one] => Ok(one.canonicalize_utf8()?),
-        [] => Err(Failure::config(format!("no `*.qcow2` in `{whole}`")).hinted("name the image file itself")),
+        [] => {
+            Err(Failure::config(format!("no `*{}` in `{whole}`", endings.join("`, `*"))).hinted("name the file itself"))
+        }
         many => Err(Failure::config(format!(
-            "{} images in `{whole}`: {}",
+            "{} of them in `{whole}`: {}",
             many.len(),
             many.iter()
                 .filter_map(|path| path.file_name())
@@ -162,24 +166,30 @@ fn digest_of(path: &Utf8Path) -> Result<(String, u64)> {
     ))
 }
 
-/// Whether a file looks like an archive that containerd imports: a tar, also one that gzip or zstd packed.
-pub fn check_archive(path: &Utf8Path) -> Result<()> {
+/// An archive that containerd imports, or the only one directly in the folder: a tar, also one that gzip or zstd
+/// packed.
+pub fn archive_at(from: &Utf8Path) -> Result<Utf8PathBuf> {
+    let path = one_file(from, "an archive", &[".tar", ".tar.gz", ".tar.zst"])?;
     let mut head = Vec::new();
-    fs_err::File::open(path)?.take(512).read_to_end(&mut head)?;
+    fs_err::File::open(&path)
+        .and_then(|file| file.take(512).read_to_end(&mut head))
+        .map_err(|error| {
+            Failure::config(format!("`{path}` cannot be read: {}", error.kind()))
+                .hinted("name an archive, or a store path of one, relative to the checkout or absolute")
+        })?;
     let tar = head.get(257..262) == Some(b"ustar".as_slice());
     let packed = head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     if tar || packed {
-        return Ok(());
+        return Ok(path);
     }
-    Err(
-        Failure::new(Kind::Config, format!("`{path}` is no archive of a container image"))
-            .hinted("an OCI or Docker archive is taken, as `skopeo copy … oci-archive:FILE` or `docker save` write it"),
-    )
+    Err(Failure::config(format!("`{path}` is no archive of a container image"))
+        .hinted("an OCI or Docker archive is taken, as `skopeo copy … oci-archive:FILE` or `docker save` write it"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Kind;
 
     fn image(bytes: u64) -> Vec<u8> {
         let mut content = b"QFI\xfb\0\0\0\x03".to_vec();
@@ -205,8 +215,24 @@ mod tests {
             Image::look(root, None, "aarch64", None)
                 .unwrap_err()
                 .chain()
-                .contains("2 images")
+                .contains("2 of them")
         );
+    }
+
+    #[test]
+    fn an_archive_is_a_file_or_the_one_in_a_folder() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap().canonicalize_utf8().unwrap();
+        let refused = |path: &Utf8Path| archive_at(path).unwrap_err();
+        assert_eq!(refused(&root.join("missing.tar")).kind, Kind::Config);
+        assert!(refused(&root).chain().contains("no `*.tar`, `*.tar.gz`, `*.tar.zst`"));
+        let mut tar = vec![0_u8; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        fs_err::write(root.join("a.tar"), tar).unwrap();
+        assert_eq!(archive_at(&root).unwrap(), root.join("a.tar"));
+        fs_err::write(root.join("b.tar.gz"), b"text").unwrap();
+        assert!(refused(&root).chain().contains("a.tar, b.tar.gz"));
+        assert!(refused(&root.join("b.tar.gz")).chain().contains("is no archive"));
     }
 
     #[test]

@@ -23,11 +23,6 @@ pub fn list() -> Command {
     limactl().args(["list", "--json"]).within(60)
 }
 
-/// One instance as one JSON object; a failure when there is none.
-pub fn list_one(instance: &str) -> Command {
-    limactl().args(["list", "--json", instance]).within(60)
-}
-
 /// A command in the guest; its exit status is kept, its words are quoted by Lima.
 pub fn shell(instance: &str) -> Command {
     limactl().args(["shell", "--workdir", "/", instance]).within(60)
@@ -91,7 +86,7 @@ pub fn template(wanted: &GuestWanted, image: &str) -> Value {
         "disk": format!("{}GiB", wanted.disk),
         "mounts": [],
         "containerd": {"system": false, "user": false},
-        "portForwards": [{"guestPort": wanted.api_port, "hostIP": "127.0.0.1", "hostPort": wanted.api_port}],
+        "portForwards": [reached(wanted.api_port)],
     });
     if wanted.rosetta {
         // NixOS registers the interpreter itself; Lima's script is for other systems.
@@ -100,21 +95,39 @@ pub fn template(wanted: &GuestWanted, image: &str) -> Value {
     template
 }
 
-/// What every instance of this checkout is given before its own settings. Colima would forward everything that
-/// listens in the guest to every address of the host; here it is the host's loopback alone, and neither the
-/// kubelet nor what DHCP listens on is forwarded at all.
-pub fn overrides() -> Value {
-    let ignored = |port: u16, proto: &str| json!({"guestIP": "0.0.0.0", "guestIPMustBeZero": false, "guestPort": port, "proto": proto, "ignore": true});
-    json!({"portForwards": [
-        ignored(68, "udp"),
-        ignored(10250, "tcp"),
-        {
-            "guestIP": "0.0.0.0",
-            "guestIPMustBeZero": false,
-            "guestPortRange": [1, 65535],
-            "hostIP": "127.0.0.1",
-            "hostPortRange": [1, 65535],
-            "proto": "tcp",
-        },
-    ]})
+/// Ports of the Gateway's listeners, by which a browser finds a route without being told one.
+const HTTP: u16 = 80;
+const HTTPS: u16 = 443;
+
+/// What is reached of a guest: what listens on all of its addresses at this port, on the host's loopback.
+fn reached(port: u16) -> Value {
+    json!({
+        "guestIP": "0.0.0.0",
+        // What listens on the guest's own loopback is its own affair, also at the same port.
+        "guestIPMustBeZero": true,
+        "guestPort": port,
+        "hostIP": "127.0.0.1",
+        "hostPort": port,
+        "proto": "tcp",
+    })
+}
+
+/// What every instance of this checkout is given before its own settings; the first rule that fits decides.
+/// Colima would forward everything that listens in the guest to every address of the host, and Lima what listens on
+/// the guest's loopback to the host's. Both would let two guests take each other's ports: k3s keeps the API server
+/// itself on the port after its own, on loopback, and that is the port of the next cluster.
+pub fn overrides(api_ports: &[u16]) -> Value {
+    let mut rules: Vec<Value> = api_ports
+        .iter()
+        .chain([&HTTP, &HTTPS])
+        .map(|port| reached(*port))
+        .collect();
+    rules.push(json!({
+        "guestIP": "0.0.0.0",
+        "guestIPMustBeZero": false,
+        "guestPortRange": [1, 65535],
+        "proto": "any",
+        "ignore": true,
+    }));
+    json!({ "portForwards": rules })
 }

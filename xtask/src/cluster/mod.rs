@@ -9,4 +9,5 @@ pub mod guest;
 pub mod host;
 pub mod image;
 pub mod lima;
+pub mod route;
 pub mod trust;

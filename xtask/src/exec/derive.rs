@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Runner, write};
 use crate::failure::{Failure, Kind, Result, ResultExt};
-use crate::live::{Delta, compare, diff, fence, kluctl, lease, ledger, resources, review};
+use crate::live::{Delta, compare, definitions, diff, fence, kluctl, lease, ledger, resources, review};
 use crate::plan::Derivation;
 use crate::project::Project;
 use crate::ui::{Word, plural};
@@ -70,6 +70,7 @@ impl Runner<'_> {
                 } else {
                     Some(Project::read(&root.join(whole))?)
                 };
+                whole.as_ref().unwrap_or(&project).refuse_empty()?;
                 let delta = compare::compare(
                     &project,
                     whole.as_ref().unwrap_or(&project),
@@ -90,6 +91,27 @@ impl Runner<'_> {
                 let report = diff::report(&project, &read_json(root, listing)?, &delta);
                 self.ui.text(report.text(SHOWN_LINES));
                 Ok(())
+            }
+            Derivation::NobodyElses { delta, taken_from } => {
+                let delta: Delta = typed(root, delta)?;
+                let others: Vec<String> = delta
+                    .of_others(taken_from.as_deref())
+                    .map(|difference| format!("{} {}", difference.object, difference.why))
+                    .collect();
+                if others.is_empty() {
+                    return Ok(());
+                }
+                Err(Failure::many(
+                    Kind::Refused,
+                    "the project has objects that belong to another stage of this cluster; nothing was changed",
+                    &others,
+                )
+                .hinted(
+                    "two stages that share an object take it from each other at every deploy: leave it to one of them",
+                )
+                .hinted(
+                    "if it moved here, or the discriminator was renamed on purpose: `--take-from DISCRIMINATOR`, once",
+                ))
             }
             Derivation::SameDelta { shown, now } => {
                 let shown: Delta = typed(root, shown)?;
@@ -140,6 +162,20 @@ impl Runner<'_> {
                 ledger::keep(&root.join(project), &root.join(to))?;
                 Ok(())
             }
+            Derivation::Downgrades {
+                project,
+                listing,
+                delta,
+            } => {
+                let project = Project::read(&root.join(project))?;
+                for note in definitions::downgrades(&project, &read_json(root, listing)?, &typed(root, delta)?) {
+                    self.ui.status(Word::Warning, note);
+                }
+                Ok(())
+            }
+            Derivation::Take { project, to } => crate::project::replace(&root.join(to), |beside| {
+                crate::project::copy(&root.join(project), beside)
+            }),
             Derivation::LeaseAbandoned { lease, nonce } => {
                 let holder = lease::check_abandoned(&read(root, lease)?, nonce)?;
                 self.ui.status(Word::Checked, format!("the lock was held by {holder}"));
@@ -159,7 +195,7 @@ impl Runner<'_> {
                 let only_going = delta
                     .differences
                     .iter()
-                    .all(|difference| difference.why == compare::Why::Terminating);
+                    .all(|difference| matches!(difference.why, compare::Why::Terminating { .. }));
                 let kind = if only_going { Kind::Timeout } else { Kind::Step };
                 let failure = Failure::many(kind, "the cluster does not hold what was deployed", &problems);
                 Err(if only_going {
@@ -271,12 +307,14 @@ impl Runner<'_> {
             | Derivation::GuestImageIntact { .. }
             | Derivation::GuestCompare { .. }
             | Derivation::GuestFits { .. }
+            | Derivation::GuestDoomed { .. }
             | Derivation::GuestGone { .. }
             | Derivation::GuestRecord { .. }
             | Derivation::LimaTemplate { .. }
             | Derivation::Kubeconfig { .. }
             | Derivation::GuestSystem { .. }
-            | Derivation::SameKernel { .. }
+            | Derivation::SystemFits { .. }
+            | Derivation::Routes { .. }
             | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
             Derivation::Secrets { cluster, project } => {
                 let platform = crate::root::facts(root)?;

@@ -8,16 +8,18 @@ use super::derive::{read, read_json, write_json};
 use super::{Runner, write};
 use crate::cluster::guest::{self, Record, Saved};
 use crate::cluster::image::Image;
+use crate::cluster::route::{self, Routes};
 use crate::cluster::{host, lima};
 use crate::failure::{Failure, Kind, Result, ResultExt};
 use crate::plan::{Derivation, Driver, GuestWanted};
+use crate::project::Project;
 use crate::ui::{Word, bytes};
 
 impl Runner<'_> {
     pub(super) fn derive_guest(&self, derivation: &Derivation) -> Result<()> {
         let root = self.root;
         match derivation {
-            Derivation::GuestHome { to } => make_home(root, to),
+            Derivation::GuestHome { api_ports, to } => make_home(root, api_ports, to),
             Derivation::GuestImage {
                 from,
                 digest,
@@ -73,6 +75,13 @@ impl Runner<'_> {
                 self.ui.status(Word::Checked, note);
                 Ok(())
             }
+            Derivation::GuestDoomed { instance, listing } => match guest::instance(&read(root, listing)?, instance)? {
+                None => Ok(()),
+                Some(doomed) => {
+                    self.ui.status(Word::Checked, guest::doomed(&doomed)?);
+                    Ok(())
+                }
+            },
             Derivation::GuestGone { instance, listing } => match guest::instance(&read(root, listing)?, instance)? {
                 None => Ok(()),
                 Some(left) => Err(Failure::new(
@@ -114,6 +123,7 @@ impl Runner<'_> {
             Derivation::GuestSystem { link, to } => {
                 let path = root.join(link).canonicalize_utf8()?;
                 let kernel = path.join("kernel").canonicalize_utf8()?;
+                let disks = guest::disks(&fs_err::read_to_string(path.join("etc/fstab"))?);
                 let home = host::guests_folder(root)?;
                 let mut ssh = serde_json::Map::new();
                 for instance in fs_err::read_dir(home.join("_lima"))? {
@@ -123,20 +133,56 @@ impl Runner<'_> {
                         ssh.insert(name, json!(format!("-F {}", crate::plan::quote(file.as_str()))));
                     }
                 }
-                write_json(root, to, &json!({"path": path, "kernel": kernel, "ssh": ssh}))
+                write_json(
+                    root,
+                    to,
+                    &json!({"path": path, "kernel": kernel, "disks": disks, "ssh": ssh}),
+                )
             }
-            Derivation::SameKernel { system, booted } => {
+            Derivation::SystemFits { system, booted } => {
                 let (new, old) = (read_json(root, system)?, read_json(root, booted)?);
-                if new["kernel"] == old["kernel"] {
+                let why = if new["kernel"] != old["kernel"] {
+                    format!(
+                        "the guest runs kernel {}, the new system has {}",
+                        old["kernel"], new["kernel"]
+                    )
+                } else if new["disks"] != old["disks"] {
+                    format!(
+                        "the guest has the disks {}, the new system wants {}",
+                        old["disks"], new["disks"]
+                    )
+                } else {
                     return Ok(());
-                }
-                Err(Failure::refused(format!(
-                    "the guest runs kernel {}, the new system has {}; nothing was switched",
-                    old["kernel"], new["kernel"]
-                ))
-                .hinted(
+                };
+                Err(Failure::refused(format!("{why}; nothing was switched")).hinted(
                     "make the guest anew with the new image: `cargo xtask image build`, then `cargo xtask local-up`",
                 ))
+            }
+            Derivation::Routes {
+                project,
+                configmaps,
+                to,
+            } => {
+                let project = Project::read(&root.join(project))?;
+                let objects: Vec<&Value> = project.objects().map(|(_, object)| &object.value).collect();
+                let addresses = route::addresses(&objects);
+                let published = read_json(root, configmaps)?;
+                let pem = match crate::cluster::trust::certificate(&published) {
+                    Ok(pem) => Some(pem.to_owned()),
+                    // A cluster whose issuer is a public one publishes none.
+                    Err(failure) if failure.kind == Kind::Preflight => None,
+                    Err(failure) => return Err(failure),
+                };
+                let verified = if pem.is_some() {
+                    "the local authority's root"
+                } else {
+                    "the authorities of the public web"
+                };
+                for address in &addresses {
+                    self.ui
+                        .status(Word::Checked, format!("{address}, to be verified by {verified}"));
+                }
+                write_json(root, to, &Routes { addresses, root: pem })
             }
             Derivation::RootCertificate { from, to } => {
                 let object = read_json(root, from)?;
@@ -156,7 +202,7 @@ impl Runner<'_> {
 }
 
 /// Makes the folder of this checkout's guests with what every instance is given, and writes down where it is.
-pub(crate) fn make_home(root: &Utf8Path, to: &Utf8Path) -> Result<()> {
+pub(crate) fn make_home(root: &Utf8Path, api_ports: &[u16], to: &Utf8Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
 
     let home = host::guests_folder(root)?;
@@ -167,7 +213,7 @@ pub(crate) fn make_home(root: &Utf8Path, to: &Utf8Path) -> Result<()> {
         .create(home.join("_lima/_config"))
         .or_fail(Kind::Preflight, format!("cannot make the folder of guests `{home}`"))
         .map_err(|failure| failure.hinted(format!("name another: `{}=/short/path`", host::HOME_VARIABLE)))?;
-    let overrides = serde_json::to_string_pretty(&lima::overrides()).expect("plain data");
+    let overrides = serde_json::to_string_pretty(&lima::overrides(api_ports)).expect("plain data");
     write(
         &home.join("_lima/_config/override.yaml"),
         format!("# Written by `cargo xtask local-up`.\n{overrides}\n").as_bytes(),
@@ -227,6 +273,7 @@ mod tests {
             stdin: Input::Null,
             stdout: Stdout::Log,
             log: None,
+            partial: None,
             note: None,
             veil: super::super::Veil::default(),
             deadline: std::time::Duration::from_secs(10),

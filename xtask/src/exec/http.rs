@@ -50,6 +50,7 @@ impl<'a> Api<'a> {
     /// What the interface answers. An overloaded one is asked again when it says, until the deadline; what was sent
     /// and may have been carried out is not sent twice.
     pub(super) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        network::allow(network::host_of(self.base), &format!("ask `{}`", self.base))?;
         let address = format!("{}{path}", self.base);
         loop {
             let (status, wait, text) = self.request(method, &address, body)?;

@@ -4,12 +4,14 @@
 mod derive;
 mod dns;
 mod environment;
+mod evidence;
 mod guest;
 mod http;
 pub(crate) mod leftover;
 mod operator_key;
 mod probe;
 mod process;
+mod route;
 mod survey;
 mod token;
 mod veil;
@@ -45,6 +47,10 @@ const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
 /// What Go's TLS says of a server that another authority signed, in every version up to 1.26. kubectl ends with
 /// the same status as for a server that is not there yet, and waiting mends only that.
 const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
+
+/// Seconds between two tries of a command that may be asked again: an API server that is restarted is back within a
+/// minute, and one that is not is somebody's work.
+const ASK_AGAIN: [u64; 5] = [2, 4, 8, 16, 30];
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +162,7 @@ impl Runner<'_> {
                 match self.ui.ask(&format!(
                     "`{}` changes `{cluster}` from here on ({}). Proceed?",
                     plan.goal, step.id
-                )) {
+                ))? {
                     Answer::Yes => return Ok(()),
                     Answer::No => return Err(refused("the answer was no")),
                     Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),
@@ -164,7 +170,7 @@ impl Runner<'_> {
             },
             Agreement::TypedName => match self
                 .ui
-                .read_line(&format!("{}. Type `{cluster}` to go on: ", step.title))
+                .read_line(&format!("{}. Type `{cluster}` to go on: ", step.title))?
             {
                 Some(line) if line == cluster => Ok(()),
                 _ => Err(refused("the cluster's name was not typed")),
@@ -267,10 +273,12 @@ impl Runner<'_> {
             }
             let waited = started.elapsed();
             if waited >= deadline {
-                let failure = Failure::new(
-                    Kind::Timeout,
-                    format!("`{}` did not hold within {}", step.id, seconds(deadline)),
-                );
+                let mut message = format!("`{}` did not hold within {}", step.id, seconds(deadline));
+                for line in self.evidence_of(until, &seen.reasons) {
+                    message.push_str("\n    ");
+                    message.push_str(&line);
+                }
+                let failure = Failure::new(Kind::Timeout, message);
                 return Err(seen
                     .reasons
                     .iter()
@@ -297,11 +305,65 @@ impl Runner<'_> {
         }
     }
 
+    /// What is known of the objects whose gates are open.
+    fn evidence_of(&self, until: &crate::plan::Probe, reasons: &[String]) -> Vec<String> {
+        let crate::plan::Probe::Gates { command, gates } = until else {
+            return Vec::new();
+        };
+        let open: Vec<_> = gates
+            .iter()
+            .filter(|gate| {
+                let words = format!("gate `{}`:", gate.id);
+                reasons.iter().any(|reason| reason.starts_with(&words))
+            })
+            .map(|gate| gate.object.clone())
+            .collect();
+        self.evidence(command, &open)
+    }
+
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
-        let outcome = self.start(command, Some(log))?;
-        judge(command, &outcome)
-            .map_err(|failure| self.with_result(command, failure))
-            .map_err(|failure| explained(command, log, &outcome, failure))
+        let mut pauses = ASK_AGAIN.iter();
+        loop {
+            let outcome = self.start(command, Some(log))?;
+            let Err(failure) = judge(command, &outcome) else {
+                let dead = outcome
+                    .tail
+                    .iter()
+                    .find(|line| line.contains(crate::live::reach::DEAD_GROUPS));
+                if let Some(line) = dead.filter(|_| command.on_failure == OnFailure::Partial) {
+                    self.ui.status(Word::Warning, format!("an APIService is dead; {line}"));
+                }
+                return Ok(());
+            };
+            let failure = explained(command, log, &outcome, self.with_result(command, failure));
+            let blip =
+                matches!(command.on_failure, OnFailure::AskAgain | OnFailure::Partial) && failure.kind == Kind::Step;
+            let words = || crate::live::reach::blip(&format!("{}\n{}", failure.chain(), failure.hints.join("\n")));
+            match (blip.then(words).flatten(), pauses.next()) {
+                (None, _) => return Err(failure),
+                (Some(_), None) => {
+                    return Err(Failure {
+                        kind: Kind::Timeout,
+                        ..failure
+                    }
+                    .context(format!(
+                        "the API server did not answer, asked {} times",
+                        ASK_AGAIN.len() + 1
+                    )));
+                }
+                (Some(said), Some(pause)) => {
+                    let pause = &longest_wait().map_or(*pause, |limit| limit.min(*pause));
+                    self.ui.status(
+                        Word::Waiting,
+                        format!("{said}; `{}` is asked again in {pause} s", command.tool.program()),
+                    );
+                    self.interrupt.sleep(Duration::from_secs(*pause));
+                    if self.interrupt.is_set() {
+                        return Err(interrupted_failure());
+                    }
+                }
+            }
+        }
     }
 
     /// Starts a process that outlives this run, unless it runs already.
@@ -319,20 +381,34 @@ impl Runner<'_> {
     /// What a result file that kluctl wrote says of a failure: its log only says that there was one.
     fn with_result(&self, command: &Command, failure: Failure) -> Failure {
         let result = command.args.iter().find_map(|arg| match arg {
-            Arg::FlagPath(flag, path) if flag == "--output-format=yaml" => Some(self.root.join(path)),
+            Arg::Lit(text) => Some(self.root.join(text.strip_prefix("--output-format=yaml=")?)),
             _ => None,
         });
-        let said = result
+        let result = result
             .and_then(|path| fs_err::read_to_string(path).ok())
-            .and_then(|text| crate::golden::yaml::read_one(&text).ok())
-            .and_then(|value| crate::live::kluctl::judge(&value).err());
-        match said {
-            Some(said) => said
-                .hints
-                .iter()
-                .fold(failure.hinted(said.chain()), |failure, hint| failure.hinted(hint)),
-            None => failure,
+            .and_then(|text| crate::golden::yaml::read_one(&text).ok());
+        let Some((value, said)) = result.and_then(|value| {
+            let said = crate::live::kluctl::judge(&value).err()?;
+            Some((value, said))
+        }) else {
+            return failure;
+        };
+        // A tool that ended because of its own deadline has missed one.
+        let kind = if said.kind == Kind::Timeout {
+            Kind::Timeout
+        } else {
+            failure.kind
+        };
+        let mut words = said.chain();
+        for line in self.evidence(command, &crate::live::kluctl::not_ready(&value)) {
+            words.push_str("\n    ");
+            words.push_str(&line);
         }
+        let failure = said
+            .hints
+            .iter()
+            .fold(failure.hinted(words), |failure, hint| failure.hinted(hint));
+        Failure { kind, ..failure }
     }
 
     /// Runs a command whose output nobody wants; a failure is one all the same.
@@ -342,6 +418,11 @@ impl Runner<'_> {
 
     /// How long a command takes, start to end; `program` stands in for the tool's own path.
     pub fn time(&self, command: &Command, program: Option<&Utf8Path>) -> Result<Duration> {
+        Ok(self.measure(command, program)?.0)
+    }
+
+    /// How long a command takes, and the most memory that it had, in KiB.
+    pub fn measure(&self, command: &Command, program: Option<&Utf8Path>) -> Result<(Duration, u64)> {
         let mut process = self.process(command, None)?;
         if let Some(program) = program {
             program.clone_into(&mut process.program);
@@ -350,7 +431,7 @@ impl Runner<'_> {
         let outcome = process.run(self.interrupt)?;
         let elapsed = started.elapsed();
         judge(command, &outcome)?;
-        Ok(elapsed)
+        Ok((elapsed, outcome.peak))
     }
 
     /// Runs a command that only reads and returns what it printed.
@@ -436,6 +517,7 @@ impl Runner<'_> {
         for arg in &command.args {
             self.resolve(arg, &mut args)?;
         }
+        shorten_readiness(&mut args);
         let mut env = environment::scrubbed();
         for (name, value) in &command.env {
             let mut values = Vec::new();
@@ -469,6 +551,7 @@ impl Runner<'_> {
                 Output::File(path) => Stdout::File(self.root.join(path)),
             },
             log: log.map(Utf8Path::to_owned),
+            partial: (command.on_failure == OnFailure::Partial).then_some(crate::live::reach::DEAD_GROUPS),
             note: log.map(|log| log.with_file_name(crate::journal::CHILD)),
             deadline: Duration::from_secs(command.deadline),
         })
@@ -498,7 +581,7 @@ impl Runner<'_> {
                 folders.extend(std::env::var("PATH"));
                 into.push(folders.join(":"));
             }
-            Arg::Secret(name) => into.push(secret(name)?),
+            Arg::Secret(name) => into.push(self.token(name)?),
             Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
             Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {
                 serde_json::Value::Array(values) => into.extend(values.iter().map(text_of)),
@@ -546,6 +629,7 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
         stdin: Input::Null,
         stdout: Stdout::Log,
         log: None,
+        partial: None,
         note: None,
         veil: Veil::default(),
         deadline: Duration::MAX,
@@ -556,6 +640,18 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
 /// The limit that `XTASK_MAX_WAIT` sets to every wait, in seconds: for who would rather be told early.
 fn longest_wait() -> Option<u64> {
     std::env::var("XTASK_MAX_WAIT").ok()?.parse().ok()
+}
+
+/// kluctl waits by itself for single objects; that is a wait like any other.
+fn shorten_readiness(args: &mut [String]) {
+    const FLAG: &str = "--readiness-timeout=";
+    let Some(limit) = longest_wait() else { return };
+    for arg in args.iter_mut() {
+        let seconds = arg.strip_prefix(FLAG).and_then(|value| value.strip_suffix('s'));
+        if let Some(seconds) = seconds.and_then(|seconds| seconds.parse::<u64>().ok()) {
+            *arg = format!("{FLAG}{}s", seconds.min(limit));
+        }
+    }
 }
 
 /// What a program of the system prints, for a look at the host; none when it cannot be asked or fails.
@@ -569,6 +665,7 @@ pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
         stdin: Input::Null,
         stdout: Stdout::Capture,
         log: None,
+        partial: None,
         note: None,
         veil: Veil::default(),
         deadline: Duration::from_secs(10),
@@ -593,20 +690,6 @@ pub fn later(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Result<serde_js
 /// A JSON value as an argument: a string bare, anything else as JSON.
 pub fn text_of(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
-}
-
-/// A token from the environment, without the newline that a shell or a clipboard put at its end.
-fn secret(name: &str) -> Result<String> {
-    let value = std::env::var(name).unwrap_or_default();
-    let token = value.trim_end_matches(['\n', '\r']);
-    let what = if token.is_empty() {
-        "is not set"
-    } else if token.trim() != token || token.chars().any(char::is_control) {
-        "has a blank at an end or a control character inside, which no token has"
-    } else {
-        return Ok(token.to_owned());
-    };
-    Err(Failure::preflight(format!("variable `{name}` {what}")).hinted(format!("export `{name}` and run again")))
 }
 
 /// Turns how a command ended into a verdict, with the last lines of what it said.

@@ -6,7 +6,7 @@ use super::process::Ended;
 use super::{Runner, later};
 use crate::failure::{Failure, Kind, Result};
 use crate::network;
-use crate::plan::{Command, Probe};
+use crate::plan::{Command, GuestIs, Probe};
 
 /// What a look at the world found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +74,17 @@ impl Runner<'_> {
             } => match self.ask(command)? {
                 Ok(printed) => {
                     let here = serde_json::from_slice::<serde_json::Value>(&printed)
-                        .is_ok_and(|object| object.pointer(pointer).and_then(serde_json::Value::as_str) == Some(value));
-                    Seen::from(!here, || format!("`{value}` is still there"))
+                        .ok()
+                        .filter(|object| object.pointer(pointer).and_then(serde_json::Value::as_str) == Some(value));
+                    match here {
+                        None => Seen::yes(),
+                        Some(object) => Seen {
+                            holds: false,
+                            reasons: std::iter::once(format!("`{value}` is still there"))
+                                .chain(crate::live::evidence::going(&object))
+                                .collect(),
+                        },
+                    }
                 }
                 Err(reason) => Seen::no(reason),
             },
@@ -132,10 +141,27 @@ impl Runner<'_> {
                     key.name, key.recipient
                 )
             }),
+            Probe::Guest { list, instance, is } => match self.ask(list)? {
+                Ok(listing) => guest_is(&String::from_utf8_lossy(&listing), instance, *is)?,
+                Err(reason) => {
+                    return Err(
+                        Failure::new(Kind::Step, format!("nothing is known of guest `{instance}`: {reason}")).hinted(
+                            "nothing was done to it; see what `limactl list` says, then run the same command again",
+                        ),
+                    );
+                }
+            },
             Probe::Clock { command, within } => match self.ask(command)? {
                 Ok(bytes) => near(&String::from_utf8_lossy(&bytes), *within),
                 Err(reason) => Seen::no(reason),
             },
+            Probe::Routes(file) => {
+                let reasons = super::route::unreached(&self.root.join(file))?;
+                Seen {
+                    holds: reasons.is_empty(),
+                    reasons,
+                }
+            }
             Probe::Alive(folder) => {
                 let dead = crate::cluster::embedded::dead_processes(&self.root.join(folder))?;
                 Seen {
@@ -198,6 +224,23 @@ impl Runner<'_> {
                 .map_err(|error| format!("`{}` printed no JSON: {error}", command.tool.program()))
         }))
     }
+}
+
+/// Whether a guest is as asked, by Lima's listing of all.
+fn guest_is(listing: &str, name: &str, is: GuestIs) -> Result<Seen> {
+    let found = crate::cluster::guest::instance(listing, name)?;
+    let status = found.as_ref().map(|instance| instance.status.as_str());
+    let holds = match is {
+        GuestIs::There => found.is_some(),
+        GuestIs::Gone => found.is_none(),
+        GuestIs::Running => status == Some("Running"),
+        GuestIs::Stopped => status == Some("Stopped"),
+    };
+    Ok(Seen::from(holds, || match status {
+        None => format!("there is no guest `{name}`"),
+        Some("") => format!("Lima says nothing of the state of guest `{name}`"),
+        Some(status) => format!("guest `{name}` is `{status}`"),
+    }))
 }
 
 /// The status code of a plain HTTP answer.

@@ -44,6 +44,8 @@ pub(crate) struct Process {
     pub(crate) stdout: Stdout,
     /// Where standard error, and standard output when it is logged, is appended.
     pub(crate) log: Option<Utf8PathBuf>,
+    /// Words on standard error with which a failure still counts as success: what was printed is all there is.
+    pub(crate) partial: Option<&'static str>,
     /// Where it is noted while it runs, so that it can be ended should xtask die before it.
     pub(crate) note: Option<Utf8PathBuf>,
     /// What it was given and nothing may show, whatever it says.
@@ -83,6 +85,8 @@ pub(crate) struct Outcome {
     pub(crate) captured: Vec<u8>,
     /// The last lines of its log, lossily decoded.
     pub(crate) tail: Vec<String>,
+    /// The most memory it had, in KiB, as far as the system tells; 0 where it does not.
+    pub(crate) peak: u64,
 }
 
 /// Process groups of children that run now: the second Ctrl-C ends them with us.
@@ -201,6 +205,7 @@ impl Process {
         let captured = capture.map(Capture::follow);
 
         let mut asked_to_end: Option<(Instant, Ended)> = None;
+        let mut peak = 0;
         let status = loop {
             let waited = handle
                 .wait_timeout(Duration::from_millis(20))
@@ -208,6 +213,7 @@ impl Process {
             if let Some(output) = waited {
                 break output.status;
             }
+            peak = handle.pids().first().map_or(peak, |pid| peak_of(*pid).max(peak));
             match asked_to_end {
                 None if interrupt.is_set() => {
                     signal_group(&handle, rustix::process::Signal::INT);
@@ -233,6 +239,11 @@ impl Process {
             signal_group(&handle, rustix::process::Signal::KILL);
         }
         let tail = log.finish();
+        let says = |words: &str| tail.iter().any(|line| line.contains(words));
+        let ended = match ended {
+            Ended::Code(_) if self.partial.is_some_and(says) => Ended::Code(0),
+            other => other,
+        };
         let captured = captured.map(Capture::finish).transpose()?.unwrap_or_default();
         if let Some((beside, path)) = partial {
             if ended == Ended::Code(0) {
@@ -241,7 +252,12 @@ impl Process {
                 fs_err::remove_file(&beside)?;
             }
         }
-        Ok(Outcome { ended, captured, tail })
+        Ok(Outcome {
+            ended,
+            captured,
+            tail,
+            peak,
+        })
     }
 
     /// Starts a process that goes on when we end. Its pid is on the disk before it becomes the program, so that it
@@ -305,6 +321,16 @@ impl Process {
             _ => failure.hinted("`cargo xtask doctor` shows where each tool was found"),
         }
     }
+}
+
+/// The most memory that a process had so far, in KiB; 0 where the system does not tell.
+fn peak_of(pid: u32) -> u64 {
+    let Ok(status) = fs_err::read_to_string(format!("/proc/{pid}/status")) else {
+        return 0;
+    };
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// A child that runs: known to the second Ctrl-C, and noted for the next run in case this one is killed.
@@ -484,6 +510,7 @@ mod tests {
             stdin: Input::Null,
             stdout: Stdout::Log,
             log: None,
+            partial: None,
             note: None,
             veil: Veil::default(),
             deadline,

@@ -12,7 +12,7 @@ use crate::secrets::{desk, document};
 impl Runner<'_> {
     /// The token that a variable names.
     pub(super) fn token(&self, variable: &str) -> Result<String> {
-        if let Some(value) = std::env::var(variable).ok().filter(|value| !value.is_empty()) {
+        if let Some(value) = given(variable)? {
             return Ok(value);
         }
         let platform = crate::root::facts(self.root)?;
@@ -59,4 +59,17 @@ impl Runner<'_> {
             .hinted(format!("export `{variable}` to say which is meant"))),
         }
     }
+}
+
+/// A token from the environment, without the newline that a shell or a clipboard put at its end.
+fn given(variable: &str) -> Result<Option<String>> {
+    let value = std::env::var(variable).unwrap_or_default();
+    let token = value.trim_end_matches(['\n', '\r']);
+    if token.trim() != token || token.chars().any(char::is_control) {
+        return Err(Failure::preflight(format!(
+            "variable `{variable}` has a blank at an end or a control character inside, which no token has"
+        ))
+        .hinted(format!("export `{variable}` as it was issued, and run again")));
+    }
+    Ok(Some(token.to_owned()).filter(|token| !token.is_empty()))
 }

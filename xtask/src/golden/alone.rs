@@ -112,7 +112,7 @@ fn judge_file(golden: &Utf8Path, file: &File, problems: &mut Vec<Problem>) -> Op
                 object: object.identity.clone(),
                 field,
                 what,
-                content: None,
+                fix: None,
             });
         }
         // Only of an object that stands whole can the digest be made again.

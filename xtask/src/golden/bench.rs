@@ -101,6 +101,23 @@ impl Corpus {
         ))
     }
 
+    /// The first objects of both sides, by file, as JSON beside the corpus: for who compares values.
+    pub fn sample(&self, objects: usize) -> Result<[Utf8PathBuf; 2]> {
+        let side = |folder: &Utf8Path| -> Result<Utf8PathBuf> {
+            let mut all = Map::new();
+            for index in 0..objects {
+                let name = format!("{}/{index:06}.yaml", item(index / FOLDER));
+                let value = yaml::read_one(&fs_err::read_to_string(folder.join(&name))?)
+                    .map_err(|error| Failure::unexpected(format!("`{name}`: {error}")))?;
+                all.insert(name, value);
+            }
+            let path = folder.with_extension(format!("{objects}.json"));
+            fs_err::write(&path, Value::from(all).to_string())?;
+            Ok(path)
+        };
+        Ok([side(&self.golden)?, side(&self.rendered)?])
+    }
+
     fn render(&self, objects: usize, change: impl Fn(usize) -> Change) -> Result<()> {
         fs_err::create_dir_all(&self.rendered)?;
         let folders = objects.div_ceil(FOLDER);

@@ -52,14 +52,25 @@ pub fn bless(
     }
 }
 
-/// What is in the way is removed before anything is written; one path is written once.
+/// What is in the way is removed before anything is written; one path is written once and removed once.
 fn order(fixes: Vec<Fix>) -> Vec<Fix> {
     let mut removals = Vec::new();
+    let mut gone: BTreeSet<Utf8PathBuf> = fixes
+        .iter()
+        .filter_map(|fix| match fix {
+            Fix::Move { from, .. } => Some(from.clone()),
+            _ => None,
+        })
+        .collect();
     let mut writes: Vec<Fix> = Vec::new();
     let mut seen = BTreeSet::new();
     for fix in fixes {
         match &fix {
-            Fix::Remove { .. } => removals.push(fix),
+            Fix::Remove { path } => {
+                if gone.insert(path.clone()) {
+                    removals.push(fix);
+                }
+            }
             Fix::Write { path, .. } | Fix::Move { to: path, .. } => {
                 if seen.insert(path.clone()) {
                     writes.push(fix);

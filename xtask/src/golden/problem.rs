@@ -112,7 +112,7 @@ pub enum Problem {
         object: Identity,
         field: String,
         what: &'static str,
-        content: Option<String>,
+        fix: Option<Fix>,
     },
     /// Two renderings of the same sources differ.
     Nondeterministic {
@@ -187,12 +187,8 @@ impl Problem {
                 path,
                 content: Some(content),
                 ..
-            }
-            | Self::Secret {
-                path,
-                content: Some(content),
-                ..
             } => write(path, content),
+            Self::Secret { fix, .. } => fix.clone(),
             Self::Older { content, .. } => write(&RECORD.into(), content),
             Self::Orphan { path, .. } | Self::Again { path, .. } => Some(Fix::Remove { path: path.clone() }),
             Self::Misplaced {
@@ -208,7 +204,6 @@ impl Problem {
             | Self::Disguised { content: None, .. }
             | Self::Absent
             | Self::MergeMarker { .. }
-            | Self::Secret { content: None, .. }
             | Self::Nondeterministic { .. }
             | Self::Invalid { .. } => None,
         }

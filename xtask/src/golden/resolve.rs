@@ -13,7 +13,7 @@ use super::json;
 use super::memory::{Memory, Seen};
 use super::normal::{self, Frame, Manifest, Role};
 use super::object::{self, Identity, Object, Origin};
-use super::problem::{Disguise, Problem, RECORD, Side, StalePart};
+use super::problem::{Disguise, Fix, Problem, RECORD, Side, StalePart};
 use super::record::Record;
 use super::schema::Schemas;
 use super::secret;
@@ -501,7 +501,7 @@ fn judge(path: &Utf8Path, object: &Object, frame: Frame, outcome: &mut Outcome) 
             object: object.identity.clone(),
             field,
             what,
-            content: None,
+            fix: None,
         });
     }
 }
@@ -637,18 +637,11 @@ fn differences(
     };
     let found = normal::read(text)?;
     outcome.golden = normal::identities(&found.objects);
-    for object in &found.objects {
-        for secret::Finding { field, what } in secret::find(object) {
-            outcome.problems.push(Problem::Secret {
-                path: path.to_owned(),
-                side: Side::Golden,
-                object: object.identity.clone(),
-                field,
-                what,
-                content: Some(expected.to_owned()),
-            });
-        }
-    }
+    let fix = Fix::Write {
+        path: path.to_owned(),
+        content: expected.to_owned(),
+    };
+    find_secrets(path, &found.objects, &fix, outcome);
     let mut parts = Vec::new();
     let mut old: Vec<&Object> = found.objects.iter().collect();
     for object in &manifest.objects {
@@ -676,6 +669,23 @@ fn differences(
     Ok(parts)
 }
 
+/// Names every secret that stands open in a file of the golden, and what takes it away: it is known from now on,
+/// whatever else is wrong with the file.
+fn find_secrets(path: &Utf8Path, objects: &[Object], fix: &Fix, outcome: &mut Outcome) {
+    for object in objects {
+        for secret::Finding { field, what } in secret::find(object) {
+            outcome.problems.push(Problem::Secret {
+                path: path.to_owned(),
+                side: Side::Golden,
+                object: object.identity.clone(),
+                field,
+                what,
+                fix: Some(fix.clone()),
+            });
+        }
+    }
+}
+
 /// A golden's file that nothing is rendered to: read it as far as it goes.
 fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
     if file.form == Form::Symlink || file.form == Form::Other || Role::of(&file.path) != Role::Objects {
@@ -692,6 +702,10 @@ fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
         return;
     }
     if let Ok(manifest) = normal::read(&text) {
+        let fix = Fix::Remove {
+            path: file.path.clone(),
+        };
+        find_secrets(&file.path, &manifest.objects, &fix, outcome);
         outcome.upstream = !manifest.objects.is_empty()
             && manifest
                 .objects

@@ -402,6 +402,19 @@ fn a_secret_in_a_golden_is_found_and_removed_by_a_bless() {
 }
 
 #[test]
+fn a_secret_that_nothing_renders_is_named_as_one_and_removed() {
+    let fixture = blessed();
+    let open =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: demo}\ndata: {a: Yg==}\nstringData: {b: c}\n";
+    write_golden(&fixture, "20-widgets/left.yaml", open);
+    let mut found = names(&fixture);
+    found.sort_unstable();
+    assert_eq!(found, ["orphan", "plaintext secret", "plaintext secret"]);
+    try_bless(&fixture).unwrap();
+    assert_eq!(problems(&fixture), []);
+}
+
+#[test]
 fn a_sops_secret_outside_a_list_is_refused() {
     let fixture = Fixture::rendered();
     let path = Utf8Path::new("30-first/80-sopssecret.demo.token.yaml");

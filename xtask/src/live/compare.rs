@@ -68,7 +68,15 @@ pub enum Why {
         managers: Vec<(String, String)>,
     },
     /// It is being deleted.
-    Terminating,
+    Terminating {
+        /// What holds it.
+        held: Vec<String>,
+    },
+    /// It belongs to another stage, or to this one under an earlier name.
+    OfStage {
+        /// Discriminator that it carries.
+        discriminator: String,
+    },
 }
 
 /// A live object that the project no longer has.
@@ -96,7 +104,9 @@ impl std::fmt::Display for Why {
         match self {
             Self::Missing => formatter.write_str("is missing"),
             Self::Changed => formatter.write_str("has another content"),
-            Self::Terminating => formatter.write_str("is being deleted"),
+            Self::Terminating { held } if held.is_empty() => formatter.write_str("is being deleted"),
+            Self::Terminating { held } => write!(formatter, "is being deleted: {}", held.join("; ")),
+            Self::OfStage { discriminator } => write!(formatter, "belongs to stage `{discriminator}`"),
             Self::Taken { fields, managers } => {
                 write!(formatter, "was edited: {}", fields.join(", "))?;
                 if let Some((manager, time)) = managers.last() {
@@ -108,8 +118,8 @@ impl std::fmt::Display for Why {
     }
 }
 
-/// Compares a project, or a part of it, with a listing of everything that carries its discriminator. What the
-/// whole project has is never an orphan.
+/// Compares a project, or a part of it, with a listing of everything that carries any discriminator: what another stage
+/// has is no orphan of this one, and not to be taken from it by accident. What the whole project has is never an orphan.
 pub fn compare(
     project: &Project,
     whole: &Project,
@@ -119,8 +129,15 @@ pub fn compare(
 ) -> Delta {
     let none = Vec::new();
     let items = listing.get("items").and_then(Value::as_array).unwrap_or(&none);
-    let mut live: BTreeMap<_, &Value> = items
+    let (own, others): (Vec<&Value>, Vec<&Value>) = items
         .iter()
+        .partition(|object| discriminator(object) == project.description.discriminator);
+    let mut live: BTreeMap<_, &Value> = own
+        .into_iter()
+        .map(|object| (ObjectRef::of(object).identity(), object))
+        .collect();
+    let elsewhere: BTreeMap<_, &Value> = others
+        .into_iter()
         .map(|object| (ObjectRef::of(object).identity(), object))
         .collect();
 
@@ -132,9 +149,13 @@ pub fn compare(
         }
         objects += 1;
         let reference = object.reference();
-        let why = match live.get(&reference.identity()) {
-            None => Some(Why::Missing),
-            Some(found) => why_not_fresh(&object.value, found),
+        let identity = reference.identity();
+        let why = match (live.get(&identity), elsewhere.get(&identity)) {
+            (Some(found), _) => why_not_fresh(&object.value, found),
+            (None, Some(found)) => Some(Why::OfStage {
+                discriminator: discriminator(found).to_owned(),
+            }),
+            (None, None) => Some(Why::Missing),
         };
         if let Some(why) = why {
             differences.push(Difference {
@@ -179,9 +200,18 @@ pub fn compare(
     }
 }
 
+/// The stage that a live object belongs to; empty when it belongs to none.
+pub fn discriminator(live: &Value) -> &str {
+    live.pointer("/metadata/labels/kluctl.io~1discriminator")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
 fn why_not_fresh(rendered: &Value, live: &Value) -> Option<Why> {
     if live.pointer("/metadata/deletionTimestamp").is_some() {
-        return Some(Why::Terminating);
+        return Some(Why::Terminating {
+            held: super::evidence::going(live),
+        });
     }
     let digest = digest_of(rendered);
     if digest.is_none() || digest != digest_of(live) {
@@ -211,7 +241,8 @@ impl Delta {
                 let (why, fields) = match &difference.why {
                     Why::Missing => ("missing", Vec::new()),
                     Why::Changed => ("changed", Vec::new()),
-                    Why::Terminating => ("terminating", Vec::new()),
+                    Why::Terminating { .. } => ("terminating", Vec::new()),
+                    Why::OfStage { discriminator } => ("of stage", vec![discriminator.clone()]),
                     Why::Taken { fields, .. } => ("taken", fields.clone()),
                 };
                 (difference.object.clone(), why, fields)
@@ -220,6 +251,13 @@ impl Delta {
         };
         let left = |delta: &Self| -> Vec<String> { delta.left().map(|orphan| orphan.uid.clone()).collect() };
         work(self) == work(other) && left(self) == left(other)
+    }
+
+    /// Objects that belong to another stage, other than to the one that they may be taken from.
+    pub fn of_others<'a>(&'a self, taken_from: Option<&'a str>) -> impl Iterator<Item = &'a Difference> {
+        self.differences.iter().filter(move |difference| {
+            matches!(&difference.why, Why::OfStage { discriminator } if Some(discriminator.as_str()) != taken_from)
+        })
     }
 
     /// Orphans that `prune` may take.

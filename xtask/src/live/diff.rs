@@ -44,6 +44,8 @@ pub struct Change {
     pub component: String,
     /// What a deploy does to it.
     pub what: What,
+    /// Why it is not as it should be.
+    pub why: Why,
     /// Its fields that differ.
     pub fields: Vec<Field>,
 }
@@ -58,6 +60,8 @@ pub enum What {
     Change,
     /// Its content is the same, but somebody else took fields of it.
     Mend,
+    /// It is taken from another stage.
+    Take,
     /// Nothing can be done to it while it is being deleted.
     Terminating,
 }
@@ -108,16 +112,18 @@ pub fn report(project: &Project, listing: &Value, delta: &Delta) -> Report {
                 Why::Missing => What::Add,
                 Why::Changed => What::Change,
                 Why::Taken { .. } => What::Mend,
-                Why::Terminating => What::Terminating,
+                Why::Terminating { .. } => What::Terminating,
+                Why::OfStage { .. } => What::Take,
             };
             let fields = match (what, rendered.get(&identity), live.get(&identity)) {
-                (What::Change | What::Mend, Some(wanted), Some(found)) => fields(wanted, found),
+                (What::Change | What::Mend | What::Take, Some(wanted), Some(found)) => fields(wanted, found),
                 _ => Vec::new(),
             };
             Change {
                 object: difference.object.clone(),
                 component: difference.component.clone(),
                 what,
+                why: difference.why.clone(),
                 fields,
             }
         })
@@ -429,12 +435,11 @@ impl Report {
             let sign = match change.what {
                 What::Add => '+',
                 What::Change | What::Mend => '~',
-                What::Terminating => '!',
+                What::Terminating | What::Take => '!',
             };
-            let note = if change.what == What::Terminating {
-                ", is being deleted"
-            } else {
-                ""
+            let note = match &change.why {
+                Why::Terminating { .. } | Why::OfStage { .. } => format!(", {}", change.why),
+                _ => String::new(),
             };
             lines.push(format!("{sign} {} ({}{note})", change.object, change.component));
             lines.extend(change.fields.iter().map(|field| format!("    {}", field.line())));

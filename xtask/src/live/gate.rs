@@ -111,7 +111,14 @@ fn why_object(object: &Value, wanted: &GateCondition) -> Option<String> {
         }
         GateCondition::Field { pointer, value } => {
             let seen = object.pointer(pointer).map(crate::exec::text_of).unwrap_or_default();
-            (seen != *value).then(|| format!("has `{seen}` at `{pointer}`, not `{value}`"))
+            if seen != *value {
+                return Some(format!("has `{seen}` at `{pointer}`, not `{value}`"));
+            }
+            if pointer.starts_with("/status/") {
+                behind(object, object.pointer("/status/observedGeneration"))
+            } else {
+                None
+            }
         }
         GateCondition::PodsReady => pods(object),
         GateCondition::EndpointsReady

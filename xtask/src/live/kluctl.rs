@@ -9,6 +9,12 @@ use crate::project::ObjectRef;
 /// The words of a warning that kluctl gave up a field (2.22.1 and 2.28.2).
 const LOST: &str = "as we lost field ownership";
 
+/// The word of an API server that refuses to change a field (1.31 to 1.36).
+const IMMUTABLE: &str = "immutable";
+
+/// The words of an error that an object was not ready in time (2.22.1 and 2.28.2).
+const NOT_READY: &str = "while waiting for readiness of";
+
 /// A warning of kluctl's own listings that is about no object of ours (2.22 on Kubernetes 1.33 and newer).
 const ENDPOINTS: &str = "v1 Endpoints is deprecated";
 
@@ -42,12 +48,25 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
     if problems.is_empty() {
         return Ok(notes);
     }
+    let immutable = problems.iter().any(|problem| problem.contains(IMMUTABLE));
     let lost = problems.iter().any(|problem| problem.contains(LOST));
     let failure = Failure::many(
-        Kind::Step,
+        if not_ready(result).is_empty() {
+            Kind::Step
+        } else {
+            Kind::Timeout
+        },
         "kluctl did not do everything that it was asked to",
         &problems,
     );
+    let failure = if immutable {
+        failure.hinted(
+            "that field cannot be changed in place: give the object another name, or, where nothing is lost with it, \
+             delete it (`cargo xtask kubectl --cluster CLUSTER -- delete …`) and deploy again",
+        )
+    } else {
+        failure
+    };
     Err(if lost {
         failure
             .hinted(
@@ -61,6 +80,19 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
     } else {
         failure
     })
+}
+
+/// Objects that were not ready in time.
+pub fn not_ready(result: &Value) -> Vec<ObjectRef> {
+    list(result, "errors")
+        .filter(|error| {
+            error
+                .get("message")
+                .and_then(Value::as_str)
+                .is_some_and(|message| message.contains(NOT_READY))
+        })
+        .map(reference)
+        .collect()
 }
 
 fn list<'a>(result: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -150,6 +182,16 @@ mod tests {
                     .contains("ConfigMap/x: was applied to while it is being deleted")
             );
         }
+    }
+
+    #[test]
+    fn an_object_that_was_not_ready_in_time_is_a_missed_deadline() {
+        let result = json!({"errors": [{
+            "ref": {"group": "apps", "version": "v1", "kind": "Deployment", "name": "x", "namespace": "n"},
+            "message": "timed out while waiting for readiness of n/Deployment/x",
+        }]});
+        assert_eq!(judge(&result).unwrap_err().kind, Kind::Timeout);
+        assert_eq!(not_ready(&result)[0].to_string(), "Deployment/n/x");
     }
 
     #[test]

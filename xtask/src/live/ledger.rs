@@ -83,6 +83,15 @@ pub fn append(
     observed: Observed,
 ) -> Result<Value> {
     let mut entries = entries(current, &content.stage)?;
+    let observed = match &content.then {
+        None => observed,
+        Some(then) => Observed {
+            revision: then.revision.clone(),
+            reviewed: then.reviewed,
+            lock: then.lock.clone(),
+            ..observed
+        },
+    };
     // A resumed run writes its entry once.
     entries.retain(|entry| entry.run != content.run);
     entries.push(Entry {
@@ -103,7 +112,7 @@ pub fn append(
         objects: delta.objects,
         changed: delta.differences.len(),
         only: content.only.clone(),
-        rolled_back_to: content.rolled_back_to.clone(),
+        rolled_back_to: content.then.as_ref().map(|then| then.run.clone()),
         tools: observed.tools,
     });
     let first = entries.len().saturating_sub(KEPT);
@@ -206,4 +215,107 @@ pub fn digest(project: &Utf8Path) -> Result<String> {
         }
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+
+    use super::*;
+    use crate::plan::Then;
+
+    fn content(run: &str) -> LedgerContent {
+        LedgerContent {
+            cluster: "c".into(),
+            stage: "full".into(),
+            run: run.into(),
+            source: "nix".into(),
+            only: None,
+            reason: None,
+            then: None,
+        }
+    }
+
+    fn delta() -> Delta {
+        Delta {
+            fresh: false,
+            objects: 1,
+            groups: Vec::new(),
+            differences: Vec::new(),
+            orphans: Vec::new(),
+        }
+    }
+
+    fn project(folder: &tempfile::TempDir, text: &str) -> Utf8PathBuf {
+        let path = Utf8PathBuf::from_path_buf(folder.path().join("project")).unwrap();
+        fs_err::create_dir_all(&path).unwrap();
+        fs_err::write(path.join("x"), text).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_last_twenty_deployments_are_kept_and_a_resumed_run_writes_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = project(&folder, "x");
+        let mut current = String::new();
+        for run in (0..25).chain([24]) {
+            let next = append(
+                &current,
+                &path,
+                &delta(),
+                &content(&format!("run-{run}")),
+                Observed::default(),
+            );
+            current = next.unwrap().to_string();
+        }
+        let kept = entries(&current, "full").unwrap();
+        assert_eq!(kept.len(), KEPT);
+        assert_eq!((kept[0].run.as_str(), kept[KEPT - 1].run.as_str()), ("run-5", "run-24"));
+        // At its largest it fits into an object of a mebibyte, for three stages.
+        let mut long = content("run-25");
+        long.reason = Some("é".repeat(500));
+        let text = append(&current, &path, &delta(), &long, Observed::default()).unwrap();
+        assert!(text.to_string().len() * 3 < 300_000);
+    }
+
+    #[test]
+    fn a_rollback_is_of_the_revision_that_it_goes_back_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut back = content("b");
+        back.then = Some(Then {
+            run: "a".into(),
+            revision: Some("then".into()),
+            lock: None,
+            reviewed: Some(true),
+        });
+        let observed = Observed {
+            revision: Some("now".into()),
+            lock: Some("now".into()),
+            ..Observed::default()
+        };
+        let text = append("", &project(&folder, "x"), &delta(), &back, observed).unwrap();
+        let entry = entries(&text.to_string(), "full").unwrap().remove(0);
+        assert_eq!(entry.revision.as_deref(), Some("then"));
+        assert_eq!((entry.lock, entry.reviewed), (None, Some(true)));
+        assert_eq!(entry.rolled_back_to.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn the_last_five_projects_are_kept_and_one_that_comes_again_is_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = Utf8PathBuf::from_path_buf(folder.path().join("kept")).unwrap();
+        let digests: Vec<String> = ["1", "2", "3", "4", "5", "2", "6"]
+            .iter()
+            .map(|text| keep(&project(&folder, text), &to).unwrap())
+            .collect();
+        let order: Vec<String> = serde_json::from_str(&fs_err::read_to_string(to.join("order.json")).unwrap()).unwrap();
+        assert_eq!(
+            order,
+            [&digests[2], &digests[3], &digests[4], &digests[1], &digests[6]].map(Clone::clone)
+        );
+        for digest in &order {
+            assert_eq!(super::digest(&to.join(digest)).unwrap(), *digest);
+        }
+        assert!(!to.join(&digests[0]).exists());
+    }
 }

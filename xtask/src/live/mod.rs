@@ -2,7 +2,9 @@
 //! It reads listings and decides; it talks to no cluster itself.
 
 pub mod compare;
+pub mod definitions;
 pub mod diff;
+pub mod evidence;
 pub mod fence;
 pub mod gate;
 pub mod kluctl;

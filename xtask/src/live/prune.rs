@@ -100,7 +100,7 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
             Ok(path) => choice.doomed.push(Doomed {
                 object: orphan.object.clone(),
                 uid: orphan.uid.clone(),
-                path: format!("{path}/{}", orphan.object.name),
+                path: format!("{path}/{}", segment(&orphan.object.name)),
                 along: Vec::new(),
             }),
             Err(why) => choice.kept.push(Kept {
@@ -178,6 +178,18 @@ fn path(object: &ObjectRef, resources: &[Resource]) -> Result<String, String> {
         String::new()
     };
     Ok(format!("/{root}/{}{namespace}/{}", resource.api_version, resource.name))
+}
+
+/// A name as a segment of a path: names of roles may hold almost anything, and `?` would begin a query.
+fn segment(name: &str) -> String {
+    name.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            write!(text, "%{byte:02X}").expect("a string takes everything");
+        }
+        text
+    })
 }
 
 /// Deletion goes against the order of creation, with what could block others first.
@@ -447,6 +459,13 @@ mod tests {
                 prop_assert!(line.contains(&precondition), "{}", line);
             }
         }
+    }
+
+    #[test]
+    fn a_name_stays_one_segment_of_a_path() {
+        assert_eq!(segment("system:node"), "system%3Anode");
+        assert_eq!(segment("a?b#c $(x)/é"), "a%3Fb%23c%20%24%28x%29%2F%C3%A9");
+        assert_eq!(segment("plain-1.2"), "plain-1.2");
     }
 
     #[test]

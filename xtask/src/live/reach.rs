@@ -95,6 +95,46 @@ const CAUSES: [Cause; 10] = [
     },
 ];
 
+/// Words of an API server that is there and cannot answer now, or of a connection that broke: asked again it may.
+const BLIPS: [&str; 14] = [
+    "connection refused",
+    "was refused - did you specify",
+    "connection reset by peer",
+    "broken pipe",
+    "unexpected EOF",
+    ": EOF",
+    "TLS handshake timeout",
+    "i/o timeout",
+    "no route to host",
+    "http2: client connection lost",
+    "(ServiceUnavailable)",
+    "(TooManyRequests)",
+    "(InternalError)",
+    "the server is currently unable to handle the request",
+];
+
+/// What kubectl says when it lists all but the groups of a dead APIService, and ends 1 (1.31 to 1.36).
+pub const DEAD_GROUPS: &str = "unable to retrieve the complete list of server APIs";
+
+/// What a tool said of an API server that was out of reach for a moment; none when it failed of something else.
+pub fn blip(said: &str) -> Option<&'static str> {
+    let found = BLIPS.iter().find(|words| said.contains(**words))?;
+    // What a webhook or the server says of an object is no matter of reach.
+    let of_an_object = [
+        "admission webhook",
+        "failed calling webhook",
+        "is invalid",
+        "(Forbidden)",
+    ];
+    (!of_an_object.iter().any(|words| said.contains(words))).then_some(match *found {
+        "(TooManyRequests)" => "the API server has too much to do",
+        "(InternalError)" | "(ServiceUnavailable)" | "the server is currently unable to handle the request" => {
+            "the API server cannot answer now"
+        }
+        _ => "the API server is out of reach",
+    })
+}
+
 /// The failure for the last lines that kubectl printed.
 pub fn explain(tail: &[String]) -> Failure {
     let said = tail.join("\n");
@@ -124,6 +164,25 @@ mod tests {
     fn kind(line: &str) -> (Kind, String) {
         let failure = explain(&[line.to_owned()]);
         (failure.kind, failure.chain())
+    }
+
+    #[test]
+    fn only_what_passes_by_itself_is_asked_again() {
+        for line in [
+            "Unable to connect to the server: dial tcp 127.0.0.1:6443: connect: connection refused",
+            "error: Get \"https://x\": read tcp: connection reset by peer",
+            "Error from server (TooManyRequests): the server has received too many requests",
+            "Error from server (InternalError): an error on the server has prevented the request",
+        ] {
+            assert!(blip(line).is_some(), "{line}");
+        }
+        for line in [
+            "Error from server (InternalError): failed calling webhook \"x\": connection refused",
+            "Error from server (NotFound): configmaps \"x\" not found",
+            "The Job \"x\" is invalid: spec.template: field is immutable",
+        ] {
+            assert_eq!(blip(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -7,16 +7,53 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, Kind, Result};
-use crate::project::{self, Object, ObjectRef, Project};
+use crate::project::{self, DIGEST, Object, ObjectRef, Project};
 
-/// Copies an earlier project, with the encrypted objects of today's. Returns what could not be taken from today.
-pub fn overlay(earlier: &Utf8Path, today: &Utf8Path, to: &Utf8Path) -> Result<Vec<String>> {
-    let now = Project::read(today)?;
-    let todays: BTreeMap<_, &Value> = now
+/// Group, kind, namespace and name of an object.
+pub type Identity = (String, String, String, String);
+
+/// The encrypted objects of a project.
+pub fn encrypted(project: &Project) -> BTreeMap<Identity, Value> {
+    project
         .objects()
         .filter(|(_, object)| is_encrypted(object))
-        .map(|(_, object)| (object.reference().identity(), &object.value))
-        .collect();
+        .map(|(_, object)| (object.reference().identity(), object.value.clone()))
+        .collect()
+}
+
+/// The encrypted object of a file of the checkout, as the renderer would write it.
+pub fn of_file(path: &Utf8Path) -> Result<(Identity, Value)> {
+    let text = fs_err::read_to_string(path)?;
+    let mut value = crate::golden::yaml::read_one(&text)
+        .map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
+    if value.get("sops").is_none() {
+        return Err(
+            Failure::refused(format!("`{path}` is not encrypted; nothing was changed"))
+                .hinted("`cargo xtask secrets check` says what is wrong with it"),
+        );
+    }
+    drop_nulls(&mut value);
+    let digest = crate::golden::object::digest_of(&value);
+    if value.pointer("/metadata/annotations").is_none() {
+        value["metadata"]["annotations"] = json!({});
+    }
+    value["metadata"]["annotations"][DIGEST] = digest.into();
+    Ok((ObjectRef::of(&value).identity(), value))
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// Copies an earlier project, with the encrypted objects of today. Returns what could not be taken from today.
+pub fn overlay(earlier: &Utf8Path, todays: &BTreeMap<Identity, Value>, to: &Utf8Path) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let then = Project::read(earlier)?;
     project::replace(to, |beside| {
@@ -33,10 +70,10 @@ pub fn overlay(earlier: &Utf8Path, today: &Utf8Path, to: &Utf8Path) -> Result<Ve
                 let items: Vec<Value> = objects
                     .iter()
                     .map(|object| match todays.get(&object.reference().identity()) {
-                        Some(value) if is_encrypted(object) => (*value).clone(),
+                        Some(value) if is_encrypted(object) => value.clone(),
                         None if is_encrypted(object) => {
                             notes.push(format!(
-                                "{} has no file today, the earlier one is taken",
+                                "{} has no file today, that of then is taken",
                                 object.reference()
                             ));
                             object.value.clone()
@@ -94,4 +131,74 @@ fn recipients(value: &Value) -> impl Iterator<Item = &str> {
         .chain(grouped)
         .flatten()
         .filter_map(|key| key.get("recipient").and_then(Value::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use camino::Utf8PathBuf;
+
+    use super::*;
+
+    fn sealed(name: &str, value: &str, recipient: &str) -> Value {
+        json!({"apiVersion": "isindir.github.com/v1alpha3", "kind": "SopsSecret",
+            "metadata": {"name": name, "namespace": "n"}, "spec": {"value": value},
+            "sops": {"mac": "x", "age": [{"recipient": recipient}]}})
+    }
+
+    fn project(folder: &Utf8Path, secrets: &[Value]) {
+        let item = folder.join("01-secrets");
+        fs_err::create_dir_all(&item).unwrap();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": secrets});
+        fs_err::write(item.join("00.yaml"), list.to_string()).unwrap();
+        let description = json!({
+            "schema": 1, "cluster": "c", "stage": "full", "environment": "production", "discriminator": "d",
+            "phases": ["base"], "gates": [], "charts": [],
+            "items": [{"directory": "01-secrets", "component": "secrets", "phase": "base", "waitReadiness": false,
+                "barrier": false}],
+        });
+        fs_err::write(folder.join("stage.json"), description.to_string()).unwrap();
+    }
+
+    #[test]
+    fn a_rollback_takes_the_secret_files_of_today_and_names_those_that_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        let then = root.join("then");
+        project(&then, &[sealed("kept", "old", "a"), sealed("gone", "old", "a")]);
+        let file = root.join("kept.enc.yaml");
+        let mut today = sealed("kept", "new", "b");
+        today["sops"]["kms"] = Value::Null;
+        fs_err::write(&file, today.to_string()).unwrap();
+        let (identity, value) = of_file(&file).unwrap();
+        assert!(value.pointer("/metadata/annotations/vanixiets.dev~1digest").is_some());
+        let to = root.join("to");
+        let notes = overlay(&then, &[(identity, value)].into(), &to).unwrap();
+        assert_eq!(notes, ["SopsSecret/n/gone has no file today, that of then is taken"]);
+        let found = Project::read(&to).unwrap();
+        let values: Vec<&Value> = found
+            .objects()
+            .map(|(_, object)| &object.value["spec"]["value"])
+            .collect();
+        assert_eq!(values, ["new", "old"]);
+        // Alone in a file kluctl would decrypt it.
+        let text = fs_err::read_to_string(to.join("01-secrets/00.yaml")).unwrap();
+        assert!(text.contains(r#""kind":"List""#), "{text}");
+        // Today's key reads what is of today, and not what is of then.
+        let failure = check_recipient(&found, "b").unwrap_err();
+        assert_eq!(failure.kind, Kind::Refused);
+        assert!(
+            failure.chain().contains("SopsSecret/n/gone is not encrypted for `b`"),
+            "{}",
+            failure.chain()
+        );
+        assert!(!failure.chain().contains("SopsSecret/n/kept"), "{}", failure.chain());
+    }
+
+    #[test]
+    fn a_file_in_plain_text_is_never_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Utf8PathBuf::from_path_buf(folder.path().join("x.enc.yaml")).unwrap();
+        fs_err::write(&file, r#"{"kind": "SopsSecret", "metadata": {"name": "x"}}"#).unwrap();
+        assert_eq!(of_file(&file).unwrap_err().kind, Kind::Refused);
+    }
 }

@@ -58,7 +58,7 @@ pub enum Tool {
     Nix,
     /// Evaluates Nix files without flakes.
     NixInstantiate,
-    /// Splits YAML in the renderer.
+    /// Brings the Python that reads YAML in the renderer.
     Yq,
     /// Canonicalises JSON in the renderer.
     Jq,
@@ -82,6 +82,8 @@ pub enum Tool {
     Just,
     /// Compares files, to be compared with.
     Diff,
+    /// deepdiff's command: compares values whatever their order, to be compared with.
+    Deep,
     /// Changes the keychain of macOS.
     Security,
     /// Changes the trust store of Linux, as root.
@@ -127,6 +129,7 @@ impl Tool {
             Self::Bash => "bash",
             Self::Just => "just",
             Self::Diff => "diff",
+            Self::Deep => "deep",
             Self::Security => "security",
             Self::Sudo => "sudo",
         }
@@ -166,6 +169,11 @@ pub enum OnFailure {
     Fail,
     /// Nothing: the next step looks for itself what came of it.
     LookNext,
+    /// The step failed, but where the API server was only out of reach for a moment the command is run again: it
+    /// only reads, or doing it twice is the same as doing it once.
+    AskAgain,
+    /// As `AskAgain`; and where the API server lists all but the groups of a dead APIService, that is taken, and said.
+    Partial,
     /// The cluster cannot be reached or read, and nothing was changed; the cause is told from its words.
     NotReached,
 }
@@ -297,6 +305,18 @@ impl Command {
         self
     }
 
+    /// Adds `flag=` with a path for a flag that takes a list, as kubectl's `--filename`. Those flags read their value as
+    /// a line of CSV, in which a quote or a comma of the checkout's own path would have a meaning: so it is handed over
+    /// as seen from the root, where commands run, and quoted where it has one all the same.
+    #[must_use]
+    pub fn list_path(self, flag: &str, path: impl AsRef<str>) -> Self {
+        let path = path.as_ref();
+        if path.contains(['"', ',', '\n', '\r']) {
+            return self.arg(format!("{flag}=\"{}\"", path.replace('"', "\"\"")));
+        }
+        self.arg(format!("{flag}={path}"))
+    }
+
     /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<Arg>) -> Self {
@@ -329,6 +349,20 @@ impl Command {
     #[must_use]
     pub fn or_look_next(mut self) -> Self {
         self.on_failure = OnFailure::LookNext;
+        self
+    }
+
+    /// Runs the command again where the API server was out of reach for a moment.
+    #[must_use]
+    pub fn or_ask_again(mut self) -> Self {
+        self.on_failure = OnFailure::AskAgain;
+        self
+    }
+
+    /// Takes what an API server lists when it cannot list the groups of a dead APIService.
+    #[must_use]
+    pub fn or_partial(mut self) -> Self {
+        self.on_failure = OnFailure::Partial;
         self
     }
 

@@ -79,6 +79,29 @@ pub enum Derivation {
         /// JSON file of the type `live::Delta`.
         delta: Utf8PathBuf,
     },
+    /// Whether no object of the project belongs to another stage of the cluster.
+    NobodyElses {
+        /// JSON file of the type `live::Delta`.
+        delta: Utf8PathBuf,
+        /// Discriminator whose objects may be taken.
+        taken_from: Option<String>,
+    },
+    /// Names definitions that would be exchanged for earlier ones.
+    Downgrades {
+        /// The project.
+        project: Utf8PathBuf,
+        /// `kubectl get … --show-managed-fields -o json`.
+        listing: Utf8PathBuf,
+        /// JSON file of the type `live::Delta`.
+        delta: Utf8PathBuf,
+    },
+    /// Copies a project, replacing what was there.
+    Take {
+        /// The project.
+        project: Utf8PathBuf,
+        /// Where the copy goes.
+        to: Utf8PathBuf,
+    },
     /// Whether two comparisons found the same: what was shown is what is done.
     SameDelta {
         /// JSON file of the type `live::Delta`, as it was shown.
@@ -217,8 +240,10 @@ pub enum Derivation {
     },
     /// One that ClusterAPI needs.
     Capi(Capi),
-    /// Chooses and makes the short folder of this checkout's guests.
+    /// Chooses and makes the short folder of this checkout's guests, and says there what of a guest its host reaches.
     GuestHome {
+        /// API ports of every guest; the same file is read for all of them.
+        api_ports: Vec<u16>,
         /// JSON file with `home`, `lima` and `cache`.
         to: Utf8PathBuf,
     },
@@ -262,6 +287,13 @@ pub enum Derivation {
         /// `limactl list --json`.
         listing: Utf8PathBuf,
     },
+    /// Whether a guest may be deleted; what is lost with it is said.
+    GuestDoomed {
+        /// Name of the instance.
+        instance: String,
+        /// `limactl list --json`.
+        listing: Utf8PathBuf,
+    },
     /// Whether a guest that was deleted is gone.
     GuestGone {
         /// Name of the instance.
@@ -300,19 +332,28 @@ pub enum Derivation {
         /// Kubeconfig, mode 0600.
         to: Utf8PathBuf,
     },
-    /// Where a built system and its kernel lie, and how ssh reaches the guests.
+    /// Where a built system and its kernel lie, which disks it wants, and how ssh reaches the guests.
     GuestSystem {
         /// Link to the system.
         link: Utf8PathBuf,
-        /// JSON file with `path`, `kernel`, and `ssh` by instance.
+        /// JSON file with `path`, `kernel`, `disks`, and `ssh` by instance.
         to: Utf8PathBuf,
     },
-    /// Whether a guest booted the kernel that a system has.
-    SameKernel {
+    /// Whether a guest booted the kernel that a system has, and has its disks.
+    SystemFits {
         /// What `GuestSystem` wrote.
         system: Utf8PathBuf,
-        /// JSON file with `kernel`, as the guest says it.
+        /// JSON file with `kernel` and `disks`, as the guest says them.
         booted: Utf8PathBuf,
+    },
+    /// The addresses of a project's routes, and the root certificate that verifies them.
+    Routes {
+        /// The project.
+        project: Utf8PathBuf,
+        /// `kubectl get configmaps --all-namespaces -o json`.
+        configmaps: Utf8PathBuf,
+        /// JSON file of the type `cluster::route::Routes`.
+        to: Utf8PathBuf,
     },
     /// The root certificate of the local authority, out of the ConfigMap in which it publishes it; its
     /// fingerprint is said.
@@ -374,8 +415,23 @@ pub struct LedgerContent {
     pub only: Option<String>,
     /// Why, in the words of who deployed.
     pub reason: Option<String>,
-    /// Run whose deployment was taken up again by a rollback.
-    pub rolled_back_to: Option<String>,
+    /// The deployment that a rollback took up again.
+    pub then: Option<Then>,
+}
+
+/// An earlier deployment, where its project came from, and whether that was reviewed: the ledger says the same of the
+/// rollback to it, for the checkout that rolls back is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Then {
+    /// Its run.
+    pub run: String,
+    /// The commit that it was made from.
+    pub revision: Option<String>,
+    /// SHA-256 of the `flake.lock` of then.
+    pub lock: Option<String>,
+    /// Whether it was equal to its golden.
+    pub reviewed: Option<bool>,
 }
 
 /// A part of a stage.

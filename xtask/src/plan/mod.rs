@@ -5,6 +5,7 @@ pub mod capi;
 mod command;
 mod derivation;
 pub mod dns;
+pub mod evidence;
 mod operator_key;
 mod print;
 mod probe;
@@ -14,10 +15,12 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale};
+pub use derivation::{
+    Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale, Then,
+};
 pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
-pub use probe::Probe;
+pub use probe::{GuestIs, Probe};
 
 /// The schema version of a plan on disk.
 pub const SCHEMA: u32 = 1;

@@ -82,6 +82,18 @@ pub enum Probe {
         /// Reads the Secret, prints nothing when there is none.
         read: Command,
     },
+    /// A listing of Lima's says this of a guest. A listing that fails says nothing, and is a failure: a guest is never
+    /// taken for gone because nobody could look.
+    Guest {
+        /// `limactl list --json`.
+        list: Command,
+        /// Name of the instance.
+        instance: String,
+        /// What must be so.
+        is: GuestIs,
+    },
+    /// Every address in a file of the type `cluster::route::Routes` answers this host, verified.
+    Routes(Utf8PathBuf),
     /// A command that only reads prints seconds since 1970 that are near those of this host.
     Clock {
         /// `date +%s`, elsewhere.
@@ -97,6 +109,20 @@ pub enum Probe {
     Not(Box<Self>),
 }
 
+/// What a guest is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GuestIs {
+    /// It exists, whatever its state.
+    There,
+    /// It does not exist.
+    Gone,
+    /// It runs.
+    Running,
+    /// It exists and does not run; a broken one is neither.
+    Stopped,
+}
+
 impl Probe {
     /// Every command the probe may run.
     pub fn commands(&self) -> Vec<&Command> {
@@ -106,6 +132,7 @@ impl Probe {
             | Self::Answers { .. }
             | Self::Resolves(_)
             | Self::Listens { .. }
+            | Self::Routes(_)
             | Self::Alive(_) => Vec::new(),
             Self::OperatorKey { read, .. } => vec![read],
             Self::Succeeds(command)
@@ -113,6 +140,7 @@ impl Probe {
             | Self::Gone { command, .. }
             | Self::Gates { command, .. }
             | Self::Capi { command, .. }
+            | Self::Guest { list: command, .. }
             | Self::Clock { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),

@@ -201,6 +201,17 @@ impl Project {
         Ok(Self { description, items })
     }
 
+    /// Refuses a project without objects: everything that the cluster has of it would be orphaned.
+    pub fn refuse_empty(&self) -> Result<()> {
+        if self.objects().next().is_some() {
+            return Ok(());
+        }
+        Err(
+            Failure::refused("the project has no object: the stage was rendered empty; nothing was changed")
+                .hinted("an empty rendering is a fault of the rendering; look at it first"),
+        )
+    }
+
     /// Every object with the item it belongs to.
     pub fn objects(&self) -> impl Iterator<Item = (&Item, &Object)> {
         self.items

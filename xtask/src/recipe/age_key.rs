@@ -129,7 +129,7 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
                 access
                     .kubectl()
                     .args(["replace", "--subresource=status"])
-                    .flag_path("--filename", statuses.as_path())
+                    .list_path("--filename", &statuses)
                     .within(60),
             ),
         )

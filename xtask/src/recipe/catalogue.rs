@@ -3,19 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::capi::{Bootstrap, Controllers, Stages};
-use super::deploy::{Deploy, Mode};
+use super::deploy::{Deploy, Mode, Steps};
 use super::guest::{Guest, ImageStep};
+use super::rebuild::Rebuild;
 use super::rehearse::{At, Keep};
 use super::trust::{Change, Store};
 use super::validate::Validate;
 use super::{Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
 use crate::cluster::access::Access;
+use crate::cluster::colima;
 use crate::cluster::host::System;
 use crate::live::prune::Doomed;
-use crate::plan::{Driver, GuestWanted, Plan, Target};
+use crate::plan::{Driver, GuestWanted, Plan, Target, Then};
 use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};
 use crate::project::{ObjectRef, StageDescription};
 
@@ -36,6 +38,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             image::take(Utf8PathBuf::from("images/nixos.qcow2"), None, Arch::X86_64),
         ),
     ];
+    let api_ports = platform.api_ports();
     for (name, facts) in &platform.clusters {
         let access = Access::of(name, facts);
         if facts.environment == Environment::Local {
@@ -57,6 +60,16 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 link: Utf8PathBuf::from(format!(".xtask/projects/{name}-{stage}")),
             };
             let mode = Mode::USUAL;
+            let earlier = Mode {
+                then: Some(Then {
+                    run: "ba9876543210".to_owned(),
+                    revision: Some("1111111111111111111111111111111111111111".to_owned()),
+                    lock: None,
+                    reviewed: Some(true),
+                }),
+                ..Mode::USUAL
+            };
+            let kept = Source::Folder(Utf8PathBuf::from(format!(".xtask/clusters/{name}/rollback/{stage}")));
             let of = |access, backend, source| Deploy {
                 access,
                 facts,
@@ -77,26 +90,47 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                     let wanted = guest_wanted(platform, facts, *backend);
                     let guest = wanted.as_ref().map(|wanted| Guest {
                         access: &access,
+                        api_ports: &api_ports,
                         wanted,
                         system: System::Linux,
                         arch: Arch::X86_64,
                         host_arch: Arch::X86_64,
+                        low_ports: true,
                         image: ImageStep::Build,
                     });
                     plans.push((
                         format!("local-up-{name}-{word}"),
                         local_up::plan(&deploy, guest.as_ref(), Vec::new()),
                     ));
+                    plans.extend(guest.iter().flat_map(|guest| guest_plans(guest, word)));
                 }
-                let mut plan = Plan::new("the goal");
-                plan.target = Some(Target {
-                    cluster: name.clone(),
-                    production: facts.environment == Environment::Production,
-                });
-                let steps = deploy.steps();
-                plan.steps = steps.steps;
-                plan.finally = steps.finally;
-                plans.push((format!("deploy-{name}-{stage}-{word}"), plan));
+                plans.push((
+                    format!("deploy-{name}-{stage}-{word}"),
+                    of_steps(name, facts, deploy.steps()),
+                ));
+            }
+            let real = facts.backends.iter().find(|backend| **backend != Backend::Embedded);
+            if let Some(backend) = real {
+                let deploy = Deploy {
+                    mode: &earlier,
+                    ..of(&access, *backend, &kept)
+                };
+                plans.push((
+                    format!("rollback-{name}-{stage}"),
+                    of_steps(name, facts, deploy.steps()),
+                ));
+            }
+            let rebuild = Rebuild {
+                access: &access,
+                stage: *stage,
+                revision: "1111111111111111111111111111111111111111",
+                nonce: NONCE,
+                to: Utf8Path::new(".xtask/clusters/c/rebuilt/2222"),
+            };
+            for source in ["nix", "golden"] {
+                if let Some(steps) = rebuild.steps(source) {
+                    plans.push((format!("rebuild-{name}-{stage}-{source}"), of_steps(name, facts, steps)));
+                }
             }
             let trial = Access::rehearsal(name, NONCE);
             let mut nobodys = facts.clone();
@@ -167,6 +201,18 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
     plans
 }
 
+/// A plan of these steps for a cluster.
+fn of_steps(name: &str, facts: &Cluster, steps: Steps) -> Plan {
+    let mut plan = Plan::new("the goal");
+    plan.target = Some(Target {
+        cluster: name.to_owned(),
+        production: facts.environment == Environment::Production,
+    });
+    plan.steps = steps.steps;
+    plan.finally = steps.finally;
+    plan
+}
+
 /// What ClusterAPI makes, part by part and as a whole.
 fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, Plan)> {
     let mut plans = Vec::new();
@@ -212,6 +258,28 @@ fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, 
     plans
 }
 
+/// What else is done to a guest.
+fn guest_plans(guest: &Guest<'_>, driver: &str) -> Vec<(String, Plan)> {
+    let cluster = &guest.access.cluster;
+    let of = |goal: &str, steps: Vec<crate::plan::Step>| {
+        let mut plan = Plan::new(format!("{goal} {cluster}"));
+        plan.steps = steps;
+        (format!("{}-{cluster}-{driver}", goal.replace(' ', "-")), plan)
+    };
+    vec![
+        (
+            format!("local-down-{cluster}-{driver}"),
+            local_down::guest(guest, local_down::Keep::Data),
+        ),
+        (
+            format!("local-down-delete-{cluster}-{driver}"),
+            local_down::guest(guest, local_down::Keep::Nothing),
+        ),
+        of("image switch", guest.switch()),
+        of("image load", guest.load(Utf8PathBuf::from("images/application.tar"))),
+    ]
+}
+
 /// The guest of a cluster on a Linux host of one architecture; none on backends without one.
 fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<GuestWanted> {
     let driver = match backend {
@@ -224,7 +292,10 @@ fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Optio
     Some(GuestWanted {
         driver,
         profile: name.clone(),
-        instance: name.clone(),
+        instance: match driver {
+            Driver::Colima => colima::instance(name),
+            Driver::Lima => name.clone(),
+        },
         vm_type: "qemu".to_owned(),
         arch: Arch::X86_64.name().to_owned(),
         cpus: profile.cpus,

@@ -8,7 +8,7 @@ use super::Source;
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
-    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Tool,
+    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Then, Tool,
 };
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
@@ -50,8 +50,10 @@ pub struct Mode {
     pub golden: Option<Utf8PathBuf>,
     /// Why, in the words of who deploys; goes to the ledger.
     pub reason: Option<String>,
-    /// Run whose deployment is taken up again.
-    pub rolled_back_to: Option<String>,
+    /// Deployment that is taken up again.
+    pub then: Option<Then>,
+    /// Discriminator of a stage that objects may be taken from.
+    pub take_from: Option<String>,
 }
 
 impl Mode {
@@ -60,7 +62,8 @@ impl Mode {
         only: None,
         golden: None,
         reason: None,
-        rolled_back_to: None,
+        then: None,
+        take_from: None,
     };
 }
 
@@ -84,6 +87,15 @@ impl Deploy<'_> {
     /// The project as this cluster gets it: always a copy, so that what was compared is what is deployed.
     pub fn project(&self) -> Utf8PathBuf {
         self.work("project")
+    }
+
+    /// The project before anything was left out of it.
+    fn whole(&self) -> Utf8PathBuf {
+        if self.embedded() {
+            self.source.folder()
+        } else {
+            self.project()
+        }
     }
 
     fn production(&self) -> bool {
@@ -162,7 +174,8 @@ impl Deploy<'_> {
 
         let mut steps = super::guard::steps(self.access, self.facts);
         // A rehearsal of a production stage goes to nobody's cluster.
-        if self.production() && !self.embedded() {
+        // What a rollback deploys was made from another revision, whatever the tree is like now.
+        if self.production() && !self.embedded() && self.mode.then.is_none() {
             steps.extend(self.tree_steps());
         }
         steps.push(self.revision_step());
@@ -192,6 +205,19 @@ impl Deploy<'_> {
         steps.extend(self.compare_steps("stage", &groups));
         steps.push(
             Step::new(
+                "stage.own",
+                "Check that nothing is taken from another stage",
+                "kluctl takes over silently what another stage has, and that one takes it back.",
+                Effect::Read,
+                Action::Check(Derivation::NobodyElses {
+                    delta: delta.clone(),
+                    taken_from: self.mode.take_from.clone(),
+                }),
+            )
+            .unless(fresh.clone()),
+        );
+        steps.push(
+            Step::new(
                 "stage.show",
                 "Show what would change",
                 "Nobody agrees to what was not shown.",
@@ -204,6 +230,22 @@ impl Deploy<'_> {
             )
             .unless(fresh.clone()),
         );
+        if self.mode.then.is_some() {
+            steps.push(
+                Step::new(
+                    "definition.show",
+                    "Name the definitions that would be exchanged for earlier ones",
+                    "Stored objects may have what an earlier definition does not know.",
+                    Effect::Read,
+                    Action::Check(Derivation::Downgrades {
+                        project: self.project(),
+                        listing: self.work("listing.json"),
+                        delta: delta.clone(),
+                    }),
+                )
+                .unless(fresh.clone()),
+            );
+        }
         steps.extend(self.lease_steps(&fresh));
         let again = self.compare_steps("held", &groups);
         steps.extend(again.into_iter().map(|step| step.unless(fresh.clone())));
@@ -423,7 +465,8 @@ impl Deploy<'_> {
                     .kubectl()
                     .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
                     .to_file(self.work("served.txt"))
-                    .within(60),
+                    .within(60)
+                    .or_partial(),
             ),
         )
     }
@@ -453,7 +496,7 @@ impl Deploy<'_> {
         vec![
             Step::new(
                 &format!("{name}.list"),
-                "List what the stage has in the cluster",
+                "List what the stages have in the cluster",
                 "One listing is what every comparison and every guard looks at.",
                 Effect::Read,
                 Action::Run(
@@ -465,12 +508,11 @@ impl Deploy<'_> {
                             pointer: "/resources".to_owned(),
                         })
                         .args(["--all-namespaces", "--show-managed-fields", "--output=json"])
-                        .arg(format!(
-                            "--selector=kluctl.io/discriminator={}",
-                            self.description.discriminator
-                        ))
+                        // Every stage's, so that none takes from another what it has.
+                        .arg("--selector=kluctl.io/discriminator")
                         .to_file(&listing)
-                        .within(120),
+                        .within(120)
+                        .or_ask_again(),
                 ),
             ),
             Step::new(
@@ -480,7 +522,7 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Derive(Derivation::Compare {
                     project: self.project(),
-                    whole: self.source.folder(),
+                    whole: self.whole(),
                     only: self.mode.only.clone(),
                     listing,
                     groups: groups.to_vec(),
@@ -515,12 +557,14 @@ impl Deploy<'_> {
             .arg(format!("--readiness-timeout={READINESS}s"))
             .arg(format!("--timeout={timeout}s"))
             .flag_path("--project-dir", self.project())
-            .flag_path("--output-format=yaml", &result)
+            .list_path("--output-format", format!("yaml={result}"))
             .arg(Arg::LaterList {
                 file: delta.clone(),
                 pointer: format!("/groups/{index}/arguments"),
             })
-            .within(timeout + 60);
+            .within(timeout + 60)
+            // What was applied before is applied once more, which changes nothing.
+            .or_ask_again();
         let mut steps = vec![
             Step::new(
                 &format!("result-{first}.clear"),
@@ -602,7 +646,7 @@ impl Deploy<'_> {
                         source: self.source.name().to_owned(),
                         only: self.mode.only.as_ref().map(|only| only.name().to_owned()),
                         reason: self.mode.reason.clone(),
-                        rolled_back_to: self.mode.rolled_back_to.clone(),
+                        then: self.mode.then.clone(),
                     },
                     to: next.clone(),
                 }),
@@ -618,9 +662,9 @@ impl Deploy<'_> {
                         .args(["apply", "--server-side", "--force-conflicts"])
                         // A manager a stage: one apply must not take away what another stage wrote.
                         .arg(format!("--field-manager=xtask-{}", self.stage))
-                        .arg("--filename")
-                        .arg(next)
-                        .within(30),
+                        .list_path("--filename", next)
+                        .within(30)
+                        .or_ask_again(),
                 ),
             ),
             Step::new(

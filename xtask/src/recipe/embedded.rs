@@ -132,7 +132,7 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &
     let config = embedded::config_path(access);
     let create = embedded::kwokctl(access, facts)
         .args(["create", "cluster"])
-        .flag_path("--config", &config)
+        .list_path("--config", &config)
         .flag_path("--kubeconfig", &access.kubeconfig)
         .arg(format!("--wait={within}s"))
         .within(within);

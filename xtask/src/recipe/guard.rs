@@ -71,6 +71,7 @@ pub fn lease_get(access: &Access) -> Command {
         .arg(format!("--namespace={}", lease::NAMESPACE))
         .arg(lease::name(&access.cluster))
         .within(30)
+        .or_ask_again()
 }
 
 /// The ledger of a cluster.
@@ -81,6 +82,7 @@ pub fn ledger_get(access: &Access) -> Command {
         .arg(format!("--namespace={}", lease::NAMESPACE))
         .arg(lease::name(&access.cluster))
         .within(30)
+        .or_ask_again()
 }
 
 /// Where the Lease is kept that this run holds. It stands beside the work folder: a run that was killed is resumed
@@ -142,8 +144,8 @@ pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
             Action::Run(
                 access
                     .kubectl()
-                    .args(["create", "--filename"])
-                    .arg(wanted)
+                    .arg("create")
+                    .list_path("--filename", wanted)
                     .within(30)
                     .or_look_next(),
             ),
@@ -223,8 +225,7 @@ pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect, unless: &Prob
                         lease::NAMESPACE,
                         lease::name(&access.cluster)
                     ))
-                    .arg("--filename")
-                    .arg(options)
+                    .list_path("--filename", options)
                     .within(30),
             ),
         )

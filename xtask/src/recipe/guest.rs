@@ -8,7 +8,7 @@ use crate::cluster::access::Access;
 use crate::cluster::colima::{self, Boot};
 use crate::cluster::host::System;
 use crate::cluster::{guest, image, lima};
-use crate::plan::{Action, Arg, Command, Derivation, Driver, Effect, GuestState, GuestWanted, Probe, Step};
+use crate::plan::{Action, Arg, Command, Derivation, Driver, Effect, GuestIs, GuestState, GuestWanted, Probe, Step};
 use crate::platform::Arch;
 
 /// Seconds for k3s to write its kubeconfig and for its API to answer, on a slow host's first boot.
@@ -22,6 +22,8 @@ const CLOCK: u64 = 30;
 pub struct Guest<'a> {
     /// The cluster that runs in it.
     pub access: &'a Access,
+    /// API ports of every profile, this one's among them.
+    pub api_ports: &'a [u16],
     /// What the facts ask for.
     pub wanted: &'a GuestWanted,
     /// The host's operating system, which decides what flags there are.
@@ -30,6 +32,8 @@ pub struct Guest<'a> {
     pub arch: Arch,
     /// Architecture of the host, for which the flake's plain attribute is.
     pub host_arch: Arch,
+    /// Whether a user of this host may listen on the ports of http and https.
+    pub low_ports: bool,
     /// Whether an image has to be built first.
     pub image: ImageStep,
 }
@@ -61,20 +65,20 @@ impl Guest<'_> {
         self.shell().args(["sh", "-c", line])
     }
 
+    fn is(&self, is: GuestIs) -> Probe {
+        Probe::Guest {
+            list: lima::list(),
+            instance: self.wanted.instance.clone(),
+            is,
+        }
+    }
+
     fn exists(&self) -> Probe {
-        Probe::Succeeds(lima::list_one(&self.wanted.instance))
+        self.is(GuestIs::There)
     }
 
     fn runs(&self) -> Probe {
-        self.has_status("Running")
-    }
-
-    fn has_status(&self, status: &str) -> Probe {
-        Probe::Prints {
-            command: lima::list_one(&self.wanted.instance),
-            pointer: "/status".to_owned(),
-            value: json!(status),
-        }
+        self.is(GuestIs::Running)
     }
 
     fn stop_command(&self) -> Command {
@@ -104,7 +108,10 @@ impl Guest<'_> {
             "Make the folder of this checkout's guests",
             "The user's own virtual machines live elsewhere and are never touched.",
             Effect::Local,
-            Action::Derive(Derivation::GuestHome { to: guest::home_file() }),
+            Action::Derive(Derivation::GuestHome {
+                api_ports: self.api_ports.to_vec(),
+                to: guest::home_file(),
+            }),
         )
     }
 
@@ -208,10 +215,7 @@ impl Guest<'_> {
                 Effect::Local,
                 Action::Run(self.stop_hard_command()),
             )
-            .unless(Probe::Any(vec![
-                says("/broken", false),
-                Probe::Not(Box::new(self.exists())),
-            ])),
+            .unless(Probe::Any(vec![says("/broken", false), self.is(GuestIs::Gone)])),
             Step::new(
                 "guest.stop",
                 format!("Stop guest `{instance}`"),
@@ -233,10 +237,7 @@ impl Guest<'_> {
                     Effect::Local,
                     Action::Run(lima::set(self.wanted)),
                 )
-                .unless(Probe::Any(vec![
-                    says("/restart", false),
-                    Probe::Not(Box::new(self.exists())),
-                ])),
+                .unless(Probe::Any(vec![says("/restart", false), self.is(GuestIs::Gone)])),
             );
         }
         steps
@@ -385,11 +386,7 @@ impl Guest<'_> {
                 "It comes before the API, and long before a node is ready, for which the stage has to be deployed.",
                 Effect::Read,
                 Action::Wait {
-                    until: Probe::Succeeds(
-                        self.shell()
-                            .args(["sudo", "test", "-s", "/etc/rancher/k3s/k3s.yaml"])
-                            .within(30),
-                    ),
+                    until: Probe::Succeeds(self.shell().args(["sudo", "sh", "-c", guest::WRITTEN]).within(30)),
                     deadline: K3S,
                     every: 2,
                 },
@@ -441,7 +438,7 @@ impl Guest<'_> {
 
     /// Steps that stop the guest; its data stays.
     pub fn down(&self) -> Vec<Step> {
-        let stopped = Probe::Any(vec![Probe::Not(Box::new(self.exists())), self.has_status("Stopped")]);
+        let stopped = Probe::Any(vec![self.is(GuestIs::Gone), self.is(GuestIs::Stopped)]);
         vec![
             self.home(),
             Step::new(
@@ -476,9 +473,20 @@ impl Guest<'_> {
 
     /// Steps that delete the guest with its data, and look that it is gone.
     pub fn delete(&self) -> Vec<Step> {
-        let gone = Probe::Not(Box::new(self.exists()));
+        let gone = self.is(GuestIs::Gone);
         vec![
             self.home(),
+            self.observe("guest.observe", "guests-before.ndjson"),
+            Step::new(
+                "guest.weigh",
+                "Look what is lost with the guest",
+                "A guest that a person protected is left alone, and nothing is deleted unseen.",
+                Effect::Read,
+                Action::Check(Derivation::GuestDoomed {
+                    instance: self.wanted.instance.clone(),
+                    listing: self.work("guests-before.ndjson"),
+                }),
+            ),
             Step::new(
                 "guest.delete",
                 format!(
@@ -547,7 +555,7 @@ impl Guest<'_> {
             file: system.clone(),
             pointer: "/path".to_owned(),
         };
-        let kernel = self.work("kernel.json");
+        let booted = self.work("booted.json");
         let mut steps = vec![
             self.home(),
             Step::new(
@@ -568,8 +576,8 @@ impl Guest<'_> {
             ),
             Step::new(
                 "system.find",
-                "Read which kernel the guest runs, and which the new system has",
-                "A kernel changes with a boot only.",
+                "Read which kernel and which disks the new system has",
+                "Neither changes without a boot.",
                 Effect::Read,
                 Action::Derive(Derivation::GuestSystem {
                     link: link.clone(),
@@ -577,6 +585,23 @@ impl Guest<'_> {
                 }),
             ),
         ];
+        steps.push(Step::new(
+            "system.ask",
+            "Ask the guest for its kernel and its disks",
+            "With another kernel the modules of the new system would not load, with other disks it would not boot.",
+            Effect::Read,
+            Action::Run(self.line(guest::BOOTED).to_file(&booted)),
+        ));
+        steps.push(Step::new(
+            "system.judge",
+            "Compare kernels and disks",
+            "A guest that needs others is made anew.",
+            Effect::Read,
+            Action::Check(Derivation::SystemFits {
+                system: system.clone(),
+                booted,
+            }),
+        ));
         steps.push(Step::new(
             "system.copy",
             "Copy the system into the guest",
@@ -595,26 +620,6 @@ impl Guest<'_> {
                     )
                     .within(3600),
             ),
-        ));
-        steps.push(Step::new(
-            "kernel.compare",
-            "Check that the guest runs the kernel of the new system",
-            "With another kernel the modules of the new system would not load.",
-            Effect::Read,
-            Action::Run(
-                self.line("printf '{\"kernel\":\"%s\"}' \"$(readlink -f /run/booted-system/kernel)\"")
-                    .to_file(&kernel),
-            ),
-        ));
-        steps.push(Step::new(
-            "kernel.judge",
-            "Compare the kernels",
-            "A guest that needs another kernel is made anew, or rebooted by its owner.",
-            Effect::Read,
-            Action::Check(Derivation::SameKernel {
-                system: system.clone(),
-                booted: kernel,
-            }),
         ));
         steps.push(Step::new(
             "system.set",

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::deploy::Deploy;
 use super::embedded;
 use super::guest::Guest;
+use super::routes;
 use crate::cluster::access::Access;
 use crate::plan::{Action, Effect, Plan, Step, Target};
 use crate::platform::Environment;
@@ -31,8 +32,11 @@ pub fn plan(deploy: &Deploy<'_>, guest: Option<&Guest<'_>>, choices: Vec<String>
     });
     let steps = deploy.steps();
     plan.steps.extend(steps.steps);
-    if guest.is_some() {
+    if let Some(guest) = guest {
         plan.steps.push(note_project(deploy));
+        if guest.low_ports && routes::any(deploy.description) {
+            plan.steps.extend(routes::steps(deploy, deploy.source.folder()));
+        }
     }
     plan.finally = steps.finally;
     plan.next = Some(format!(

@@ -14,8 +14,10 @@ pub mod local_down;
 pub mod local_up;
 pub mod nix;
 pub mod prune;
+pub mod rebuild;
 pub mod rehearse;
 pub mod resync;
+pub mod routes;
 pub mod trust;
 pub mod validate;
 

@@ -41,7 +41,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
             .definitions
             .iter()
             .fold(strictly(access).arg("--recursive").within(300), |command, path| {
-                command.arg("--filename").arg(path)
+                command.list_path("--filename", path)
             });
         plan.steps.push(Step::new(
             "definition.bring",
@@ -71,8 +71,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
             Effect::Local,
             Action::Run(
                 strictly(access)
-                    .arg("--filename")
-                    .arg(work.join("definitions.json"))
+                    .list_path("--filename", work.join("definitions.json"))
                     .within(300),
             ),
         ),
@@ -122,8 +121,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
             Action::Run(
                 strictly(access)
                     .args(["--dry-run=server", "--output=name"])
-                    .arg("--filename")
-                    .arg(objects.clone())
+                    .list_path("--filename", &objects)
                     // What went well goes elsewhere: the log is left to what did not.
                     .to_file(work.join("tried.txt"))
                     .within(600),

@@ -1,6 +1,8 @@
 //! The desk at which secrets are worked on: the checkout, its lock, and sops and age told exactly what to use.
 //! Neither tool reads the user's own settings; values pass through memory only.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
@@ -23,6 +25,8 @@ pub struct Desk<'a> {
     pub ui: &'a Ui,
     /// The checkout that is worked on.
     pub checkout: &'a Checkout,
+    /// Tokens that were handed in, by the variable that the facts name for each.
+    pub handed: BTreeMap<String, String>,
     context: &'a Context,
     tools: Tools,
 }
@@ -40,6 +44,7 @@ impl<'a> Desk<'a> {
         Ok(Self {
             ui: &context.ui,
             checkout,
+            handed: BTreeMap::new(),
             context,
             tools,
         })
@@ -157,6 +162,16 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// Every text of a document.
+fn leaves<'a>(document: &'a Value, into: &mut Vec<&'a str>) {
+    match document {
+        Value::String(text) => into.push(text),
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),
+        Value::Object(map) => map.values().for_each(|member| leaves(member, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// sops with the rules of a folder, and nothing of the user's.
 fn sops(folder: &Utf8Path) -> Command {
     let home = Utf8Path::new(STATE).join("secrets/home");
@@ -181,16 +196,6 @@ pub(crate) fn decrypt(runner: &Runner<'_>, path: &Utf8Path, identities: &Identit
             json::read(&text).map_err(|_| Failure::unexpected(format!("what sops decrypted from `{path}` is no JSON")))
         }
         Err(tail) => Err(cannot_read(path, identities, &tail)),
-    }
-}
-
-/// Every text of a document.
-fn leaves<'a>(document: &'a Value, into: &mut Vec<&'a str>) {
-    match document {
-        Value::String(text) => into.push(text),
-        Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),
-        Value::Object(map) => map.values().for_each(|member| leaves(member, into)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -7,7 +7,7 @@ use super::desk::{Desk, relative};
 use super::{check, set};
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::yaml;
-use crate::ui::Word;
+use crate::ui::{Word, unknown};
 
 /// Opens a file, or the file of a secret of the facts, in the person's editor.
 pub fn run(desk: &Desk<'_>, given: &Utf8Path) -> Result<()> {
@@ -20,6 +20,15 @@ pub fn run(desk: &Desk<'_>, given: &Utf8Path) -> Result<()> {
         .find(|secret| secret.id == given)
     {
         Some(secret) => secret.file.clone(),
+        None if given.components().count() == 1 && !given.as_str().ends_with(".yaml") => {
+            let known = checkout.platform.secrets.required.iter();
+            return Err(unknown(
+                Kind::Config,
+                "secret",
+                given.as_str(),
+                known.map(|secret| secret.id.as_str()),
+            ));
+        }
         None => relative(&checkout.root, given),
     };
     set::rules_for(&checkout.root, &path)?;

@@ -133,10 +133,19 @@ fn own_identity(desk: &Desk<'_>) -> Result<(Identities, Option<Utf8PathBuf>, Str
 
 /// Appends identities to the file of keys, private to its owner.
 fn keep_lines(file: &Option<Utf8PathBuf>, lines: &str) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
     let (Some(file), false) = (file, lines.is_empty()) else {
         return Ok(());
     };
+    append(file, lines).map_err(|failure| {
+        Failure::preflight(format!("identities cannot be kept in `{file}`: {}", failure.chain()))
+            .hinted("nothing was changed; set `SOPS_AGE_KEY_FILE` to a file outside the checkout that can be written")
+    })
+}
+
+fn append(file: &Utf8Path, lines: &str) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    // A link stays one: whoever keeps dotfiles elsewhere has the file there.
+    let file = &file.canonicalize_utf8().unwrap_or_else(|_| file.to_owned());
     if let Some(folder) = file.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
@@ -175,7 +184,7 @@ fn agree(desk: &Desk<'_>, identities: &Identities, take_over: TakeOver) -> Resul
     }
     if desk.ui.can_ask() {
         loop {
-            match desk.ui.ask(&format!("{words}. Take it over?")) {
+            match desk.ui.ask(&format!("{words}. Take it over?"))? {
                 Answer::Yes => return Ok(()),
                 Answer::No => break,
                 Answer::Explain => desk.ui.text(
@@ -188,7 +197,7 @@ fn agree(desk: &Desk<'_>, identities: &Identities, take_over: TakeOver) -> Resul
     Err(Failure::refused(words)
         .hinted("a fork or a trial of your own: cargo xtask secrets init --take-over")
         .hinted(format!(
-            "a team's checkout: let a holder run `cargo xtask secrets rotate --add NAME={} --to local`",
+            "a team's checkout: let a holder run `cargo xtask secrets rotate --add NAME={} --to local --to shared`",
             own.join(",")
         )))
 }

@@ -250,7 +250,7 @@ pub fn new(desk: &Desk<'_>, wanted: &New) -> Result<()> {
         Given::VariableOrPrompt => {
             let mut typed = Vec::new();
             for key in &wanted.keys {
-                match desk.ui.read_secret(&format!("value of `{key}`: ")) {
+                match desk.ui.read_secret(&format!("value of `{key}`: "))? {
                     Some(value) if !value.is_empty() => typed.push(value),
                     _ => {
                         return Err(Failure::refused(format!("nobody gave a value for `{key}`"))

@@ -1,7 +1,7 @@
 //! Values: how each comes to be, by the kind that the facts name.
 //! A value is never printed; what a person is told is a description and a public half.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
 
 use camino::Utf8PathBuf;
@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use super::desk::Desk;
 use super::{identity, pki, ssh};
 use crate::failure::{Failure, Kind, Result};
-use crate::platform::{RequiredSecret, SecretKind, SecretSource};
+use crate::platform::{Platform, RequiredSecret, SecretKind, SecretSource};
 use crate::ui::Word;
 
 /// Bytes of a generated value; 256 bits are out of reach for ever.
@@ -119,7 +119,7 @@ fn public_half(secret: &RequiredSecret) -> Utf8PathBuf {
 
 fn ask(desk: &Desk<'_>, secret: &RequiredSecret, key: &str, source: &SecretSource) -> Result<Option<String>> {
     if let Some(name) = &source.variable
-        && let Ok(value) = std::env::var(name)
+        && let Some(value) = desk.handed.get(name).cloned().or_else(|| std::env::var(name).ok())
         && !value.trim().is_empty()
     {
         let value = clean(desk, &value, &format!("`{name}`"))?;
@@ -130,7 +130,7 @@ fn ask(desk: &Desk<'_>, secret: &RequiredSecret, key: &str, source: &SecretSourc
     match desk.ui.read_secret(&format!(
         "{} ({}, key {key}; empty to leave it out): ",
         source.description, secret.id
-    )) {
+    ))? {
         Some(line) if line.is_empty() => Ok(None),
         Some(line) => clean(desk, &line, "what was typed").map(Some),
         None => Ok(None),
@@ -155,6 +155,39 @@ fn from_stdin(desk: &Desk<'_>, source: &SecretSource) -> Result<String> {
         }
         SecretKind::Asked | SecretKind::Generated => clean(desk, &text, "standard input"),
     }
+}
+
+/// Tokens from standard input, `VARIABLE=VALUE` a line, as a file of an environment has them.
+pub fn handed(platform: &Platform, input: impl BufRead) -> Result<BTreeMap<String, String>> {
+    let known: BTreeSet<&str> = platform
+        .secrets
+        .required
+        .iter()
+        .flat_map(|secret| secret.keys.values())
+        .filter_map(|source| source.variable.as_deref())
+        .collect();
+    let mut all = BTreeMap::new();
+    for (index, line) in input.lines().enumerate() {
+        // The line itself may hold a token, so no message quotes it.
+        let line = line.map_err(|_| Failure::new(Kind::Usage, "standard input is not UTF-8"))?;
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let pair = line.strip_prefix("export ").unwrap_or(line).split_once('=');
+        let Some((name, value)) = pair.filter(|(name, _)| known.contains(name.trim())) else {
+            let known: Vec<&str> = known.into_iter().collect();
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("line {} of standard input gives no variable of the facts", index + 1),
+            )
+            .hinted(format!("a line is VARIABLE=VALUE, with one of: {}", known.join(", "))));
+        };
+        let quoted = |quote: char| value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote));
+        let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(value);
+        all.insert(name.trim().to_owned(), value.to_owned());
+    }
+    Ok(all)
 }
 
 /// One line from standard input for each of several keys.

@@ -385,7 +385,7 @@ pub fn row(tool: Tool) -> Row {
             NIX,
         ),
         Tool::Yq => of(
-            "split YAML in the renderer; kislyuk's yq, for the other one reads `0400` as 400",
+            "bring the Python and PyYAML that the renderer reads YAML with; kislyuk's yq, the other one has none",
             ask(&["--help"], KislyukYq),
             Any,
             All,
@@ -490,6 +490,13 @@ pub fn row(tool: Tool) -> Row {
                 "Debian: `sudo apt-get install diffutils`",
                 "nix: `nix profile install nixpkgs#diffutils`",
             ],
+        ),
+        Tool::Deep => of(
+            "be compared with in `bench`",
+            ask(&["--help"], Answers),
+            Any,
+            All,
+            &["anywhere: `pipx install 'deepdiff[cli]'`"],
         ),
         Tool::Bash => of(
             "run the renderer outside Nix",
@@ -638,7 +645,17 @@ const BY_VERB: &[(&str, &[Tool])] = &[
             Tool::Jq,
         ],
     ),
-    ("bench", &[Tool::Cargo, Tool::Just, Tool::Diff, Tool::Kubectl]),
+    (
+        "bench",
+        &[
+            Tool::Cargo,
+            Tool::Just,
+            Tool::Diff,
+            Tool::Deep,
+            Tool::Kubectl,
+            Tool::Nix,
+        ],
+    ),
 ];
 
 const DEPLOY: &[Tool] = &[Tool::Kubectl, Tool::Kluctl, Tool::AgeKeygen, Tool::Nix, Tool::Git];

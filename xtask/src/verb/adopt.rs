@@ -41,6 +41,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         .and_then(|_| crate::exec::later(&checkout.root, &guard::found(&access), "/metadata/uid"));
     fs_err::remove_dir_all(checkout.path(access.work()))?;
     let found = crate::exec::text_of(&found?);
+    crate::live::fence::check_nobody_elses(&checkout.root, name, &found)?;
     let record = checkout.path(guard::record(&access));
     let before = match facts.environment {
         Environment::Production => facts.uid.clone(),
@@ -94,7 +95,7 @@ fn ask(context: &Context, name: &str, environment: Environment, yes: bool) -> Re
             return Err(refused("there is no terminal to type the cluster's name on")
                 .hinted("a production cluster is adopted by a person"));
         }
-        return match context.ui.read_line(&format!("Type `{name}` to accept it: ")) {
+        return match context.ui.read_line(&format!("Type `{name}` to accept it: "))? {
             Some(line) if line == name => Ok(()),
             _ => Err(refused("the cluster's name was not typed")),
         };
@@ -105,7 +106,7 @@ fn ask(context: &Context, name: &str, environment: Environment, yes: bool) -> Re
     if !context.ui.can_ask() {
         return Err(refused("there is no terminal to ask on").hinted("`--yes` answers this prompt"));
     }
-    match context.ui.ask("Accept it?") {
+    match context.ui.ask("Accept it?")? {
         Answer::Yes => Ok(()),
         Answer::No | Answer::Explain => Err(refused("the answer was no")),
     }

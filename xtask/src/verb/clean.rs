@@ -121,7 +121,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             return Err(Failure::refused("there is no terminal to ask on").hinted("`--yes` removes without asking"));
         }
         let names: Vec<&str> = chosen.iter().map(|kept| kept.what.name()).collect();
-        if ui.ask(&format!("Remove {}?", names.join(" and "))) != Answer::Yes {
+        if ui.ask(&format!("Remove {}?", names.join(" and ")))? != Answer::Yes {
             return Err(Failure::new(Kind::Refused, "the answer was no; nothing was removed"));
         }
     }

@@ -26,11 +26,17 @@ pub struct Arguments {
     /// Why, for the ledger
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Take over objects that carry this discriminator, because they moved here or it was renamed
+    #[arg(long, value_name = "DISCRIMINATOR")]
+    pub take_from: Option<String>,
     #[command(flatten)]
     pub saved: SavedArgs,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
+
+/// Characters of a reason: 20 deployments of each stage share one object of at most a mebibyte.
+const REASON: usize = 500;
 
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
@@ -55,7 +61,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         golden: (!matches!(target.source, Source::Golden(_))).then(|| target.golden.clone()),
         only,
         reason: arguments.reason.clone(),
-        rolled_back_to: None,
+        then: None,
+        take_from: arguments.take_from.clone(),
     };
     let goal = goal("deploy", &target.name, target.stage, mode.only.as_ref());
     deploy(
@@ -92,6 +99,14 @@ pub fn deploy(
     saved: &SavedArgs,
     args: &PlanArgs,
 ) -> Result<()> {
+    if let Some(length) = mode.reason.as_ref().map(|reason| reason.chars().count())
+        && length > REASON
+    {
+        return Err(
+            Failure::config(format!("the reason has {length} characters, the ledger keeps {REASON}"))
+                .hinted("say it in short, and name where the rest stands"),
+        );
+    }
     let nonce = nonce();
     let recipe = Deploy {
         access: &target.access,
@@ -136,6 +151,7 @@ pub fn deploy(
         };
         let steps = looking.look();
         let subject = Subject {
+            nonce: &nonce,
             verb,
             cluster: &target.name,
             stage: target.stage,
@@ -182,6 +198,8 @@ fn part(description: &StageDescription, name: &str) -> Result<Only> {
 
 /// What a saved plan is about.
 pub struct Subject<'a> {
+    /// Nonce of the run.
+    pub nonce: &'a str,
     /// The verb.
     pub verb: &'a str,
     /// The cluster.
@@ -207,6 +225,7 @@ pub fn save(
     let stamp = observe(context, checkout, subject, &plan)?;
     fs_err::remove_dir_all(checkout.path(subject.access.work()))?;
     let saved = Saved::new(
+        subject.nonce,
         subject.verb,
         subject.cluster,
         subject.stage.name(),
@@ -236,6 +255,7 @@ fn observe(context: &Context, checkout: &Checkout, subject: &Subject<'_>, plan: 
         project: &subject.project,
         namespace: &guard::found(subject.access),
         listing: &subject.access.work().join("listing.json"),
+        discriminator: &checkout.platform.stage(subject.cluster, subject.stage)?.discriminator,
         tools: &tools,
     })
 }
@@ -249,7 +269,8 @@ pub fn apply(
     file: &Utf8PathBuf,
     args: &PlanArgs,
 ) -> Result<()> {
-    let saved = Saved::read(&crate::root::absolute(file)?)?;
+    let nonce = nonce();
+    let saved = Saved::read(&crate::root::absolute(file)?)?.applied_as(&nonce)?;
     if saved.verb != verb || saved.stage != stage.name() || cluster.is_some_and(|cluster| cluster != saved.cluster) {
         return Err(Failure::new(
             Kind::Config,
@@ -267,6 +288,7 @@ pub fn apply(
     target::preflight(context, checkout, &saved.cluster, facts, &saved.plan, Some(stage))?;
     let access = saved_access(&saved, facts);
     let subject = Subject {
+        nonce: &nonce,
         verb,
         cluster: &saved.cluster,
         stage,

@@ -1,7 +1,7 @@
 //! What the verbs about guests share: the host, the profile, what Lima lists, and what keeps a guest from running.
 //! It changes nothing but the folder of this checkout's guests.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -24,6 +24,8 @@ pub struct Setup {
     pub host: Host,
     /// Where this checkout's guests are kept.
     pub home: Utf8PathBuf,
+    /// API ports of every profile of the facts.
+    pub api_ports: Vec<u16>,
     /// What the facts ask for.
     pub wanted: GuestWanted,
     /// Architecture of the guest.
@@ -54,6 +56,7 @@ impl Setup {
         Ok(Self {
             host,
             home,
+            api_ports: checkout.platform.api_ports(),
             wanted,
             arch,
             image,
@@ -64,10 +67,12 @@ impl Setup {
     pub fn guest<'a>(&'a self, access: &'a Access) -> Guest<'a> {
         Guest {
             access,
+            api_ports: &self.api_ports,
             wanted: &self.wanted,
             system: self.host.system,
             arch: self.arch,
             host_arch: self.host.arch,
+            low_ports: self.host.low_ports,
             image: if self.image.is_some() {
                 ImageStep::Recorded
             } else {
@@ -88,12 +93,26 @@ impl Setup {
             tools,
             interrupt: &context.interrupt,
         };
-        crate::exec::make_guest_home(&checkout.root, &guest::home_file())?;
+        crate::exec::make_guest_home(&checkout.root, &self.api_ports, &guest::home_file())?;
         let listing = runner.answer(&lima::list())?.ok_or_else(|| {
             Failure::preflight("`limactl list` fails, so nothing is known of the guests")
                 .hinted("run it yourself and look at what it says")
         })?;
         guest::instance(&String::from_utf8_lossy(&listing), &self.wanted.instance)
+    }
+
+    /// Refuses a guest that does not run, for verbs that work in one.
+    pub fn must_run(&self, context: &Context, checkout: &Checkout, tools: &Tools, cluster: &str) -> Result<()> {
+        let status = match self.instance(context, checkout, tools)? {
+            Some(instance) if instance.running() => return Ok(()),
+            Some(instance) if instance.status.is_empty() => "in an unknown state".to_owned(),
+            Some(instance) => instance.status.to_lowercase(),
+            None => "gone".to_owned(),
+        };
+        Err(
+            Failure::preflight(format!("guest `{}` is {status}, not running", self.wanted.instance))
+                .hinted(format!("`cargo xtask local-up --cluster {cluster}` starts it")),
+        )
     }
 
     /// Reports everything that keeps the guest from running here, before anything is started.
@@ -104,20 +123,26 @@ impl Setup {
             Ok(found) => (self.instance(context, checkout, found)?, None),
             Err(failure) => (None, Some(failure)),
         };
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, self.wanted.api_port));
         let needs_image = self.image.is_none() && instance.is_none();
+        let beside = found
+            .as_ref()
+            .ok()
+            .and_then(|found| found.path(Tool::Limactl).ok())
+            .and_then(Utf8Path::parent)
+            .is_some_and(|folder| folder.join("lima").is_file());
         let mut problems = Preflight {
             host: &self.host,
             wanted: &self.wanted,
             home: &self.home,
             instance: instance.as_ref(),
-            port_free: port.is_ok(),
+            port_free: port_free(self.wanted.api_port),
             image: self.image.as_ref(),
             no_builder: if needs_image {
                 no_builder(context, checkout, &self.host, self.arch)
             } else {
                 None
             },
+            lima_wrapper: beside || host::on_path("lima"),
         }
         .problems();
         if let Some(failure) = missing {
@@ -125,6 +150,14 @@ impl Setup {
         }
         problems.into_result(&self.wanted.profile)
     }
+}
+
+/// Whether nothing has a port of loopback. Asked twice: on macOS one that somebody holds on every address can be bound
+/// on loopback all the same.
+fn port_free(port: u16) -> bool {
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let answered = TcpStream::connect_timeout(&at, std::time::Duration::from_secs(1)).is_ok();
+    !answered && TcpListener::bind(at).is_ok()
 }
 
 /// Tools that start a guest.

@@ -6,12 +6,13 @@ use super::guest::{self, Setup, absolute};
 use super::local_up::local_cluster;
 use crate::cluster::access::Access;
 use crate::cluster::host::{self, Host};
-use crate::cluster::image::check_archive;
-use crate::context::Context;
+use crate::cluster::image::archive_at;
+use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Result};
-use crate::plan::Plan;
+use crate::plan::{Plan, Step, Tool};
 use crate::platform::Arch;
 use crate::recipe;
+use crate::recipe::guest::Guest;
 use crate::run::{Lock, PlanArgs, carry_out};
 
 /// What to do with images.
@@ -102,25 +103,43 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         }
         Arguments::Switch { cluster, plan } => {
             let name = local_cluster(&checkout, cluster.as_deref())?;
-            let facts = checkout.platform.cluster(&name)?;
-            let access = Access::of(&name, facts);
-            let setup = Setup::of(&checkout, &name, facts, guest::running(&checkout, &name)?)?;
-            let mut steps = Plan::new(format!("image switch {name}"));
-            steps.choices.push(format!("guest `{}`", setup.wanted.instance));
-            steps.steps = setup.guest(&access).switch();
-            carry_out(context, &checkout, "image", steps, plan, &Lock::Host(name))
+            let goal = format!("image switch {name}");
+            in_guest(context, &checkout, &name, plan, &goal, |guest| guest.switch())
         }
         Arguments::Load { archive, cluster, plan } => {
             let name = local_cluster(&checkout, cluster.as_deref())?;
-            let facts = checkout.platform.cluster(&name)?;
-            let access = Access::of(&name, facts);
-            let archive = absolute(&checkout, archive)?;
-            check_archive(&archive)?;
-            let setup = Setup::of(&checkout, &name, facts, guest::running(&checkout, &name)?)?;
-            let mut steps = Plan::new(format!("image load {archive}"));
-            steps.choices.push(format!("guest `{}`", setup.wanted.instance));
-            steps.steps = setup.guest(&access).load(archive);
-            carry_out(context, &checkout, "image", steps, plan, &Lock::Host(name))
+            let archive = archive_at(&absolute(&checkout, archive)?)?;
+            let goal = format!("image load {archive}");
+            in_guest(context, &checkout, &name, plan, &goal, |guest| guest.load(archive))
         }
     }
+}
+
+/// Carries out steps in a guest that runs.
+fn in_guest(
+    context: &Context,
+    checkout: &Checkout,
+    cluster: &str,
+    arguments: &PlanArgs,
+    goal: &str,
+    steps: impl FnOnce(&Guest<'_>) -> Vec<Step>,
+) -> Result<()> {
+    let facts = checkout.platform.cluster(cluster)?;
+    let access = Access::of(cluster, facts);
+    let setup = Setup::of(checkout, cluster, facts, guest::running(checkout, cluster)?)?;
+    if arguments.dry_run.is_none() {
+        let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Limactl])?;
+        setup.must_run(context, checkout, &tools, cluster)?;
+    }
+    let mut plan = Plan::new(goal);
+    plan.choices.push(format!("guest `{}`", setup.wanted.instance));
+    plan.steps = steps(&setup.guest(&access));
+    carry_out(
+        context,
+        checkout,
+        "image",
+        plan,
+        arguments,
+        &Lock::Host(cluster.to_owned()),
+    )
 }

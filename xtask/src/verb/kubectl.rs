@@ -32,7 +32,7 @@ const NEEDS_CONTAINER: [&str; 6] = ["logs", "exec", "attach", "cp", "port-forwar
 const LOCAL: [&str; 6] = ["", "help", "config", "completion", "kustomize", "options"];
 
 /// Verbs that change nothing in a cluster; every other is taken for one that does.
-const READS: [&str; 13] = [
+const READS: [&str; 12] = [
     "get",
     "describe",
     "explain",
@@ -45,8 +45,71 @@ const READS: [&str; 13] = [
     "version",
     "diff",
     "wait",
-    "auth",
 ];
+
+/// Flags that decide which cluster is spoken to: the facts have decided that, and the fence has looked.
+const DECIDED: [&str; 8] = [
+    "--kubeconfig",
+    "--context",
+    "--cluster",
+    "--server",
+    "-s",
+    "--insecure-skip-tls-verify",
+    "--certificate-authority",
+    "--tls-server-name",
+];
+
+/// Other flags that may stand before the verb and take the next argument as their value (`kubectl options`).
+const WITH_VALUE: [&str; 21] = [
+    "-n",
+    "--namespace",
+    "-v",
+    "--v",
+    "--vmodule",
+    "--as",
+    "--as-group",
+    "--as-uid",
+    "--as-user-extra",
+    "--cache-dir",
+    "--client-certificate",
+    "--client-key",
+    "--kuberc",
+    "--log-flush-frequency",
+    "--password",
+    "--profile",
+    "--profile-output",
+    "--request-timeout",
+    "--token",
+    "--user",
+    "--username",
+];
+
+/// kubectl's verb, however many flags stand before it; empty when there is none.
+fn verb_of(arguments: &[String]) -> &str {
+    let mut words = arguments.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        if !word.starts_with('-') {
+            return word;
+        }
+        if WITH_VALUE.contains(&word) {
+            words.next();
+        }
+    }
+    ""
+}
+
+/// A flag that would lead kubectl past the fence. What stands after `--` belongs to a program in a container.
+fn past_the_fence(arguments: &[String]) -> Option<&str> {
+    arguments
+        .iter()
+        .map(String::as_str)
+        .take_while(|word| *word != "--")
+        .find(|word| {
+            let name = word.split_once('=').map_or(*word, |(name, _)| name);
+            // `-s` may have its value in the same word.
+            DECIDED.contains(&name) || (word.starts_with("-s") && !word.starts_with("--"))
+        })
+}
 
 /// Refuses any other cluster than the one of the facts.
 fn fence(context: &Context, checkout: &Checkout, name: &str, facts: &Cluster) -> Result<()> {
@@ -77,7 +140,7 @@ fn agree(context: &Context, name: &str, verb: &str, yes: bool) -> Result<()> {
     }
     match context.ui.ask(&format!(
         "`kubectl {verb}` may change production cluster `{name}`. Proceed?"
-    )) {
+    ))? {
         Answer::Yes => Ok(()),
         Answer::No | Answer::Explain => Err(refused("the answer was no")),
     }
@@ -98,11 +161,15 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
                 .hinted(format!("bring it up: `cargo xtask local-up --cluster {name}`")),
         );
     }
-    let verb = arguments
-        .arguments
-        .iter()
-        .find(|argument| !argument.starts_with('-'))
-        .map_or("", String::as_str);
+    let verb = verb_of(&arguments.arguments);
+    if !LOCAL.contains(&verb)
+        && let Some(flag) = past_the_fence(&arguments.arguments)
+    {
+        return Err(Failure::refused(format!(
+            "`{flag}` would lead kubectl past the fence of cluster `{name}`; nothing was changed"
+        ))
+        .hinted("name the cluster before `--`: `cargo xtask kubectl --cluster CLUSTER -- …`"));
+    }
     if NEEDS_CONTAINER.contains(&verb) && checkout.path(embedded::marker(&access)).exists() {
         return Err(Failure::preflight(format!("`kubectl {verb}` needs a container, and the pods of `{name}` are simulated"))
             .hinted("the embedded backend runs a real control plane only; a virtual machine runs containers: `cargo xtask local-up --backend colima`"));
@@ -111,10 +178,53 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     if !LOCAL.contains(&verb) {
         fence(context, &checkout, &name, facts)?;
     }
-    let reads = LOCAL.contains(&verb) || READS.contains(&verb);
+    // `auth reconcile` writes, what else `auth` does not.
+    let asks_only = verb == "auth" && !arguments.arguments.iter().any(|word| word == "reconcile");
+    let reads = LOCAL.contains(&verb) || READS.contains(&verb) || asks_only;
     if facts.environment == Environment::Production && !reads {
         agree(context, &name, verb, arguments.yes)?;
     }
     let command = access.kubectl().args(arguments.arguments.iter().map(String::as_str));
     crate::exec::pass_through(&checkout.root, &tools, &command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn a_namespace_that_is_called_like_a_verb_is_not_taken_for_one() {
+        for (line, verb) in [
+            ("get pods", "get"),
+            ("-n get delete pod x", "delete"),
+            ("--namespace config delete pod x", "delete"),
+            ("--namespace=config -v 6 apply -f x", "apply"),
+            ("-A", ""),
+        ] {
+            assert_eq!(verb_of(&words(line)), verb, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_flag_leads_past_the_fence() {
+        for line in [
+            "get pods --context=other",
+            "--kubeconfig /x get pods",
+            "delete pod x -s https://127.0.0.1:1",
+            "delete pod x -shttps://127.0.0.1:1",
+        ] {
+            assert!(past_the_fence(&words(line)).is_some(), "{line}");
+        }
+        for line in [
+            "get pods --show-labels -n x",
+            "create clusterrolebinding x --clusterrole=view --user=somebody",
+            "exec pod -- psql --server=x -s",
+        ] {
+            assert_eq!(past_the_fence(&words(line)), None, "{line}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::exec::Runner;
 use crate::failure::{Failure, Kind, Result};
 use crate::live::gate;
 use crate::plan::{Driver, Tool};
-use crate::platform::{Backend, Stage};
+use crate::platform::Stage;
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
 use crate::recipe::local_up::project_file;
 use crate::ui::Word;
@@ -36,6 +36,7 @@ pub struct Arguments {
 #[serde(rename_all = "camelCase")]
 struct Status {
     cluster: String,
+    /// What runs it; `none` before it was brought up.
     backend: &'static str,
     kubeconfig: String,
     context: String,
@@ -74,7 +75,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let access = Access::of(&name, facts);
     let mut status = Status {
         cluster: name.clone(),
-        backend: Backend::Embedded.name(),
+        backend: "none",
         kubeconfig: checkout.path(&access.kubeconfig).into_string(),
         context: access.context.clone(),
         kubernetes: None,
@@ -174,6 +175,13 @@ fn look_at_guest(
 }
 
 fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkout, status: &mut Status) -> Result<()> {
+    if !checkout.path(&access.kubeconfig).is_file() {
+        status.problems.push(format!(
+            "cluster `{}` has no kubeconfig yet; `local-up` fetches it once k3s has written it",
+            access.cluster
+        ));
+        return Ok(());
+    }
     match runner.read_json(&access.kubectl().args(["version", "--output=json"]).within(15))? {
         Ok(version) => {
             status.kubernetes = version

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
-use crate::recipe::{Source, local_up};
+use crate::recipe::{Source, local_up, routes};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::ui::Word;
 
@@ -89,7 +89,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         from,
     ];
     if let Some(setup) = &setup {
-        choices.extend(guest_choices(setup));
+        choices.extend(guest_choices(setup, &description));
     }
     let guest = setup.as_ref().map(|setup| setup.guest(&access));
     let plan = local_up::plan(&deploy, guest.as_ref(), choices);
@@ -97,7 +97,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
 }
 
 /// What a person should know of the guest.
-fn guest_choices(setup: &Setup) -> Vec<String> {
+fn guest_choices(setup: &Setup, description: &StageDescription) -> Vec<String> {
     let wanted = &setup.wanted;
     let mut choices = vec![format!(
         "guest `{}` on {}: {}, {} CPUs, {} GiB of memory, {} GiB of disk, API on 127.0.0.1:{}",
@@ -112,7 +112,21 @@ fn guest_choices(setup: &Setup) -> Vec<String> {
     if let Some(image) = &setup.image {
         choices.push(format!("image `{}`, recorded", image.path));
     }
-    choices.push("ports that listen in the guest are reached on the host's loopback alone".to_owned());
+    choices.push(format!(
+        "of the guest this host reaches, on loopback alone, the API on port {} and routes on 80 and 443",
+        wanted.api_port
+    ));
+    if !setup.host.low_ports && routes::any(description) {
+        choices.push(
+            "but 80 and 443 are root's on this host, so no route is reached: `sudo sysctl net.ipv4.ip_unprivileged_port_start=80`, then `local-down` and `local-up`"
+                .to_owned(),
+        );
+    }
+    let known = setup.image.as_ref().is_some_and(|image| image.kernel.is_some());
+    if wanted.rosetta && setup.image.is_some() && !known {
+        choices
+            .push("the kernel in the image is not known, so Rosetta is judged by a program that runs in it".to_owned());
+    }
     choices
 }
 

@@ -92,6 +92,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     plan.finally = steps.finally;
     if let Some(file) = &arguments.saved.save_plan {
         let subject = Subject {
+            nonce: &nonce,
             verb: "prune",
             cluster: &target.name,
             stage: target.stage,
@@ -176,7 +177,7 @@ fn confirm(context: &Context, cluster: &str, why: &str) -> Result<()> {
     if !context.ui.can_ask() {
         return Err(refused("there is no terminal to type the cluster's name on"));
     }
-    match context.ui.read_line(&format!("{why}. Type `{cluster}` to go on: ")) {
+    match context.ui.read_line(&format!("{why}. Type `{cluster}` to go on: "))? {
         Some(line) if line == cluster => Ok(()),
         _ => Err(refused("the cluster's name was not typed")),
     }

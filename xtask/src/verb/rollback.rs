@@ -1,4 +1,7 @@
-//! `rollback`: an earlier project of a stage deployed again, from what this host kept.
+//! `rollback`: an earlier project of a stage deployed again, from what this host kept or rebuilt at its revision.
+//! It deploys nothing that is not what the ledger says.
+
+use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -10,11 +13,13 @@ use crate::context::{Checkout, Context};
 use crate::failure::{Failure, Kind, Result};
 use crate::live::ledger::{self, Entry};
 use crate::live::secrets;
+use crate::plan::{Form, Plan, Reasons, Then};
 use crate::platform::Stage;
 use crate::project::{Project, StageDescription};
 use crate::recipe::Source;
 use crate::recipe::deploy::{Mode, kept};
-use crate::run::{PlanArgs, SavedArgs};
+use crate::recipe::rebuild::Rebuild;
+use crate::run::{PlanArgs, SavedArgs, look, nonce};
 use crate::ui::Word;
 
 /// Deploy an earlier project of a stage again
@@ -59,35 +64,40 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let access = Access::of(&name, facts);
     let entries = history::entries(context, &checkout, &name, facts, stage)?;
     let entry = chosen(&entries, arguments.to)?;
-    let folder = find_kept(&checkout, &access, stage, entry)?;
-    let today = newest_kept(&checkout, &access, stage)?.filter(|today| *today != folder);
     let mut choices = vec![
         words,
         format!("back to run {} of {} by {}", entry.run, entry.time, entry.actor),
     ];
+    let folder = match find_kept(&checkout, &access, stage, entry)? {
+        Some(folder) => folder,
+        None => match rebuilt(context, &checkout, &access, stage, entry, &arguments.plan)? {
+            Some(folder) => {
+                choices.push("the project of then, rebuilt from its revision".to_owned());
+                folder
+            }
+            // What was asked for is printed.
+            None => return Ok(()),
+        },
+    };
+    let source = if arguments.with_secrets {
+        choices.push("with the secret files of then".to_owned());
+        folder
+    } else {
+        let todays = todays_secrets(&checkout, &access, stage, &folder)?;
+        let to = access.folder.join("rollback").join(stage.name());
+        let notes = secrets::overlay(&checkout.path(&folder), &todays, &checkout.path(&to))?;
+        choices.push("with today's secret files".to_owned());
+        for note in notes {
+            context.ui.status(Word::Warning, note);
+        }
+        to
+    };
     let recipient = checkout
         .platform
         .secrets
         .operator_identities
         .get(&name)
         .and_then(|identity| checkout.platform.secrets.recipients.get(identity));
-    let source = if arguments.with_secrets {
-        choices.push("with the secret files of then".to_owned());
-        folder
-    } else {
-        choices.push("with today's secret files".to_owned());
-        match today {
-            Some(today) => {
-                let to = access.folder.join("rollback").join(stage.name());
-                let notes = secrets::overlay(&checkout.path(&folder), &checkout.path(&today), &checkout.path(&to))?;
-                for note in notes {
-                    context.ui.status(Word::Warning, note);
-                }
-                to
-            }
-            None => folder,
-        }
-    };
     if let Some(recipient) = recipient {
         let project = Project::read(&checkout.path(&source))?;
         secrets::check_recipient(&project, recipient)?;
@@ -105,7 +115,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     let mode = Mode {
         reason: arguments.reason.clone(),
-        rolled_back_to: Some(entry.run.clone()),
+        then: Some(Then {
+            run: entry.run.clone(),
+            revision: entry.revision.clone(),
+            lock: entry.lock.clone(),
+            reviewed: entry.reviewed,
+        }),
         ..Mode::USUAL
     };
     let goal = format!("roll {stage} of {} back to run {}", target.name, entry.run);
@@ -144,22 +159,12 @@ fn chosen(entries: &[Entry], to: usize) -> Result<&Entry> {
     }
 }
 
-/// The kept project of a deployment, if it still is what the ledger says.
-fn find_kept(checkout: &Checkout, access: &Access, stage: Stage, entry: &Entry) -> Result<Utf8PathBuf> {
+/// The kept project of a deployment; none when this host has not kept it, a failure when it is not what it was.
+fn find_kept(checkout: &Checkout, access: &Access, stage: Stage, entry: &Entry) -> Result<Option<Utf8PathBuf>> {
     let folder = kept(access, stage).join(&entry.digest);
     let path = checkout.path(&folder);
     if !path.is_dir() {
-        let failure = Failure::preflight(format!(
-            "the project of run {} was not kept on this host; nothing was changed",
-            entry.run
-        ));
-        let revision = entry.revision.as_deref().unwrap_or("REVISION");
-        return Err(failure
-            .hinted(format!("build it anew: `git worktree add .xtask/then {revision}`"))
-            .hinted(format!(
-                "then `nix build ./.xtask/then#k8s-manifests-{}-{stage}` and `deploy --stage {stage} --from-folder result`",
-                access.cluster
-            )));
+        return Ok(None);
     }
     let digest = ledger::digest(&path)?;
     if digest != entry.digest {
@@ -167,13 +172,134 @@ fn find_kept(checkout: &Checkout, access: &Access, stage: Stage, entry: &Entry) 
             Kind::Refused,
             format!(
                 "the kept project `{folder}` is not what was deployed: its digest is {}, the ledger says {}",
-                &digest[..12],
-                &entry.digest[..12.min(entry.digest.len())]
+                short(&digest),
+                short(&entry.digest)
             ),
         )
-        .hinted("somebody changed it; remove it, and build the revision anew"));
+        .hinted("somebody changed it; remove it, and its revision is built anew"));
     }
-    Ok(folder)
+    Ok(Some(folder))
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// Rebuilds the project of a deployment from its revision, in a Git worktree of its own. What comes of it has to be
+/// what the ledger says. None when only the plan was asked for, which is printed.
+fn rebuilt(
+    context: &Context,
+    checkout: &Checkout,
+    access: &Access,
+    stage: Stage,
+    entry: &Entry,
+    args: &PlanArgs,
+) -> Result<Option<Utf8PathBuf>> {
+    let not_here = || {
+        Failure::preflight(format!(
+            "the project of run {} was not kept on this host; nothing was changed",
+            entry.run
+        ))
+    };
+    let Some(revision) = &entry.revision else {
+        return Err(not_here().hinted("the ledger names no revision that it could be rebuilt from"));
+    };
+    let to = access.folder.join("rebuilt").join(&entry.digest);
+    let nonce = nonce();
+    let rebuild = Rebuild {
+        access,
+        stage,
+        revision,
+        nonce: &nonce,
+        to: &to,
+    };
+    let Some(steps) = rebuild.steps(&entry.source) else {
+        return Err(not_here()
+            .hinted(format!(
+                "it was a {} made elsewhere, so no revision has it; with the folder at hand: `deploy --stage {stage} \
+                 --from-folder DIR`",
+                entry.source
+            ))
+            .hinted("a host that kept it can roll back"));
+    };
+    let mut plan = Plan::new(format!("rebuild {stage} of {} at {}", access.cluster, short(revision)));
+    plan.steps = steps.steps;
+    plan.finally = steps.finally;
+    plan.next = Some("the deploy of what was rebuilt, planned from its own description".to_owned());
+    if let Some(form) = args.dry_run {
+        match form {
+            Form::Text => context.ui.data(plan.text(Reasons::Shown))?,
+            Form::Shell => context.ui.data(plan.shell())?,
+            Form::Json => context.ui.json(&plan)?,
+        }
+        return Ok(None);
+    }
+    let toolbox = context.toolbox("");
+    let lacks = toolbox.lacks(&plan.tools());
+    if !lacks.is_empty() {
+        return Err(Failure::many(
+            Kind::Preflight,
+            format!(
+                "the project of run {} was not kept on this host and cannot be rebuilt here; nothing was changed",
+                entry.run
+            ),
+            &lacks,
+        )
+        .hinted("a host that kept it can roll back without them"));
+    }
+    context.ui.status(
+        Word::Building,
+        format!("the project of run {} at {}", entry.run, short(revision)),
+    );
+    let outcome = look(context, checkout, &plan.steps, &rebuild.work());
+    // Whatever came of it, the worktree goes.
+    let cleared = look(context, checkout, &plan.finally, &rebuild.work());
+    remove_if_there(&checkout.path(rebuild.work()))?;
+    outcome?;
+    cleared?;
+    let digest = ledger::digest(&checkout.path(&to))?;
+    if digest != entry.digest {
+        fs_err::remove_dir_all(checkout.path(&to))?;
+        return Err(Failure::refused(format!(
+            "revision {} does not give what was deployed: its project has digest {}, the ledger says {}; nothing was \
+             changed",
+            short(revision),
+            short(&digest),
+            short(&entry.digest)
+        ))
+        .hinted("it was deployed from a dirty tree, with other secret files, or its inputs are not pinned")
+        .hinted("look at that revision yourself; a project that you trust is deployed with `deploy --from-folder`"));
+    }
+    Ok(Some(to))
+}
+
+fn remove_if_there(folder: &Utf8Path) -> Result<()> {
+    if folder.exists() {
+        fs_err::remove_dir_all(folder)?;
+    }
+    Ok(())
+}
+
+/// Today's encrypted objects of a stage: the checkout's files, and of those that it lacks what was deployed last.
+fn todays_secrets(
+    checkout: &Checkout,
+    access: &Access,
+    stage: Stage,
+    then: &Utf8Path,
+) -> Result<BTreeMap<secrets::Identity, serde_json::Value>> {
+    let mut todays = match newest_kept(checkout, access, stage)?.filter(|today| today != then) {
+        Some(today) => secrets::encrypted(&Project::read(&checkout.path(today))?),
+        None => BTreeMap::new(),
+    };
+    let required = checkout.platform.secrets.required.iter();
+    for secret in required.filter(|secret| secret.clusters.contains(&access.cluster)) {
+        let path = checkout.path(&secret.file);
+        if path.is_file() {
+            let (identity, value) = secrets::of_file(&path)?;
+            todays.insert(identity, value);
+        }
+    }
+    Ok(todays)
 }
 
 /// The project that was deployed last from this host, if it was kept.

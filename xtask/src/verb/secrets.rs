@@ -11,7 +11,7 @@ use crate::recipe::resync;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::secrets::desk::{Desk, relative};
 use crate::secrets::set::{self, Renewal};
-use crate::secrets::value::Given;
+use crate::secrets::value::{self, Given};
 use crate::secrets::{check, edit, init, list, rotate};
 use crate::ui::{Word, plural};
 
@@ -45,6 +45,9 @@ pub struct Init {
     /// Make a checkout whose secrets you cannot read your own: new identities, new values
     #[arg(long)]
     pub take_over: bool,
+    /// Read tokens from standard input, VARIABLE=VALUE a line
+    #[arg(long)]
+    pub stdin: bool,
 }
 
 /// Arguments of `secrets check`.
@@ -171,7 +174,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             } else {
                 init::TakeOver::Ask
             };
-            init::run(&desk()?, take_over)?;
+            let mut desk = desk()?;
+            if arguments.stdin {
+                desk.handed = value::handed(&checkout.platform, std::io::stdin().lock())?;
+            }
+            init::run(&desk, take_over)?;
         }
         Arguments::Check(arguments) => run_check(context, &checkout, arguments)?,
         Arguments::Edit(arguments) => edit::run(&desk()?, &arguments.file)?,

@@ -3,7 +3,7 @@
 use super::guest::{self, Setup};
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::platform::{Environment, Stage};
 
 /// Open a shell in a guest, or run a command there
@@ -43,16 +43,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let tools = context
         .toolbox(&facts.kubernetes)
         .ensure(&[crate::plan::Tool::Limactl])?;
-    let status = match setup.instance(context, &checkout, &tools)? {
-        None => "gone".to_owned(),
-        Some(instance) if instance.running() => String::new(),
-        Some(instance) => instance.status.to_lowercase(),
-    };
-    if !status.is_empty() {
-        return Err(
-            Failure::preflight(format!("guest `{}` is {status}, not running", setup.wanted.instance))
-                .hinted(format!("`cargo xtask local-up --cluster {name}` starts it")),
-        );
-    }
+    setup.must_run(context, &checkout, &tools, &name)?;
     crate::exec::pass_through(&checkout.root, &tools, &setup.guest(&access).ssh(&arguments.command))
 }

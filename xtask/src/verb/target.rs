@@ -316,11 +316,8 @@ pub fn preflight(
     let mut refused = Vec::new();
     if kubeconfig.is_file() {
         lacks.extend(wrong_mode(&kubeconfig)?);
-        if production && is_insecure(&kubeconfig)? {
-            refused.push(format!(
-                "`{}` turns the verification of the API server's certificate off",
-                access.kubeconfig
-            ));
+        if production {
+            refused.extend(insecure(&kubeconfig, &access.kubeconfig)?);
         }
     } else if production {
         lacks.push(format!(
@@ -371,15 +368,33 @@ fn wrong_mode(kubeconfig: &Utf8Path) -> Result<Option<String>> {
         .then(|| format!("`{kubeconfig}` may be read by others (mode {mode:04o}): `chmod 600 {kubeconfig}`")))
 }
 
-fn is_insecure(kubeconfig: &Utf8Path) -> Result<bool> {
+/// Why an address of a kubeconfig cannot be trusted to be the cluster's.
+fn insecure(kubeconfig: &Utf8Path, name: &Utf8Path) -> Result<Vec<String>> {
     let text = fs_err::read_to_string(kubeconfig)?;
     let config = crate::golden::yaml::read_one(&text)
         .map_err(|error| Failure::config(format!("`{kubeconfig}` cannot be read: {error}")))?;
-    let clusters = config.get("clusters").and_then(serde_json::Value::as_array);
-    Ok(clusters.into_iter().flatten().any(|cluster| {
-        cluster
+    let mut problems = Vec::new();
+    for cluster in config
+        .get("clusters")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        if cluster
             .pointer("/cluster/insecure-skip-tls-verify")
             .and_then(serde_json::Value::as_bool)
             == Some(true)
-    }))
+        {
+            problems.push(format!(
+                "`{name}` turns the verification of the API server's certificate off"
+            ));
+        }
+        let server = cluster.pointer("/cluster/server").and_then(serde_json::Value::as_str);
+        if let Some(server) = server.filter(|server| !server.starts_with("https://")) {
+            problems.push(format!(
+                "`{name}` reaches the API server without encryption (`{server}`), so anybody could answer"
+            ));
+        }
+    }
+    Ok(problems)
 }

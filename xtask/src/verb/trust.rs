@@ -47,6 +47,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         ))
         .hinted("remove it in Keychain Access by its name"));
     }
+    if change == Change::Install && !checkout.path(&access.kubeconfig).is_file() {
+        return Err(Failure::preflight(format!(
+            "cluster `{name}` is not up, and its root certificate is asked of it"
+        ))
+        .hinted(format!("`cargo xtask local-up --cluster {name}`")));
+    }
     let plan = trust::plan(&access, store, change);
     if options.plan.dry_run.is_none() {
         context.ui.text(plan.text(Reasons::Shown));

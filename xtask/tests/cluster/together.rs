@@ -103,6 +103,165 @@ fn a_rehearsal_that_fails_leaves_one_folder_and_nothing_else() {
     );
 }
 
+/// Git as a person would run it, in the folder around the checkout: the root is then a folder of the repository.
+fn git(checkout: &Checkout, words: &[&str]) -> String {
+    let ran = finish(
+        program("git")
+            .args(["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org"])
+            .args(["-c", "init.defaultBranch=main"])
+            .args(words)
+            .current_dir(checkout.base())
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(ran.code, Some(0), "git {words:?}: {ran}");
+    ran.stdout
+}
+
+fn rehearsals(checkout: &Checkout) -> Vec<String> {
+    let folder = checkout.root.join(".xtask/rehearsals");
+    if !folder.exists() {
+        return Vec::new();
+    }
+    let entries = folder.read_dir_utf8().unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_owned()).collect()
+}
+
+#[test]
+fn an_earlier_commit_is_rehearsed_from_a_worktree_that_leaves_no_trace() {
+    let checkout = Checkout::tiny();
+    crate::support::write(&checkout.base().join(".gitignore"), "/home\n.xtask\n");
+    git(&checkout, &["init", "--quiet"]);
+    git(&checkout, &["add", "--all"]);
+    git(&checkout, &["commit", "--quiet", "--message=Good"]);
+    let good = git(&checkout, &["rev-parse", "HEAD"]).trim().to_owned();
+    let mut objects = crate::support::tiny_objects();
+    objects[3].2["spec"]["ports"][0]["port"] = 70_000.into();
+    checkout.stage("k3s-dev", &objects);
+    fs_err::remove_dir_all(checkout.golden("k3s-capi")).unwrap();
+    git(&checkout, &["add", "--all"]);
+    git(&checkout, &["commit", "--quiet", "--message=Bad"]);
+    // Not even what is committed, but what stands in the folder, is the present state.
+    fs_err::remove_dir_all(checkout.golden("k3s-dev")).unwrap();
+    let before = git(&checkout, &["status", "--porcelain"]);
+
+    assert_eq!(checkout.run(&["rehearse", "--stage", "local"]).code, Some(4));
+    let ran = checkout.ok(&["rehearse", "--stage", "local", "--rev", "HEAD~1"]);
+    assert!(ran.stderr.contains(&good), "{ran}");
+    for (revision, cluster, code, words) in [
+        ("HEAD", "k3s-dev", 6, "phase-base.deploy"),
+        ("HEAD", "k3s-capi", 4, "has no golden"),
+        ("no-such", "k3s-dev", 3, "no revision `no-such`"),
+        ("--help-me", "k3s-dev", 2, "--help-me"),
+    ] {
+        let revision = format!("--rev={revision}");
+        let ran = checkout.run(&["rehearse", "--stage=local", "--cluster", cluster, &revision]);
+        assert_eq!(ran.code, Some(code), "{ran}");
+        assert!(ran.stderr.contains(words), "{words}: {ran}");
+    }
+    assert_eq!(rehearsals(&checkout), Vec::<String>::new());
+    assert_eq!(git(&checkout, &["worktree", "list"]).lines().count(), 1);
+    assert_eq!(git(&checkout, &["status", "--porcelain"]), before);
+    assert_eq!(checkout.processes(), Vec::new());
+}
+
+#[test]
+fn what_a_killed_rehearsal_left_is_ended_by_the_next_and_one_that_was_kept_is_not() {
+    let checkout = Checkout::tiny();
+    let kept = checkout.ok(&["rehearse", "--stage", "local", "--keep"]);
+    assert!(kept.stderr.contains("clean --rehearsals"), "{kept}");
+    let stays = rehearsals(&checkout);
+    assert_eq!(stays.len(), 1);
+
+    let mut command = checkout.command(&["rehearse", "--stage", "local"]);
+    command.env("XTASK_CRASH", "acted:cluster.mark");
+    let killed = finish(command.spawn().unwrap());
+    assert_eq!(killed.signal, Some(9), "{killed}");
+    assert_eq!(rehearsals(&checkout).len(), 2);
+
+    let child = checkout.command(&["rehearse", "--stage", "local"]).spawn().unwrap();
+    crate::support::until("another one goes on", || {
+        let all = rehearsals(&checkout);
+        all.len() == 2
+            && all
+                .iter()
+                .any(|name| !stays.contains(name) && !killed.stderr.contains(name.as_str()))
+            && checkout
+                .processes()
+                .iter()
+                .filter(|(_, line)| line.contains("/bin/etcd "))
+                .count()
+                == 2
+    });
+    // One that goes on is never touched, also by who cleans up.
+    let cleaned = checkout.ok(&["clean", "--rehearsals", "--yes"]);
+    assert!(cleaned.stderr.contains(&stays[0]), "{cleaned}");
+    let next = finish(child);
+    assert_eq!(next.code, Some(0), "{next}");
+    assert!(next.stderr.contains("which a killed rehearsal left"), "{next}");
+    assert_eq!(rehearsals(&checkout), Vec::<String>::new());
+    assert_eq!(checkout.processes(), Vec::new());
+}
+
+#[test]
+fn a_rehearsal_that_is_interrupted_is_torn_down_all_the_same() {
+    let checkout = Checkout::tiny();
+    let child = checkout.command(&["rehearse", "--stage", "local"]).spawn().unwrap();
+    crate::support::until("kluctl runs", || {
+        checkout
+            .processes()
+            .iter()
+            .any(|(_, line)| line.contains("kluctl deploy"))
+    });
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let ran = finish(child);
+    assert_eq!(ran.code, Some(130), "{ran}");
+    assert_eq!(rehearsals(&checkout), Vec::<String>::new());
+    assert_eq!(checkout.processes(), Vec::new());
+}
+
+#[test]
+fn the_installed_binary_needs_no_cargo_no_home_and_no_path() {
+    let checkout = Checkout::named("it's a \"checkout\" $(of mine)");
+    let installed = checkout.base().join("installed/xtask");
+    fs_err::create_dir_all(installed.parent().unwrap()).unwrap();
+    fs_err::copy(XTASK, &installed).unwrap();
+    let git = finish(
+        program("/bin/sh")
+            .args(["-c", "command -v git"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let run = |words: &[&str]| {
+        let mut command = program(&installed);
+        command
+            .args(words)
+            .args(["--root", checkout.root.as_str()])
+            .current_dir("/")
+            .env_clear()
+            .env("PATH", "")
+            .env("XTASK_GIT", git.stdout.trim())
+            .env("XTASK_TOOL_CACHE", crate::support::tool_cache())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let ran = finish(command.spawn().unwrap());
+        assert_eq!(ran.code, Some(0), "{words:?}: {ran}");
+        ran
+    };
+    run(&["local-up"]);
+    run(&["local-status"]);
+    run(&["rehearse", "--stage", "local"]);
+    run(&["local-down"]);
+    assert_eq!(checkout.processes(), Vec::new());
+    assert!(!checkout.root.join("of").exists());
+}
+
 /// Runs a script where there is no network but `lo`.
 fn alone(checkout: &Checkout, script: &str) -> Ran {
     let mut command = program("unshare");
@@ -135,7 +294,8 @@ fn everything_works_where_there_is_nothing_but_loopback() {
     let ran = alone(
         &checkout,
         &format!(
-            "'{XTASK}' local-up\n'{XTASK}' rehearse --stage local\n'{XTASK}' kubectl -- get pods -A\n'{XTASK}' local-down"
+            "'{XTASK}' --offline local-up\n'{XTASK}' --offline rehearse --stage local\n\
+             '{XTASK}' --offline kubectl -- get pods -A\n'{XTASK}' --offline local-down"
         ),
     );
     assert_eq!(
@@ -170,8 +330,14 @@ fn is_loopback(address: &str, remote: bool) -> bool {
 
 #[test]
 fn no_process_listens_on_or_connects_to_anything_but_loopback() {
+    for verb in [&["local-up"][..], &["rehearse", "--stage", "local"]] {
+        watch_sockets(verb);
+    }
+}
+
+fn watch_sockets(verb: &[&str]) {
     let checkout = Checkout::tiny();
-    let mut child = checkout.command(&["local-up"]).spawn().unwrap();
+    let mut child = checkout.command(verb).spawn().unwrap();
     let mut seen = BTreeSet::new();
     let mut elsewhere = BTreeSet::new();
     let mut look = |checkout: &Checkout| {

@@ -40,3 +40,102 @@ fn a_cluster_comes_up_stays_as_it_is_and_goes_down() {
     assert!(!checkout.root.join(".xtask/clusters/k3s-dev").exists());
     checkout.ok(&["local-down"]);
 }
+
+#[test]
+fn what_a_hand_changed_is_repaired_alone_and_what_another_manager_took_is_named() {
+    let checkout = Checkout::tiny();
+    checkout.ok(&["local-up"]);
+    let kinds = ["namespaces,serviceaccounts,configmaps,services,deployments", "-A"];
+    let before = versions(&checkout.get("k3s-dev", &kinds));
+    let colour =
+        |checkout: &Checkout| checkout.get("k3s-dev", &["configmap", "web", "-n", "tiny"])["data"]["colour"].clone();
+
+    checkout.kubectl(
+        "k3s-dev",
+        &[
+            "patch",
+            "configmap",
+            "web",
+            "-n",
+            "tiny",
+            "--patch",
+            r#"{"data":{"colour":"red"}}"#,
+        ],
+    );
+    assert_eq!(colour(&checkout), "red");
+    let repaired = checkout.ok(&["local-up"]);
+    assert!(repaired.stderr.contains("1 of 5 objects differ"), "{repaired}");
+    assert_eq!(colour(&checkout), "blue");
+    // The ledger is ours; of the stage exactly one object moved.
+    let moved: Vec<String> = versions(&checkout.get("k3s-dev", &kinds))
+        .into_iter()
+        .filter(|version| !before.contains(version))
+        .map(|(name, _)| name)
+        .filter(|name| !name.contains("xtask-"))
+        .collect();
+    assert_eq!(moved, ["ConfigMap/web"]);
+
+    let taken = checkout.base().join("taken.json");
+    let content = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"web","namespace":"tiny"},"data":{"colour":"green"}}"#;
+    crate::support::write(&taken, content);
+    checkout.kubectl(
+        "k3s-dev",
+        &[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=another-operator",
+            "--filename",
+            taken.as_str(),
+        ],
+    );
+    let refused = checkout.run(&["local-up"]);
+    assert_eq!(refused.code, Some(6), "{refused}");
+    for part in ["ConfigMap/tiny/web", "another-operator"] {
+        assert!(refused.stderr.contains(part), "{part}: {refused}");
+    }
+    assert_eq!(colour(&checkout), "green");
+    checkout.ok(&["local-down"]);
+}
+
+#[test]
+fn the_status_names_what_is_wrong_and_local_up_mends_it() {
+    let checkout = Checkout::tiny();
+    let never = checkout.run(&["local-status"]);
+    assert_eq!(never.code, Some(10), "{never}");
+    assert!(never.stdout.contains("never brought up"), "{never}");
+    checkout.ok(&["local-up"]);
+    let healthy: Value = serde_json::from_str(&checkout.ok(&["local-status", "--json"]).stdout).unwrap();
+    assert_eq!(healthy["healthy"], true, "{healthy}");
+    assert_eq!(healthy["backend"], "embedded");
+    assert_eq!(healthy["nodes"]["node-000000"], "Ready");
+    assert_eq!(healthy["components"]["app"], serde_json::json!([]));
+
+    let logs = checkout.run(&["kubectl", "--", "logs", "-n", "tiny", "deployment/web"]);
+    assert_eq!(logs.code, Some(5), "{logs}");
+    assert!(logs.stderr.contains("simulated"), "{logs}");
+    let missing = checkout.run(&["kubectl", "--", "get", "configmap", "nobody", "-n", "tiny"]);
+    assert_eq!(missing.code, Some(1), "kubectl's own status is ours: {missing}");
+
+    let (pid, _) = checkout
+        .processes()
+        .into_iter()
+        .find(|(_, line)| line.contains("/bin/kube-scheduler "))
+        .unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    crate::support::until("the scheduler is dead", || {
+        checkout.run(&["local-status"]).code == Some(10)
+    });
+    let sick = checkout.run(&["local-status"]);
+    assert!(sick.stdout.contains("`kube-scheduler` is not running"), "{sick}");
+    assert!(sick.stderr.contains("local-up"), "{sick}");
+    checkout.ok(&["local-up"]);
+    checkout.ok(&["local-status"]);
+
+    // Nothing of it went to where a person's own kubectl and kluctl look.
+    for name in [".kube", ".kluctl", ".cache", ".colima", ".lima", ".kwok"] {
+        assert!(!checkout.base().join("home").join(name).exists(), "~/{name} is there");
+    }
+    checkout.ok(&["local-down"]);
+}

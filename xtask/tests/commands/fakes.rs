@@ -168,6 +168,7 @@ fn listing(checkout: &Checkout) -> Value {
         let fields = json!({"f:metadata": {"f:annotations": {}, "f:labels": {}}, "f:spec": {}, "f:data": {}});
         object["metadata"]["managedFields"] =
             json!([{"manager": "kluctl", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields}]);
+        object["metadata"]["labels"]["kluctl.io/discriminator"] = "vanixiets-k3s-dev-local".into();
         object["metadata"]["generation"] = 1.into();
         object["status"] = json!({"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
         items.push(object);

@@ -13,4 +13,5 @@ mod bad_input;
 mod bootstrap;
 mod fakes;
 mod laws;
+mod offline;
 mod runs;

@@ -3,7 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it did not foresee something")]
 
+mod fake;
+mod mac;
 mod real;
+mod refused;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test targets share it")]
 mod support;
@@ -25,8 +28,8 @@ const STOP: &str = "colima stop --profile k3s-dev";
 const DELETE: &str = "colima delete --profile k3s-dev --force --data";
 const NOTHING: [&str; 0] = [];
 
-fn image_path(world: &World) -> String {
-    let text = fs_err::read_to_string(world.path("checkout/.xtask/image-x86_64.json")).unwrap();
+fn image_path(world: &World, arch: &str) -> String {
+    let text = fs_err::read_to_string(world.path(&format!("checkout/.xtask/image-{arch}.json"))).unwrap();
     let image: Value = serde_json::from_str(&text).unwrap();
     image["path"].as_str().unwrap().replace(world.path("").as_str(), "W/")
 }
@@ -39,6 +42,10 @@ fn guests_live_on_this_host_with_a_real_api_server_behind_their_ports() {
     a_start_that_failed_half_way_is_swept_and_begun_again(&plane);
     k3s_may_be_late_but_not_for_ever(&plane);
     a_guest_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(&plane);
+    what_the_stage_serves_is_reached_by_name_and_verified(&plane);
+    a_guest_is_never_taken_for_gone_because_nobody_could_look(&plane);
+    a_start_that_a_person_ends_is_swept_by_the_next(&plane);
+    mac::rosetta_is_tried_and_goes_when_it_is_no_longer_asked_for(&plane);
     two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(&plane);
 }
 
@@ -55,7 +62,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     let create = format!(
         "{} --disk-image {} --force-disk-image",
         start(4, 60),
-        image_path(&world)
+        image_path(&world, "x86_64")
     );
     assert_eq!(
         world.calls(),
@@ -78,6 +85,9 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .ends(0);
     assert_eq!(thing.stdout.trim(), "configmap/thing-guest");
     assert_eq!(world.instance(DEV).unwrap()["disk"], json!(60_u64 << 30));
+    // Not the kubelet, and not what k3s keeps to itself.
+    let reached = format!("127.0.0.1:{}", world.port("k3s-dev"));
+    assert_eq!(world.instance(DEV).unwrap()["reached"], json!([reached]));
     assert!(!world.path("home/.colima").exists() && !world.path("home/.lima").exists());
 
     // Again: nothing is called, nothing is deployed.
@@ -135,9 +145,19 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     let create = format!(
         "{} --disk-image {} --force-disk-image",
         start(5, 60),
-        image_path(&world)
+        image_path(&world, "x86_64")
     );
     assert_eq!(world.calls(), [DELETE, create.as_str()]);
+
+    // A guest of another architecture, perhaps moved here from another host.
+    world.tamper(DEV, "arch", json!("aarch64"));
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(8)
+        .says("arch: facts x86_64, saved profile x86_64, guest aarch64: `local-up` asks, deletes the guest")
+        .says("step `guest.recreate` was not agreed to");
+    world.tamper(DEV, "arch", json!("x86_64"));
+    assert_eq!(world.calls(), NOTHING);
 
     // A reboot, and a host process that died.
     world.reboot();
@@ -192,6 +212,12 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .run(&["ssh", "--", "date"])
         .ends(5)
         .says("is stopped, not running");
+    let mut archive = vec![0_u8; 600];
+    archive[257..262].copy_from_slice(b"ustar");
+    fs_err::write(world.path("checkout/image.tar"), archive).unwrap();
+    for words in [["image", "load", "image.tar"].as_slice(), &["image", "switch"]] {
+        world.run(words).ends(5).says("is stopped, not running");
+    }
     world.run(&["local-down"]).ends(0);
     assert_eq!(world.calls(), NOTHING);
     world.run(&["local-down", "--delete"]).ends(8).says("guest.delete");
@@ -217,6 +243,14 @@ fn a_new_system_reaches_a_running_guest_without_a_new_guest(world: &mut World) {
         .ends(8)
         .says("nothing was switched")
         .says("make the guest anew");
+    world.fake["faults"] = json!(["image=3", "otherDisks"]);
+    world
+        .run(&["image", "switch"])
+        .ends(8)
+        .says("the guest has the disks \"/dev/vda1 /;\", the new system wants \"/dev/disk/by-label/nixos /;")
+        .says("nothing was switched");
+    let calls = world.calls();
+    assert!(!calls.iter().any(|call| call.starts_with("nix copy")), "{calls:?}");
     world.fake["faults"] = json!(["image=3"]);
     world.run(&["image", "switch"]).ends(0);
     world.calls();
@@ -264,6 +298,12 @@ fn two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(plane: &Plan
     let read =
         |name: &str| fs_err::read_to_string(world.path(&format!("checkout/.xtask/kubeconfigs/{name}.yaml"))).unwrap();
     let (dev, capi) = (read("k3s-dev"), read("k3s-capi"));
+    // Of each guest its own API and no more, also where the next port of one is the API of the other.
+    let reached = |instance: &str| world.instance(instance).unwrap()["reached"].clone();
+    let (first, second) = (world.port("k3s-dev"), world.port("k3s-capi"));
+    assert_eq!(second, first + 1);
+    assert_eq!(reached(DEV), json!([format!("127.0.0.1:{first}")]));
+    assert_eq!(reached("colima-k3s-capi"), json!([format!("127.0.0.1:{second}")]));
     assert!(dev.contains("current-context: k3s-dev") && capi.contains("current-context: k3s-capi"));
     let authority = |text: &str| {
         text.lines()
@@ -275,8 +315,8 @@ fn two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(plane: &Plan
 
     // The port of one leads to the other: its authority did not sign that server.
     world.reboot();
-    let there = world.fake["forward"]["colima-k3s-capi"][1].clone();
-    world.fake["forward"][DEV][1] = there;
+    let there = world.fake["listens"]["colima-k3s-capi"][0][2].clone();
+    world.fake["listens"][DEV][0][2] = there;
     world
         .up("k3s-dev", "colima", &[])
         .ends(8)
@@ -309,7 +349,10 @@ fn lima_alone_takes_the_same_road_with_a_template_of_ours(plane: &Plane) {
     assert_eq!(template["mounts"], json!([]));
     assert_eq!(
         template["portForwards"],
-        json!([{"guestPort": world.port("k3s-dev"), "hostIP": "127.0.0.1", "hostPort": world.port("k3s-dev")}])
+        json!([{
+            "guestIP": "0.0.0.0", "guestIPMustBeZero": true, "guestPort": world.port("k3s-dev"),
+            "hostIP": "127.0.0.1", "hostPort": world.port("k3s-dev"), "proto": "tcp",
+        }])
     );
 
     // Lima grows a disk.
@@ -348,13 +391,31 @@ fn a_start_that_failed_half_way_is_swept_and_begun_again(plane: &Plane) {
     assert!(status.stdout.contains("never came to its end"), "{}", status.stdout);
     world.up("k3s-dev", "colima", &["--resume"]).ends(0).says("guest.sweep");
     assert_eq!(world.calls()[0], DELETE);
+    world.run(&["local-down", "--delete", "--yes"]).ends(0);
+
+    // Only a folder of Lima's is left, of which it knows nothing.
+    world.fake["faults"] = json!(["startLeavesAFolder"]);
+    world.up("k3s-dev", "colima", &[]).ends(6);
+    world.calls();
+    world.up("k3s-dev", "colima", &[]).ends(0).says("guest.sweep");
+    assert_eq!(world.calls()[0], DELETE);
+    world.run(&["local-down", "--delete", "--yes"]).ends(0);
+
+    // Where Colima looks for qemu is its own affair; what it says is shown.
+    world.fake["faults"] = json!(["noQemuImg"]);
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(6)
+        .says("step `guest.create` failed")
+        .says("qemu-img not found, run 'brew install qemu' to install");
 }
 
 fn k3s_may_be_late_but_not_for_ever(plane: &Plane) {
     let mut world = World::linux();
     world.behind("k3s-dev", DEV, plane);
     world.max_wait = "30";
-    world.fake["faults"] = json!(["kubeconfigLate=1", "clockBehind=4000"]);
+    // No address is asked for either: the API is reached through the host's loopback.
+    world.fake["faults"] = json!(["kubeconfigLate=1", "clockBehind=4000", "addressEmpty"]);
     world.up("k3s-dev", "colima", &[]).ends(0);
     world.max_wait = "1";
     world.reboot();
@@ -363,11 +424,15 @@ fn k3s_may_be_late_but_not_for_ever(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(7)
-        .says("`k3s.wait` did not hold");
+        .says("`k3s.wait` did not hold")
+        .says("k3s is activating and has written no kubeconfig");
+    fs_err::remove_file(world.path("checkout/.xtask/kubeconfigs/k3s-dev.yaml")).unwrap();
+    let status = world.run(&["local-status"]).ends(10);
+    assert!(status.stdout.contains("has no kubeconfig yet"), "{}", status.stdout);
     world.fake["kubeconfig"] = kubeconfig;
     world.fake["faults"] = json!([]);
     world.reboot();
-    world.fake["forward"] = json!({});
+    world.fake["listens"] = json!({});
     world
         .up("k3s-dev", "colima", &[])
         .ends(7)
@@ -377,136 +442,6 @@ fn k3s_may_be_late_but_not_for_ever(plane: &Plane) {
         .up("k3s-dev", "colima", &[])
         .ends(7)
         .says("Connection reset by peer");
-}
-
-#[test]
-fn everything_that_keeps_a_guest_from_running_is_said_at_once_before_anything_starts() {
-    let mut world = World::linux();
-    world.host["cores"] = json!(2);
-    world.host["memory"] = json!(4_u64 << 30);
-    world.host["freeDisk"] = json!(10_u64 << 30);
-    world.host["kvm"] = json!(false);
-    world.host["qemu"] = json!(false);
-    world.host["limaWrapper"] = json!(false);
-    world.host["root"] = json!(true);
-    let taken = std::net::TcpListener::bind(format!("127.0.0.1:{}", world.port("k3s-dev"))).unwrap();
-    let port = world.port("k3s-dev");
-    let run = world.up("k3s-dev", "colima", &[]).ends(5);
-    for words in [
-        "asks for 4 CPUs, this host has 2",
-        "asks for 8.0 GiB of memory, this host has 4.0 GiB",
-        "asks for a disk of 60.0 GiB, 10.0 GiB are free",
-        "`/dev/kvm` cannot be opened",
-        "`qemu-system-x86_64` and `qemu-img` are not on PATH",
-        "Colima needs `lima` beside `limactl`",
-        "Lima does not run as root",
-        &format!("port {port} of the host is taken"),
-    ] {
-        assert!(run.stderr.contains(words), "no `{words}` in:\n{}", run.stderr);
-    }
-    assert_eq!(world.calls(), NOTHING);
-    assert!(!world.path("home/.xtask-vm").exists());
-    drop(taken);
-}
-
-#[test]
-fn tools_that_are_missing_or_too_old_are_named_with_what_is_needed() {
-    let mut world = World::linux();
-    world.fake["colima"] = json!("0.10.1");
-    world
-        .up("k3s-dev", "colima", &[])
-        .ends(5)
-        .says(">=0.10.2")
-        .says("0.10.1");
-    fs_err::remove_file(world.path("bin/limactl")).unwrap();
-    world
-        .up("k3s-dev", "colima", &[])
-        .ends(5)
-        .says("`limactl`")
-        .says("`colima`");
-
-    // Whoever asked for none gets what needs none.
-    let plan = world.up("k3s-dev", "auto", &["--dry-run"]).ends(0);
-    assert!(
-        plan.stdout.contains("backend `embedded`") && plan.stdout.contains("not `lima`: no limactl here"),
-        "{}",
-        plan.stdout
-    );
-}
-
-#[test]
-fn another_architecture_is_refused_and_never_emulated() {
-    let mut world = World::mac();
-    world.platform["profiles"]["k3s-dev"]["arch"] = json!("x86_64");
-    world
-        .up("k3s-dev", "colima", &[])
-        .ends(8)
-        .says("the guest is x86_64 and this host is macOS 15.5 on aarch64")
-        .says("vz boots the host's own architecture only");
-    let mut world = World::linux();
-    world.platform["profiles"]["k3s-dev"]["arch"] = json!("aarch64");
-    world
-        .up("k3s-dev", "lima", &[])
-        .ends(8)
-        .says("QEMU would emulate it without KVM");
-
-    // Asked for vz, and an emulator runs: nobody else says so.
-    let mut world = World::linux();
-    world.fake["faults"] = json!(["emulated"]);
-    world.tell_mac();
-    world.up("k3s-dev", "colima", &[]).ends(8).says("it would be emulated");
-}
-
-#[test]
-fn a_mac_needs_a_builder_or_an_image_from_elsewhere() {
-    let mut world = World::mac();
-    world
-        .up("k3s-dev", "colima", &[])
-        .ends(5)
-        .says("no builder for aarch64-linux with kvm")
-        .says("nix.linux-builder")
-        .says("cargo xtask image use FILE");
-    world.image();
-    world
-        .run(&["image", "use", "nixos.qcow2", "--sha256", "00"])
-        .ends(8)
-        .says("it was not taken");
-    world.run(&["image", "use", "nixos.qcow2"]).ends(0);
-    world.platform["profiles"]["k3s-dev"]["rosetta"] = json!(true);
-    let plan = world.up("k3s-dev", "colima", &["--dry-run=json"]).ends(0);
-    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
-    let steps = plan["steps"].as_array().unwrap();
-    let create = steps.iter().find(|step| step["id"] == "guest.create").unwrap();
-    let words: Vec<&str> = create["action"]["run"]["args"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|arg| arg["lit"].as_str())
-        .collect();
-    assert_eq!(
-        words.join(" "),
-        "start --profile k3s-dev --template=false --arch aarch64 --vm-type vz --vz-rosetta --cpus 4 --memory 8 --disk 60 --root-disk 60 --runtime none --mount none --mount-type virtiofs --binfmt=false --activate=false --ssh-config=false --port-forwarder ssh --disk-image --force-disk-image"
-    );
-    assert!(steps.iter().any(|step| step["id"] == "rosetta.try"));
-
-    // Rosetta and its kernel.
-    world.host["rosetta"] = json!(false);
-    world
-        .up("k3s-dev", "colima", &[])
-        .ends(5)
-        .says("softwareupdate --install-rosetta");
-}
-
-#[test]
-fn a_profile_with_an_odd_name_or_a_home_that_is_too_long_is_refused_first() {
-    let mut world = World::linux();
-    let profile = world.platform["profiles"]["k3s-dev"].clone();
-    world.platform["profiles"]["k3s dev;x"] = profile;
-    world.platform["clusters"]["k3s-dev"]["profile"] = json!("k3s dev;x");
-    world
-        .up("k3s-dev", "colima", &[])
-        .ends(3)
-        .says("cannot be the name of a profile");
 }
 
 fn a_guest_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(plane: &Plane) {
@@ -529,4 +464,86 @@ fn a_guest_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(plan
         .ends(8)
         .says("runtime: facts none, guest docker");
     assert_eq!(world.calls(), NOTHING);
+}
+
+fn what_the_stage_serves_is_reached_by_name_and_verified(plane: &Plane) {
+    let mut world = World::linux();
+    world.behind("k3s-dev", DEV, plane);
+    // The API server itself stands behind the route: it ends TLS under this authority.
+    world.serve("k3s-dev", "localhost", plane);
+    let address = format!("https://localhost:{}", world.port("k3s-dev"));
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(0)
+        .says(&format!("{address}, to be verified by the local authority's root"))
+        .says("route.wait");
+
+    // Under a root that did not sign it, it is not reached, whoever else would be content with it.
+    world.publish_another_root("k3s-dev");
+    world.max_wait = "1";
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(7)
+        .says("`route.wait` did not hold")
+        .says(&format!("`{address}` is not reached"))
+        .says("UnknownIssuer");
+    // A name that leads nowhere is told with what mends it.
+    world.serve("k3s-dev", "nowhere.invalid", plane);
+    world
+        .up("k3s-dev", "colima", &[])
+        .ends(7)
+        .says("`127.0.0.1 nowhere.invalid` in /etc/hosts mends it");
+
+    // Where the ports are root's, nothing is promised.
+    world.host["lowPorts"] = json!(false);
+    let plan = world.up("k3s-dev", "colima", &["--dry-run"]).ends(0);
+    assert!(!plan.stdout.contains("route.wait"), "{}", plan.stdout);
+    assert!(
+        plan.stdout.contains("80 and 443 are root's on this host"),
+        "{}",
+        plan.stdout
+    );
+}
+
+fn a_guest_is_never_taken_for_gone_because_nobody_could_look(plane: &Plane) {
+    let mut world = World::linux();
+    world.behind("k3s-dev", DEV, plane);
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    world.calls();
+    let record = world.path("checkout/.xtask/clusters/k3s-dev/uid.json");
+    world.fake["faults"] = json!(["listFails"]);
+    world
+        .up("k3s-dev", "colima", &["--yes"])
+        .ends(5)
+        .says("nothing is known of the guests");
+    world
+        .run(&["local-down"])
+        .ends(6)
+        .says("nothing is known of guest `colima-k3s-dev`")
+        .says("nothing was done to it");
+    world
+        .run(&["local-down", "--delete", "--yes"])
+        .ends(6)
+        .says("step `guest.observe` failed");
+    world.run(&["local-status"]).ends(5);
+    world.run(&["ssh", "--", "date", "+%s"]).ends(5);
+    assert_eq!(world.calls(), NOTHING);
+    assert!(record.is_file(), "its cluster is still known");
+    world.fake["faults"] = json!([]);
+    world.up("k3s-dev", "colima", &[]).ends(0);
+    assert_eq!(world.calls(), NOTHING);
+}
+
+fn a_start_that_a_person_ends_is_swept_by_the_next(plane: &Plane) {
+    let mut world = World::linux();
+    world.behind("k3s-dev", DEV, plane);
+    world.fake["faults"] = json!(["startHangs"]);
+    let run = world
+        .interrupt_when_called("colima start", "k3s-dev", "colima")
+        .ends(130);
+    run.says("interrupted");
+    assert!(world.instance(DEV).is_some(), "half of it is there");
+    world.calls();
+    world.up("k3s-dev", "colima", &[]).ends(0).says("never came to its end");
+    assert_eq!(world.calls()[0], DELETE);
 }

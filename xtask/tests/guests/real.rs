@@ -1,5 +1,7 @@
 //! A real guest, where a person asks for one and the host can carry it: minutes, gigabytes, and a build by Nix.
 
+use std::io::Write;
+
 use crate::world::Run;
 
 /// The variable that asks for it.
@@ -7,9 +9,12 @@ const ASKED: &str = "XTASK_TEST_GUEST";
 
 /// Why no real guest is tried here; none when it is.
 fn why_not() -> Option<String> {
-    if std::env::var_os(ASKED).is_none_or(|value| value.is_empty()) {
-        return Some(format!("`{ASKED}=lima` or `{ASKED}=colima` asks for it"));
-    }
+    let asked = std::env::var(ASKED).unwrap_or_default();
+    let programs: &[&str] = match asked.as_str() {
+        "lima" => &["limactl", "qemu-img", "nix"],
+        "colima" => &["colima", "lima", "limactl", "qemu-img", "nix"],
+        _ => return Some(format!("`{ASKED}=lima` or `{ASKED}=colima` asks for it")),
+    };
     if !cfg!(target_os = "linux") {
         return Some("it is for Linux with KVM".to_owned());
     }
@@ -25,8 +30,8 @@ fn why_not() -> Option<String> {
         return Some("Lima does not run as root".to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    ["limactl", "qemu-img", "nix"]
-        .into_iter()
+    programs
+        .iter()
         .find(|program| !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
         .map(|program| format!("no `{program}` on PATH"))
 }
@@ -48,8 +53,8 @@ fn xtask(words: &[&str]) -> Run {
 #[test]
 fn a_real_guest_comes_up_and_goes_where_a_person_asks_for_one() {
     if let Some(reason) = why_not() {
-        println!("not tried: {reason}");
-        assert!(!reason.is_empty());
+        // Past the test harness, which would keep it to itself.
+        writeln!(std::io::stderr(), "a real guest was not tried: {reason}").unwrap();
         return;
     }
     let backend = std::env::var(ASKED).unwrap();

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// What came of a run.
 #[derive(Debug)]
@@ -16,6 +17,14 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    fn of(output: &std::process::Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Checks the exit code and shows everything when it is another.
     #[track_caller]
     pub(crate) fn ends(self, code: i32) -> Self {
@@ -39,10 +48,20 @@ pub(crate) struct World {
     /// Folders after the fakes' own on PATH.
     path: &'static str,
     pub(crate) max_wait: &'static str,
+    /// Folder of all guests, instead of the one below the home.
+    pub(crate) vm_home: Option<String>,
 }
 
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// The first of two ports of loopback that follow each other and are free.
+fn free_ports() -> u16 {
+    let bind = |port: u16| TcpListener::bind(("127.0.0.1", port));
+    loop {
+        let first = bind(0).unwrap();
+        let port = first.local_addr().unwrap().port();
+        if port < u16::MAX && bind(port + 1).is_ok() {
+            return port;
+        }
+    }
 }
 
 const GIB: u64 = 1 << 30;
@@ -52,7 +71,7 @@ impl World {
     pub(crate) fn linux() -> Self {
         Self::new(json!({
             "system": "linux", "arch": "x86_64", "cores": 8, "memory": 32 * GIB, "freeDisk": 500 * GIB,
-            "kvm": true, "qemu": true, "limaWrapper": true, "rosetta": false, "root": false,
+            "kvm": true, "qemu": true, "lowPorts": true, "rosetta": false, "root": false,
         }))
     }
 
@@ -60,7 +79,7 @@ impl World {
     pub(crate) fn mac() -> Self {
         Self::new(json!({
             "system": {"macos": {"major": 15, "minor": 5}}, "arch": "aarch64", "cores": 12, "memory": 48 * GIB,
-            "freeDisk": 500 * GIB, "kvm": false, "qemu": false, "limaWrapper": true, "rosetta": true, "root": false,
+            "freeDisk": 500 * GIB, "kvm": false, "qemu": false, "lowPorts": true, "rosetta": true, "root": false,
         }))
     }
 
@@ -110,8 +129,9 @@ impl World {
         crate::support::copy_folder(&manifest.join("k8s/secrets"), &checkout.join("k8s/secrets"));
         let mut platform: Value =
             serde_json::from_str(&fs_err::read_to_string(manifest.join("platform.json")).unwrap()).unwrap();
-        for name in ["k3s-dev", "k3s-capi"] {
-            let port = free_port();
+        // Side by side, as in the facts.
+        let first = free_ports();
+        for (name, port) in [("k3s-dev", first), ("k3s-capi", first + 1)] {
             platform["clusters"][name]["apiPort"] = json!(port);
             platform["profiles"][name]["apiPort"] = json!(port);
             let on = &mut platform["clusters"][name]["stages"]["local"];
@@ -124,7 +144,7 @@ impl World {
         let mac = host["system"] != "linux";
         let fake = json!({
             "log": root.join("calls.log"), "os": if mac { "macos" } else { "linux" }, "arch": host["arch"],
-            "colima": "0.10.3", "lima": "2.2.0", "kubeconfig": {}, "forward": {}, "projects": {}, "faults": [],
+            "colima": "0.10.3", "lima": "2.2.0", "kubeconfig": {}, "listens": {}, "projects": {}, "faults": [],
         });
         let world = Self {
             folder,
@@ -133,6 +153,7 @@ impl World {
             platform,
             path: "",
             max_wait: "3",
+            vm_home: None,
         };
         for cluster in ["k3s-dev", "k3s-capi"] {
             world.project(cluster, "guest");
@@ -183,6 +204,136 @@ impl World {
         folder
     }
 
+    /// Gives the stage of a cluster a Gateway whose one listener is the guest's API port, and the root that signed
+    /// what answers there.
+    pub(crate) fn serve(&self, cluster: &str, host: &str, plane: &Plane) {
+        let folder = self.path("checkout").join(format!("projects/{cluster}-guest"));
+        let definition = |kind: &str, plural: &str| {
+            json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": {"name": format!("{plural}.gateway.networking.k8s.io"), "annotations": {
+                    "api-approved.kubernetes.io": "unapproved, a test", "vanixiets.dev/digest": plural,
+                }},
+                "spec": {
+                    "group": "gateway.networking.k8s.io", "scope": "Namespaced",
+                    "names": {"kind": kind, "plural": plural, "listKind": format!("{kind}List"), "singular": kind.to_lowercase()},
+                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                    }}}],
+                },
+            })
+        };
+        let object = |kind: &str, spec: Value| {
+            json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "spec": spec,
+                "metadata": {"name": "main", "namespace": "default", "annotations": {
+                    "vanixiets.dev/digest": format!("{kind}-{host}"),
+                }},
+            })
+        };
+        let listener = json!({"name": "https-a", "hostname": host, "port": self.port(cluster), "protocol": "HTTPS"});
+        let files = [
+            (
+                "01-thing/24-customresourcedefinition._.gateways.gateway.networking.k8s.io.yaml",
+                definition("Gateway", "gateways"),
+            ),
+            (
+                "01-thing/24-customresourcedefinition._.httproutes.gateway.networking.k8s.io.yaml",
+                definition("HTTPRoute", "httproutes"),
+            ),
+            (
+                "02-gateway/80-gateway.gateway.networking.k8s.io.default.main.yaml",
+                object("Gateway", json!({"listeners": [listener]})),
+            ),
+            (
+                "02-gateway/80-httproute.gateway.networking.k8s.io.default.main.yaml",
+                object(
+                    "HTTPRoute",
+                    json!({"parentRefs": [{"name": "main", "sectionName": "https-a"}]}),
+                ),
+            ),
+        ];
+        fs_err::create_dir_all(folder.join("02-gateway")).unwrap();
+        for (path, value) in files {
+            fs_err::write(folder.join(path), value.to_string()).unwrap();
+        }
+        self.publish(cluster, &plane.root());
+        let item = |directory: &str, component: &str| json!({"directory": directory, "component": component, "phase": "base", "waitReadiness": true, "barrier": true});
+        let mut stage: Value =
+            serde_json::from_str(&fs_err::read_to_string(folder.join("stage.json")).unwrap()).unwrap();
+        stage["items"] = json!([item("01-thing", "thing"), item("02-gateway", "gateway")]);
+        stage["items"][1]["waitReadiness"] = json!(false);
+        stage["gates"] = json!([{
+            "id": "gateway", "component": "gateway", "phase": "base", "needs": "controller", "timeoutSeconds": 30,
+            "object": {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "namespace": "default", "name": "main"},
+            "condition": {"type": "exists"},
+        }]);
+        fs_err::write(folder.join("stage.json"), stage.to_string()).unwrap();
+        let deployment = |directory: &str, component: &str| json!({"path": directory, "tags": ["phase-base", format!("component-{component}"), format!("item-{directory}")]});
+        let deployments = json!({"deployments": [
+            deployment("01-thing", "thing"), {"barrier": true}, deployment("02-gateway", "gateway"),
+        ]});
+        fs_err::write(folder.join("deployment.yaml"), deployments.to_string()).unwrap();
+    }
+
+    /// Another root than the one that signed what answers.
+    pub(crate) fn publish_another_root(&self, cluster: &str) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        self.publish(cluster, &parameters.self_signed(&key).unwrap().pem());
+    }
+
+    fn publish(&self, cluster: &str, root: &str) {
+        let path = format!("checkout/projects/{cluster}-guest/01-thing/16-configmap.default.root.yaml");
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": {"root_ca.crt": root},
+            "metadata": {"name": "root", "namespace": "default", "annotations": {
+                "vanixiets.dev/digest": format!("{:x}", Sha256::digest(root)),
+            }},
+        });
+        fs_err::write(self.path(&path), object.to_string()).unwrap();
+    }
+
+    /// Makes the folder of guests, with one guest of Colima's in a state.
+    pub(crate) fn guest_in(&self, state: Option<&str>) {
+        fs_err::create_dir_all(self.path("home/.xtask-vm/played/_lima")).unwrap();
+        let Some(state) = state else { return };
+        let image = self.image();
+        let created = self.fake_call(&format!(
+            "colima start -p k3s-dev --arch {} --cpus 4 --memory 8 --disk 60 --root-disk 60 --runtime none --mount none --mount-type 9p --disk-image {image} --force-disk-image",
+            self.fake["arch"].as_str().unwrap()
+        ));
+        assert_eq!(created.code, 0, "{}", created.stderr);
+        self.tamper("colima-k3s-dev", "status", json!(state));
+    }
+
+    /// What state that guest is in.
+    pub(crate) fn state(&self) -> Option<String> {
+        let instance = self.instance("colima-k3s-dev")?;
+        Some(instance["status"].as_str().unwrap().to_owned())
+    }
+
+    /// Calls a fake itself, as a person would.
+    pub(crate) fn fake_call(&self, line: &str) -> Run {
+        self.write_files();
+        let words = shell_words::split(line).unwrap();
+        let home = self.guests();
+        #[expect(clippy::disallowed_methods, reason = "the fake itself is what is tried")]
+        let mut command = std::process::Command::new(self.path("bin").join(&words[0]));
+        command
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", self.path("bin"))
+            .env("FAKE_VM", self.path("fake.json"))
+            .env("COLIMA_HOME", &home)
+            .stdin(std::process::Stdio::null());
+        if words[0] == "limactl" {
+            command.env("LIMA_HOME", home.join("_lima"));
+        }
+        Run::of(&command.output().unwrap())
+    }
+
     fn write_files(&self) {
         let write = |name: &str, value: &Value| {
             fs_err::write(self.path(name), serde_json::to_string_pretty(value).unwrap()).unwrap();
@@ -194,12 +345,45 @@ impl World {
 
     /// Runs xtask in this world, which has no terminal.
     pub(crate) fn run(&self, words: &[&str]) -> Run {
+        let output = self.command(words).output().unwrap();
+        Run::of(&output)
+    }
+
+    /// Brings a cluster up, and presses Ctrl-C once the fakes were called with these words.
+    pub(crate) fn interrupt_when_called(&self, call: &str, cluster: &str, backend: &str) -> Run {
+        let project = format!("projects/{cluster}-guest");
+        let mut child = self
+            .command(&[
+                "local-up",
+                "--cluster",
+                cluster,
+                "--backend",
+                backend,
+                "--from-folder",
+                &project,
+            ])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let called = || fs_err::read_to_string(self.path("calls.log")).is_ok_and(|log| log.contains(call));
+        while !called() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before `{call}`");
+            std::thread::yield_now();
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        Run::of(&child.wait_with_output().unwrap())
+    }
+
+    fn command(&self, words: &[&str]) -> std::process::Command {
         self.write_files();
         let real_home = std::env::var("HOME").unwrap_or_default();
         let cache =
             std::env::var("XTASK_TOOL_CACHE").unwrap_or_else(|_| format!("{real_home}/.cache/vanixiets-xtask/tools"));
         #[expect(clippy::disallowed_methods, reason = "the binary itself is what is tried")]
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
             .args(words)
             .current_dir(self.path("checkout"))
             .env_clear()
@@ -211,14 +395,11 @@ impl World {
             .env("XTASK_HOST", self.path("host.json"))
             .env("XTASK_MAX_WAIT", self.max_wait)
             .env("FAKE_VM", self.path("fake.json"))
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        Run {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            .stdin(std::process::Stdio::null());
+        if let Some(home) = &self.vm_home {
+            command.env("XTASK_VM_HOME", home);
         }
+        command
     }
 
     /// `local-up` of a cluster with the project that stands for what Nix renders.
@@ -288,8 +469,13 @@ impl World {
         let file = self.path(&format!("{instance}.k3s.yaml"));
         fs_err::write(&file, plane.k3s_yaml()).unwrap();
         self.fake["kubeconfig"][instance] = json!(file);
-        let listen = format!("127.0.0.1:{}", self.port(cluster));
-        self.fake["forward"][instance] = json!([listen, plane.address]);
+        let port = self.port(cluster);
+        // k3s listens on every address, and keeps the API server itself on loopback, at the next port.
+        self.fake["listens"][instance] = json!([
+            ["::", port, plane.address],
+            ["127.0.0.1", port + 1, plane.address],
+            ["::", 10250, plane.address],
+        ]);
     }
 
     pub(crate) fn mode(&self, path: &str) -> u32 {
@@ -359,6 +545,19 @@ impl Plane {
             key: text("/users/0/user/client-key-data"),
             world,
         }
+    }
+
+    /// The certificate of its authority.
+    fn root(&self) -> String {
+        let words = [
+            "get",
+            "configmap",
+            "kube-root-ca.crt",
+            "--output=jsonpath={.data.ca\\.crt}",
+        ];
+        let run = self.world.run(&[["kubectl", "--"].as_slice(), &words].concat()).ends(0);
+        assert!(run.stdout.contains("BEGIN CERTIFICATE"), "{}", run.stdout);
+        run.stdout
     }
 
     /// The kubeconfig as k3s writes it.

@@ -3,15 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::world::{For, World, config, item, namespace};
+use crate::world::{For, World, config, finish, item, namespace};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_crd_and_its_custom_resource_go_through_in_one_pass", crd_and_resource),
     ("a_second_deploy_writes_nothing_at_all", no_op),
-    (
-        "quantities_defaults_list_maps_and_empty_values_are_no_difference",
-        no_false_positives,
-    ),
     ("a_hand_edit_is_found_shown_and_mended_alone", hand_edit),
     (
         "a_removed_field_and_a_foreign_owner_of_one_leaf_are_found",
@@ -31,7 +27,38 @@ pub(crate) const TESTS: &[Test] = &[
         terminating,
     ),
     ("a_missed_gate_is_a_missed_deadline", missed_gate),
+    (
+        "a_workload_that_is_not_ready_in_time_is_a_missed_deadline_with_its_events",
+        not_ready,
+    ),
+    (
+        "a_field_that_cannot_change_ends_with_the_object_and_the_field",
+        immutable,
+    ),
+    ("nothing_is_taken_from_another_stage_unless_that_is_said", another_stage),
+    ("a_stage_that_was_rendered_empty_is_refused", empty),
+    (
+        "a_reason_that_would_not_fit_into_the_ledger_is_refused_before_anything",
+        long_reason,
+    ),
+];
+
+/// Tests with plain Secrets, which no golden may hold, and of what production has a test of its own for.
+pub(crate) const LOCAL: &[Test] = &[
+    (
+        "quantities_defaults_list_maps_and_empty_values_are_no_difference",
+        no_false_positives,
+    ),
     ("diff_masks_secrets_and_its_code_tells_a_difference", diff_masks),
+    (
+        "names_and_folders_with_characters_of_a_shell_are_names_and_folders",
+        odd_names,
+    ),
+    ("a_dead_apiservice_is_named_where_it_hurts", dead_apiservice),
+    (
+        "an_object_that_goes_into_a_namespace_that_is_going_is_not_taken_for_deployed",
+        going_namespace,
+    ),
 ];
 
 fn definition(group: &str) -> Value {
@@ -50,7 +77,7 @@ fn definition(group: &str) -> Value {
 fn crd_and_resource(world: &World) {
     let project = world.project(
         "crd",
-        For::Dev,
+        world.on(),
         &[
             item("base", "base", vec![namespace("crd")]),
             item("crds", "base", vec![definition("t.example.org")]).waiting(),
@@ -64,13 +91,13 @@ fn crd_and_resource(world: &World) {
             ),
         ],
     );
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     assert_eq!(
-        world.object(For::Dev, "things.t.example.org", "crd", "one")["spec"]["a"],
+        world.object(world.on(), "things.t.example.org", "crd", "one")["spec"]["a"],
         1
     );
     world
-        .deploy(For::Dev, &project)
+        .deploy(world.on(), &project)
         .ends(0)
         .says("3 objects are as they should be");
 }
@@ -78,28 +105,25 @@ fn crd_and_resource(world: &World) {
 fn no_op(world: &World) {
     let project = world.project(
         "no-op",
-        For::Dev,
+        world.on(),
         &[item(
             "base",
             "base",
             vec![namespace("no-op"), config("no-op", "a", json!({"k": "v"}))],
         )],
     );
-    world.deploy(For::Dev, &project).ends(0);
-    let before = world.versions(For::Dev);
+    world.deploy(world.on(), &project).ends(0);
+    let before = world.versions(world.on());
     assert!(
-        before.contains_key("ConfigMap/kube-system/xtask-dev"),
+        before.contains_key(&world.own("ConfigMap")),
         "the first deploy wrote its ledger entry"
     );
     world
-        .deploy(For::Dev, &project)
+        .deploy(world.on(), &project)
         .ends(0)
         .says("2 objects are as they should be");
-    assert_eq!(before, world.versions(For::Dev));
-    assert!(
-        !before.contains_key("Lease/kube-system/xtask-dev"),
-        "the Lease was given back"
-    );
+    assert_eq!(before, world.versions(world.on()));
+    assert!(!before.contains_key(&world.own("Lease")), "the Lease was given back");
 }
 
 fn no_false_positives(world: &World) {
@@ -142,27 +166,40 @@ fn no_false_positives(world: &World) {
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "q", "namespace": "values"},
         "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 80}]}]},
     });
+    let plain = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "p", "namespace": "values"},
+        "type": "Opaque", "stringData": {"a": "b"},
+    });
     let project = world.project(
         "values",
-        For::Dev,
+        world.on(),
         &[item(
             "base",
             "base",
-            vec![namespace("values"), deployment, service, quota, secret, role, policy],
+            vec![
+                namespace("values"),
+                deployment,
+                service,
+                quota,
+                secret,
+                plain,
+                role,
+                policy,
+            ],
         )],
     );
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     world
-        .verb("diff", For::Dev, &project, &["--exit-code"])
+        .verb("diff", world.on(), &project, &["--exit-code"])
         .ends(4)
         // What other tests left is orphaned; of this project nothing differs.
-        .says("0 objects of 7 would change");
+        .says("0 objects of 8 would change");
 }
 
 fn hand_edit(world: &World) {
     let project = world.project(
         "edit",
-        For::Dev,
+        world.on(),
         &[
             item(
                 "base",
@@ -172,10 +209,10 @@ fn hand_edit(world: &World) {
             item("other", "base", vec![config("edit", "two", json!({"a": "1"}))]),
         ],
     );
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     let patch = r#"{"data":{"a":"edited"}}"#;
     world.kubectl(
-        For::Dev,
+        world.on(),
         &[
             "patch",
             "configmap",
@@ -187,32 +224,32 @@ fn hand_edit(world: &World) {
             "--field-manager=kubectl-somebody",
         ],
     );
-    let before = world.versions(For::Dev);
+    let before = world.versions(world.on());
     world
-        .verb("diff", For::Dev, &project, &[])
+        .verb("diff", world.on(), &project, &[])
         .ends(0)
         .prints("~ ConfigMap/edit/one")
         .prints(r#"data.a: "edited" -> "1" [taken by `kubectl-somebody`"#);
     world
-        .run(&["drift", "--stage", "local", "--exit-code"])
+        .run(&["drift", "--stage", world.on().stage(), "--exit-code"])
         .ends(4)
         .prints("[taken by `kubectl-somebody` at 2");
-    assert_eq!(before, world.versions(For::Dev), "diff and drift wrote something");
-    world.deploy(For::Dev, &project).ends(0);
-    let after = world.versions(For::Dev);
+    assert_eq!(before, world.versions(world.on()), "diff and drift wrote something");
+    world.deploy(world.on(), &project).ends(0);
+    let after = world.versions(world.on());
     let moved: Vec<&String> = after
         .iter()
         .filter(|(name, version)| before.get(*name) != Some(version))
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(moved, ["ConfigMap/edit/one", "ConfigMap/kube-system/xtask-dev"]);
-    assert_eq!(world.object(For::Dev, "configmap", "edit", "one")["data"]["a"], "1");
+    assert_eq!(moved, ["ConfigMap/edit/one", &world.own("ConfigMap")]);
+    assert_eq!(world.object(world.on(), "configmap", "edit", "one")["data"]["a"], "1");
 }
 
 fn removed_and_foreign(world: &World) {
     let project = world.project(
         "foreign",
-        For::Dev,
+        world.on(),
         &[item(
             "base",
             "base",
@@ -224,10 +261,10 @@ fn removed_and_foreign(world: &World) {
             ],
         )],
     );
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     let patch = r#"[{"op":"remove","path":"/data/b"}]"#;
     world.kubectl(
-        For::Dev,
+        world.on(),
         &[
             "patch",
             "configmap",
@@ -242,7 +279,7 @@ fn removed_and_foreign(world: &World) {
         let path = format!("projects/{name}.apply.json");
         world.write(&path, &config("foreign", name, data).to_string());
         world.kubectl(
-            For::Dev,
+            world.on(),
             &[
                 "apply",
                 "--server-side",
@@ -256,7 +293,7 @@ fn removed_and_foreign(world: &World) {
     // The same value by another manager's apply is shared, and taken by force when it is another one.
     apply("taken", json!({"b": "3"}));
     apply("shared", json!({"a": "1"}));
-    let report = world.verb("diff", For::Dev, &project, &["--json"]).ends(0).json();
+    let report = world.verb("diff", world.on(), &project, &["--json"]).ends(0).json();
     let changed: Vec<&str> = report["changes"]
         .as_array()
         .unwrap()
@@ -269,13 +306,13 @@ fn removed_and_foreign(world: &World) {
         report["changes"][1]["fields"][0]["owners"][0]["manager"],
         "kubectl-other"
     );
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     assert_eq!(
-        world.object(For::Dev, "configmap", "foreign", "removed")["data"]["b"],
+        world.object(world.on(), "configmap", "foreign", "removed")["data"]["b"],
         "2"
     );
     assert_eq!(
-        world.object(For::Dev, "configmap", "foreign", "taken")["data"]["b"],
+        world.object(world.on(), "configmap", "foreign", "taken")["data"]["b"],
         "2"
     );
 }
@@ -284,7 +321,7 @@ fn removed_from_project(world: &World) {
     let with = |data: Value| {
         world.project(
             "shrink",
-            For::Dev,
+            world.on(),
             &[item(
                 "base",
                 "base",
@@ -293,15 +330,15 @@ fn removed_from_project(world: &World) {
         )
     };
     let project = with(json!({"a": "1", "b": "2"}));
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     let project = with(json!({"a": "1"}));
     world
-        .verb("diff", For::Dev, &project, &[])
+        .verb("diff", world.on(), &project, &[])
         .ends(0)
         .prints(r#"data.b: "2" -> (removed)"#);
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     assert_eq!(
-        world.object(For::Dev, "configmap", "shrink", "x")["data"],
+        world.object(world.on(), "configmap", "shrink", "x")["data"],
         json!({"a": "1"})
     );
 }
@@ -309,7 +346,7 @@ fn removed_from_project(world: &World) {
 fn only_a_part(world: &World) {
     let project = world.project(
         "only",
-        For::Dev,
+        world.on(),
         &[
             item(
                 "base",
@@ -320,21 +357,19 @@ fn only_a_part(world: &World) {
         ],
     );
     world
-        .verb("deploy", For::Dev, &project, &["--only", "bse"])
+        .verb("deploy", world.on(), &project, &["--only", "bse"])
         .ends(3)
         .says("did you mean `base`?");
     world
-        .verb(
-            "deploy",
-            For::Dev,
-            &project,
-            &["--only", "base", "--reason", "a part first"],
-        )
+        .deploy_with(world.on(), &project, &["--only", "base", "--reason", "a part first"])
         .ends(0);
     world
-        .try_kubectl(For::Dev, &["get", "configmap", "two", "--namespace=only"])
+        .try_kubectl(world.on(), &["get", "configmap", "two", "--namespace=only"])
         .ends(1);
-    let history = world.run(&["history", "--stage", "local", "--json"]).ends(0).json();
+    let history = world
+        .run(&["history", "--stage", world.on().stage(), "--json"])
+        .ends(0)
+        .json();
     let last = history.as_array().unwrap().last().unwrap();
     assert_eq!(last["only"], "base");
     assert_eq!(last["reason"], "a part first");
@@ -344,15 +379,15 @@ fn only_a_part(world: &World) {
         "{last}"
     );
     assert!(last["tools"]["kluctl"].is_string(), "{last}");
-    world.deploy(For::Dev, &project).ends(0);
-    world.kubectl(For::Dev, &["get", "configmap", "two", "--namespace=only"]);
+    world.deploy(world.on(), &project).ends(0);
+    world.kubectl(world.on(), &["get", "configmap", "two", "--namespace=only"]);
 }
 
 fn lost_field(world: &World) {
     let project = |value: &str| {
         world.project(
             "lost",
-            For::Dev,
+            world.on(),
             &[item(
                 "base",
                 "base",
@@ -360,13 +395,13 @@ fn lost_field(world: &World) {
             )],
         )
     };
-    world.deploy(For::Dev, &project("1")).ends(0);
+    world.deploy(world.on(), &project("1")).ends(0);
     world.write(
         "projects/lost.json",
         &config("lost", "x", json!({"a": "theirs"})).to_string(),
     );
     world.kubectl(
-        For::Dev,
+        world.on(),
         &[
             "apply",
             "--server-side",
@@ -376,35 +411,38 @@ fn lost_field(world: &World) {
         ],
     );
     world
-        .deploy(For::Dev, &project("2"))
+        .deploy(world.on(), &project("2"))
         .ends(6)
         .says("ConfigMap/lost/x")
         .says("clusterctl")
         .says("data.a")
         .says("--field-manager=kluctl");
-    assert_eq!(world.object(For::Dev, "configmap", "lost", "x")["data"]["a"], "theirs");
+    assert_eq!(
+        world.object(world.on(), "configmap", "lost", "x")["data"]["a"],
+        "theirs"
+    );
     assert!(
-        !world.versions(For::Dev).contains_key("Lease/kube-system/xtask-dev"),
+        !world.versions(world.on()).contains_key(&world.own("Lease")),
         "a failed run gives its Lease back"
     );
-    world.kubectl(For::Dev, &["delete", "namespace", "lost"]);
+    world.kubectl(world.on(), &["delete", "namespace", "lost"]);
 }
 
 fn terminating(world: &World) {
     let project = world.project(
         "going",
-        For::Dev,
+        world.on(),
         &[item(
             "base",
             "base",
             vec![namespace("going"), config("going", "x", json!({"a": "1"}))],
         )],
     );
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     let patch = |finalizers: &str| {
         let patch = format!(r#"{{"metadata":{{"finalizers":{finalizers}}}}}"#);
         world.kubectl(
-            For::Dev,
+            world.on(),
             &[
                 "patch",
                 "configmap",
@@ -418,15 +456,15 @@ fn terminating(world: &World) {
     };
     patch(r#"["t.example.org/held"]"#);
     world.kubectl(
-        For::Dev,
+        world.on(),
         &["delete", "configmap", "x", "--namespace=going", "--wait=false"],
     );
-    let run = world.deploy(For::Dev, &project).says("ConfigMap/going/x");
+    let run = world.deploy(world.on(), &project).says("ConfigMap/going/x");
     assert!([6, 7].contains(&run.code), "{}", run.stderr);
     patch("[]");
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     assert_eq!(
-        world.object(For::Dev, "configmap", "going", "x")["data"],
+        world.object(world.on(), "configmap", "going", "x")["data"],
         json!({"a": "1"})
     );
 }
@@ -442,13 +480,14 @@ fn missed_gate(world: &World) {
         "base",
         vec![namespace("gate"), config("gate", "x", json!({"a": "1"}))],
     )];
-    let project = world.project_with_gates("gate", For::Dev, &items, &gates);
+    let project = world.project_with_gates("gate", world.on(), &items, &gates);
     world
-        .deploy(For::Dev, &project)
+        .deploy(world.on(), &project)
         .ends(7)
-        .says("gate `base.never`: ConfigMap/gate/never does not exist yet");
-    world.kubectl(For::Dev, &["create", "configmap", "never", "--namespace=gate"]);
-    world.deploy(For::Dev, &project).ends(0);
+        .says("gate `base.never`: ConfigMap/gate/never does not exist yet")
+        .says("    ConfigMap/gate/never does not exist");
+    world.kubectl(world.on(), &["create", "configmap", "never", "--namespace=gate"]);
+    world.deploy(world.on(), &project).ends(0);
 }
 
 fn diff_masks(world: &World) {
@@ -456,19 +495,19 @@ fn diff_masks(world: &World) {
     let with = |value: &str| {
         world.project(
             "mask",
-            For::Dev,
+            world.on(),
             &[item("base", "base", vec![namespace("mask"), secret(value)])],
         )
     };
     let project = with("b2xk");
     world
-        .verb("diff", For::Dev, &project, &["--exit-code"])
+        .verb("diff", world.on(), &project, &["--exit-code"])
         .ends(4)
         .prints("+ Secret/mask/s");
-    world.deploy(For::Dev, &project).ends(0);
+    world.deploy(world.on(), &project).ends(0);
     let project = with("bmV3");
     let run = world
-        .verb("diff", For::Dev, &project, &["--exit-code"])
+        .verb("diff", world.on(), &project, &["--exit-code"])
         .ends(4)
         .prints("data.p: ");
     assert!(
@@ -477,7 +516,7 @@ fn diff_masks(world: &World) {
         run.stdout
     );
     let json = world
-        .verb("diff", For::Dev, &project, &["--json"])
+        .verb("diff", world.on(), &project, &["--json"])
         .ends(0)
         .prints("*****");
     assert!(
@@ -485,4 +524,241 @@ fn diff_masks(world: &World) {
         "{}",
         json.stdout
     );
+}
+
+fn not_ready(world: &World) {
+    let labels = json!({"app": "stuck"});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "stuck", "namespace": "stuck"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"nodeSelector": {"no": "such"}, "containers": [{"name": "c", "image": "example.org/c:1"}]},
+        }},
+    });
+    let items = |wait: bool| {
+        let item = item("base", "base", vec![namespace("stuck"), deployment.clone()]);
+        [if wait { item.waiting() } else { item }]
+    };
+    let run = |project: &str| {
+        let part = world.on();
+        if part == For::Production {
+            world.bless(part, project);
+        }
+        let mut command = world.command();
+        command.env("XTASK_MAX_WAIT", "4").args([
+            "deploy",
+            "--yes",
+            "--stage",
+            part.stage(),
+            "--cluster",
+            part.cluster(),
+            "--from-folder",
+            project,
+        ]);
+        finish(&mut command)
+            .ends(7)
+            .says("Deployment/stuck/stuck: Available=False")
+            .says("is placed on no node (Unschedulable")
+            .says("Warning FailedScheduling of Pod stuck-")
+    };
+    // kluctl waits for it, then a gate does.
+    run(&world.project("stuck", world.on(), &items(true))).says("timed out while waiting for readiness");
+    let gates = json!([{
+        "id": "base.ready", "component": "base", "phase": "base", "needs": "kubelet", "timeoutSeconds": 60,
+        "object": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "stuck", "name": "stuck"},
+        "condition": {"type": "podsReady"},
+    }]);
+    run(&world.project_with_gates("stuck", world.on(), &items(false), &gates))
+        .says("gate `base.ready`: Deployment/stuck/stuck has 0 of 1 pods ready");
+    world.kubectl(world.on(), &["delete", "namespace", "stuck"]);
+}
+
+fn immutable(world: &World) {
+    let project = |value: &str| {
+        let mut fixed = config("fixed", "x", json!({"a": value}));
+        fixed["immutable"] = json!(true);
+        world.project(
+            "fixed",
+            world.on(),
+            &[item("base", "base", vec![namespace("fixed"), fixed])],
+        )
+    };
+    world.deploy(world.on(), &project("1")).ends(0);
+    world
+        .deploy(world.on(), &project("2"))
+        .ends(6)
+        .says("ConfigMap/fixed/x")
+        .says("field is immutable")
+        .says("cannot be changed in place");
+    // The documented way out.
+    world.kubectl(world.on(), &["delete", "configmap", "x", "--namespace=fixed"]);
+    world.deploy(world.on(), &project("2")).ends(0);
+    assert_eq!(world.object(world.on(), "configmap", "fixed", "x")["data"]["a"], "2");
+}
+
+fn another_stage(world: &World) {
+    let project = world.project(
+        "moved",
+        world.on(),
+        &[item(
+            "base",
+            "base",
+            vec![namespace("moved"), config("moved", "x", json!({"a": "1"}))],
+        )],
+    );
+    world.deploy(world.on(), &project).ends(0);
+    let label = ["label", "--overwrite", "--namespace=moved", "configmap", "x"];
+    world.kubectl(world.on(), &[&label[..], &["kluctl.io/discriminator=t-other"]].concat());
+    let before = world.versions(world.on());
+    world
+        .deploy(world.on(), &project)
+        .ends(8)
+        .says("ConfigMap/moved/x belongs to stage `t-other`");
+    world
+        .verb("diff", world.on(), &project, &[])
+        .ends(0)
+        .prints("! ConfigMap/moved/x (base, belongs to stage `t-other`)");
+    world
+        .deploy_with(world.on(), &project, &["--take-from", "t-else"])
+        .ends(8);
+    assert_eq!(before, world.versions(world.on()), "a refused deploy wrote something");
+    world
+        .deploy_with(world.on(), &project, &["--take-from", "t-other"])
+        .ends(0);
+    world
+        .deploy(world.on(), &project)
+        .ends(0)
+        .says("2 objects are as they should be");
+}
+
+fn empty(world: &World) {
+    let project = world.project("void", world.on(), &[item("base", "base", Vec::new())]);
+    for verb in ["deploy", "prune"] {
+        let run = world.verb(verb, world.on(), &project, &["--yes"]);
+        // What is not what was reviewed does not come so far.
+        if world.on() == For::Production && verb == "deploy" {
+            run.ends(4);
+        } else {
+            run.ends(8).says("rendered empty");
+        }
+    }
+}
+
+fn long_reason(world: &World) {
+    let project = world.project("reason", world.on(), &[item("base", "base", vec![namespace("reason")])]);
+    let reason = "x".repeat(501);
+    world
+        .verb("deploy", world.on(), &project, &["--yes", "--reason", &reason])
+        .ends(3)
+        .says("the ledger keeps 500");
+}
+
+fn odd_names(world: &World) {
+    let role = |name: &str| {
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
+        })
+    };
+    let odd = "odd:role $(touch pwned); `touch pwned` 'x'";
+    let with = |roles: Vec<Value>| {
+        let mut objects = vec![namespace("odd")];
+        objects.extend((0..20).map(|index| config("odd", &format!("c{index}"), json!({"a": "1"}))));
+        objects.extend(roles);
+        let folder = world.project("odd", world.on(), &[item("base", "base", objects)]);
+        let strange = format!("{folder} $(touch pwned) 'q'");
+        let (from, to) = (world.root.join(&folder), world.root.join(&strange));
+        if to.exists() {
+            fs_err::remove_dir_all(&to).unwrap();
+        }
+        fs_err::rename(from, to).unwrap();
+        strange
+    };
+    let project = with(vec![role(odd)]);
+    world
+        .deploy_with(world.on(), &project, &["--reason", "$(touch pwned) `touch pwned`"])
+        .ends(0);
+    world.kubectl(world.on(), &["get", "clusterrole", odd]);
+    world
+        .verb("deploy", world.on(), &project, &["--only", "$(touch pwned)"])
+        .ends(3);
+    assert!(!world.root.join("pwned").exists(), "a shell has read a name");
+}
+
+fn going_namespace(world: &World) {
+    let project = |more: bool| {
+        let mut objects = vec![namespace("leaving"), config("leaving", "x", json!({"a": "1"}))];
+        if more {
+            objects.push(config("leaving", "late", json!({"a": "1"})));
+        }
+        world.project("leaving", world.on(), &[item("base", "base", objects)])
+    };
+    world.deploy(world.on(), &project(false)).ends(0);
+    let patch = |finalizers: &str| {
+        let patch = format!(r#"{{"metadata":{{"finalizers":{finalizers}}}}}"#);
+        world.kubectl(
+            world.on(),
+            &[
+                "patch",
+                "configmap",
+                "x",
+                "--namespace=leaving",
+                "--type=merge",
+                "--patch",
+                &patch,
+            ],
+        );
+    };
+    patch(r#"["t.example.org/held"]"#);
+    world.kubectl(world.on(), &["delete", "namespace", "leaving", "--wait=false"]);
+    let run = world.deploy(world.on(), &project(true));
+    assert!([6, 7].contains(&run.code), "{}", run.stderr);
+    let run = run.says("Namespace/leaving is being deleted: held by kubernetes");
+    run.says("t.example.org/held");
+    patch("[]");
+}
+
+/// Its service does not exist, so that the API server has nobody to dial.
+fn dead_apiservice(world: &World) {
+    let part = For::Twin;
+    let with = |more: Vec<Value>| {
+        let mut objects = vec![namespace("haunted-by")];
+        objects.extend((0..20).map(|index| config("haunted-by", &format!("c{index}"), json!({"a": "1"}))));
+        objects.extend(more);
+        world.project("haunted", part, &[item("base", "base", objects)])
+    };
+    world.deploy(part, &with(vec![namespace("haunted")])).ends(0);
+    world.write(
+        "projects/dead.json",
+        &json!({
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": "v1beta1.dead.example.org"},
+            "spec": {"group": "dead.example.org", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
+                "service": {"name": "nobody", "namespace": "default"}, "insecureSkipTLSVerify": true},
+        })
+        .to_string(),
+    );
+    world.kubectl(part, &["create", "--filename=projects/dead.json"]);
+    let project = with(vec![config("haunted-by", "more", json!({}))]);
+    // A deploy may be what brings its backend back.
+    world.deploy(part, &project).ends(0);
+    let mut command = world.command();
+    command.env("XTASK_MAX_WAIT", "8").args([
+        "prune",
+        "--yes",
+        "--stage",
+        part.stage(),
+        "--cluster",
+        part.cluster(),
+        "--from-folder",
+        &project,
+        "--allow-delete",
+        "Namespace/haunted",
+    ]);
+    let run = finish(&mut command);
+    world.kubectl(part, &["delete", "apiservice", "v1beta1.dead.example.org"]);
+    run.ends(7)
+        .says("NamespaceDeletionDiscoveryFailure")
+        .says("dead.example.org/v1beta1")
+        .says("kubectl get apiservices");
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::Test;
-use crate::world::{For, World, child, config, finish, item, namespace, rename_context};
+use crate::world::{For, World, config, finish, item, namespace, rename_context};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -14,7 +14,15 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("adopt_is_the_only_way_to_accept_a_new_uid", adopt),
     ("a_project_of_another_cluster_or_stage_is_refused", other_project),
+    (
+        "a_local_cluster_that_leads_to_production_is_never_taken_for_it",
+        local_to_production,
+    ),
     ("kubectl_passes_the_fence_too", kubectl_fence),
+    (
+        "another_checkout_waits_for_the_lease_of_a_living_run_and_explains_that_of_a_dead_one",
+        two_checkouts,
+    ),
     ("each_way_not_to_reach_a_cluster_has_its_own_words", not_reached),
     ("a_lease_of_another_host_ends_nine_and_names_its_holder", foreign_lease),
     ("a_dead_holder_is_reported_and_unlocked_only_by_its_id", dead_holder),
@@ -23,7 +31,7 @@ pub(crate) const TESTS: &[Test] = &[
         "a_saved_plan_is_applied_as_it_was_reviewed_and_refused_once_something_moved",
         saved_plan,
     ),
-    ("rollback_deploys_the_kept_project_without_nix", rollback),
+    ("each_input_of_a_saved_plan_that_moved_is_named", moved_inputs),
 ];
 
 fn small(world: &World, name: &'static str, value: &str) -> String {
@@ -107,7 +115,42 @@ fn other_project(world: &World) {
         .says("it has no item");
 }
 
+fn local_to_production(world: &World) {
+    let project = small(world, "leads", "1");
+    let prod = fs_err::read_to_string(world.root.join(".xtask/kubeconfigs/prod.yaml")).unwrap();
+    let record = world.root.join(".xtask/clusters/dev/uid.json");
+    let own = fs_err::read_to_string(&record).unwrap();
+    let before = world.versions(For::Production);
+    fs_err::remove_file(&record).unwrap();
+    with_kubeconfig(world, &rename_context(&prod, "prod", "dev"), || {
+        world
+            .verb("deploy", For::Dev, &project, &["--yes"])
+            .ends(8)
+            .says("which the facts commit to production cluster `prod`");
+        world
+            .run(&["adopt", "--cluster", "dev", "--yes"])
+            .ends(8)
+            .says("production cluster `prod`");
+    });
+    // A first contact with what another local cluster was recorded as is none either.
+    with_kubeconfig(world, &twins_as_dev(world), || {
+        world
+            .verb("deploy", For::Dev, &project, &["--yes"])
+            .ends(8)
+            .says("which is that of cluster `twin`");
+    });
+    assert!(!record.exists(), "a refused contact was recorded");
+    fs_err::write(&record, own).unwrap();
+    assert_eq!(before, world.versions(For::Production), "production was written to");
+}
+
 fn kubectl_fence(world: &World) {
+    for flag in ["--context=twin", "--server=https://127.0.0.1:1"] {
+        world
+            .try_kubectl(For::Dev, &["get", "nodes", flag])
+            .ends(8)
+            .says("past the fence");
+    }
     with_kubeconfig(world, &twins_as_dev(world), || {
         world
             .try_kubectl(For::Dev, &["get", "nodes"])
@@ -298,55 +341,169 @@ fn saved_plan(world: &World) {
     world.run(&apply).ends(8).says("live object ConfigMap/saved/x: is new");
 }
 
-fn rollback(world: &World) {
-    for value in ["1", "2"] {
-        let project = small(world, "back", value);
-        world.deploy(For::Dev, &project).ends(0);
+/// A second checkout with the same facts and kubeconfigs, as another host has one.
+fn elsewhere(world: &World) -> (tempfile::TempDir, camino::Utf8PathBuf) {
+    let folder = tempfile::Builder::new().prefix("xtask-elsewhere-").tempdir().unwrap();
+    let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("a checkout");
+    for path in [
+        "platform.json",
+        ".gitignore",
+        ".xtask/kubeconfigs/dev.yaml",
+        "modules/platform.nix",
+    ] {
+        let to = root.join(path);
+        fs_err::create_dir_all(to.parent().unwrap()).unwrap();
+        fs_err::copy(world.root.join(path), to).unwrap();
     }
-    fs_err::remove_dir_all(world.root.join("projects/back")).unwrap();
-    let mut command = world.command();
-    // Neither Nix nor Go is there, only the tools of a deploy.
-    let bin = world.root.join(".xtask/bin");
-    fs_err::create_dir_all(&bin).unwrap();
-    for tool in ["kubectl", "kluctl", "git"] {
-        let path = which(world, tool);
-        if !bin.join(tool).exists() {
-            std::os::unix::fs::symlink(path, bin.join(tool)).unwrap();
-        }
+    for tree in ["projects", "k8s"] {
+        xtask::live::ledger::copy(&world.root.join(tree), &root.join(tree)).unwrap();
     }
-    command
-        .env("PATH", bin.as_str())
-        .args(["rollback", "--stage", "local", "--reason", "it broke"]);
-    finish(&mut command).ends(0);
-    assert_eq!(world.object(For::Dev, "configmap", "back", "x")["data"]["a"], "1");
-    let history = world.run(&["history", "--stage", "local", "--json"]).ends(0).json();
-    let entries = history.as_array().unwrap();
-    let last = entries.last().unwrap();
-    assert_eq!(last["rolledBackTo"], entries[entries.len() - 3]["run"]);
-    assert_eq!(last["reason"], "it broke");
-    // A kept project that somebody changed is not what was deployed.
-    let digest = entries[entries.len() - 2]["digest"].as_str().unwrap();
-    world.write(&format!(".xtask/clusters/dev/kept/local/{digest}/extra.yaml"), "{}");
-    world
-        .run(&["rollback", "--stage", "local"])
-        .ends(8)
-        .says("is not what was deployed");
-    fs_err::remove_dir_all(world.root.join(format!(".xtask/clusters/dev/kept/local/{digest}"))).unwrap();
-    world
-        .run(&["rollback", "--stage", "local"])
-        .ends(5)
-        .says("was not kept on this host");
-    world
-        .run(&["rollback", "--stage", "local", "--to", "99"])
-        .ends(3)
-        .says("none of age 99");
+    (folder, root)
 }
 
-/// Where a tool is: on PATH, or built by us.
-fn which(world: &World, tool: &str) -> String {
-    if tool == "git" {
-        let output = child("sh").args(["-c", "command -v git"]).output().unwrap();
-        return String::from_utf8(output.stdout).unwrap().trim().to_owned();
+fn run_in(world: &World, root: &camino::Utf8Path, args: &[&str]) -> crate::world::Run {
+    let mut command = world.command();
+    command.current_dir(root).env("XTASK_ROOT", root).args(args);
+    finish(&mut command)
+}
+
+fn two_checkouts(world: &World) {
+    let gates = json!([{
+        "id": "base.later", "component": "base", "phase": "base", "needs": "api", "timeoutSeconds": 120,
+        "object": {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "hosts", "name": "later"},
+        "condition": {"type": "exists"},
+    }]);
+    let items = [item(
+        "base",
+        "base",
+        vec![namespace("hosts"), config("hosts", "x", json!({"a": "1"}))],
+    )];
+    let project = world.project_with_gates("hosts", For::Dev, &items, &gates);
+    // One plan, saved here and applied in two places at once: whoever is second has a nonce of his own.
+    world
+        .verb("deploy", For::Dev, &project, &["--save-plan", "projects/hosts.json"])
+        .ends(0);
+    let (_folder, other) = elsewhere(world);
+    let apply = ["deploy", "--stage", "local", "--plan", "projects/hosts.json"];
+    let mut first = world.command();
+    first.args(apply).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut first = first.spawn().unwrap();
+    let leased = || {
+        world.try_kubectl(
+            For::Dev,
+            &["get", "lease", "xtask-dev", "--namespace=kube-system", "--output=json"],
+        )
+    };
+    while leased().code != 0
+        || world
+            .try_kubectl(For::Dev, &["get", "configmap", "x", "--namespace=hosts"])
+            .code
+            != 0
+    {}
+    // The saved plan is stale by now; a plan made now meets the Lease.
+    let again = ["deploy", "--stage", "local", "--from-folder", &project, "--yes"];
+    run_in(world, &other, &apply)
+        .ends(8)
+        .says("live object ConfigMap/hosts/x: is new");
+    small(world, "hosts-too", "1");
+    xtask::live::ledger::copy(
+        &world.root.join("projects/hosts-too"),
+        &other.join("projects/hosts-too"),
+    )
+    .unwrap();
+    let other_stage = [
+        "deploy",
+        "--stage",
+        "local",
+        "--from-folder",
+        "projects/hosts-too",
+        "--yes",
+    ];
+    run_in(world, &other, &other_stage)
+        .ends(9)
+        .says(&format!("pid {}", first.id()))
+        .says("doing `deploy local to dev`");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let dead = run_in(world, &other, &other_stage)
+        .ends(9)
+        .says("its process is gone from this host");
+    let id = dead.stderr.split("unlock --id ").nth(1).unwrap()[..12].to_owned();
+    run_in(world, &other, &["unlock", "--cluster", "dev", "--id", &id, "--yes"]).ends(0);
+    world.kubectl(For::Dev, &["create", "configmap", "later", "--namespace=hosts"]);
+    run_in(world, &other, &again).ends(0);
+    assert_ne!(leased().code, 0, "the Lease was given back");
+}
+
+fn moved_inputs(world: &World) {
+    let project = small(world, "inputs", "1");
+    world.deploy(For::Dev, &project).ends(0);
+    let project = small(world, "inputs", "2");
+    world
+        .verb("deploy", For::Dev, &project, &["--save-plan", "projects/inputs.json"])
+        .ends(0);
+    let apply = || {
+        world
+            .run(&["deploy", "--stage", "local", "--plan", "projects/inputs.json"])
+            .ends(8)
+    };
+    // A golden.
+    world.write("k8s/golden/dev/local/more.txt", "x");
+    apply().says("golden: was");
+    fs_err::remove_file(world.root.join("k8s/golden/dev/local/more.txt")).unwrap();
+    // The facts.
+    let facts = fs_err::read_to_string(world.root.join("platform.json")).unwrap();
+    world.write("platform.json", &format!("{facts}\n"));
+    apply().says("facts (platform.json): was");
+    world.write("platform.json", &facts);
+    // A tool.
+    let real = world
+        .run(&["tools", "path", "kubectl"])
+        .ends(0)
+        .stdout
+        .trim()
+        .to_owned();
+    let script = format!(
+        "#!/bin/sh\ncase \"$1\" in version) {real} \"$@\" | sed 's/v1\\.35\\.4/v1.35.3/' ;; *) exec {real} \"$@\" ;; esac\n"
+    );
+    world.write("projects/kubectl", &script);
+    let wrapper = world.root.join("projects/kubectl");
+    fs_err::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = world.command();
+    command
+        .env("XTASK_KUBECTL", &wrapper)
+        .args(["deploy", "--stage", "local", "--plan", "projects/inputs.json"]);
+    finish(&mut command)
+        .ends(8)
+        .says("version of `kubectl`: was `1.35.4`, is `1.35.3`");
+    // The cluster, adopted since.
+    with_kubeconfig(world, &twins_as_dev(world), || {
+        apply().says("this is not cluster `dev`");
+    });
+    // A live object that the plan touches.
+    let patch = r#"{"data":{"a":"edited"}}"#;
+    world.kubectl(
+        For::Dev,
+        &[
+            "patch",
+            "configmap",
+            "x",
+            "--namespace=inputs",
+            "--type=merge",
+            "--patch",
+            patch,
+        ],
+    );
+    apply().says("live object ConfigMap/inputs/x: was changed");
+    // No half of it can be had.
+    for flag in ["--resume", "--from=stage.list"] {
+        world
+            .run(&["deploy", "--stage", "local", "--plan", "projects/inputs.json", flag])
+            .ends(2);
     }
-    world.run(&["tools", "path", tool]).ends(0).stdout.trim().to_owned()
+    world.write("projects/inputs.json", r#"{"schema": 1, "verb": "deploy"}"#);
+    world
+        .run(&["deploy", "--stage", "local", "--plan", "projects/inputs.json"])
+        .ends(3)
+        .says("has schema 1");
 }

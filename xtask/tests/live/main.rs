@@ -1,19 +1,22 @@
-//! Deployments on real API servers with the real kluctl: one run of all tests shares two embedded control planes,
+//! Deployments on real API servers with the real kluctl: one run of all tests shares three embedded control planes,
 //! which are taken down whatever happens. Arguments are parts of test names, as with libtest.
 
 #![expect(clippy::unwrap_used, reason = "these are tests, though libtest does not run them")]
 
 mod deploying;
+mod faults;
 mod guarding;
 mod production;
+mod proxy;
 mod pruning;
+mod rolling;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use world::{For, World, report};
+use world::{For, STANDING, World, report};
 
 /// A test: its name is a sentence.
 pub(crate) type Test = (&'static str, fn(&World));
@@ -23,13 +26,30 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let all: Vec<Test> = [deploying::TESTS, guarding::TESTS, pruning::TESTS, production::TESTS].concat();
-    let tests: Vec<Test> = all
+    let local = [
+        deploying::TESTS,
+        deploying::LOCAL,
+        guarding::TESTS,
+        pruning::TESTS,
+        rolling::TESTS,
+        faults::TESTS,
+        production::TESTS,
+    ];
+    // What is true of a developer's cluster has to be true of production.
+    let all = local
+        .concat()
         .into_iter()
-        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())))
+        .map(|(name, test)| (name.to_owned(), For::Dev, test))
+        .chain(
+            deploying::TESTS
+                .iter()
+                .map(|(name, test)| (format!("{name}_in_production"), For::Production, *test)),
+        );
+    let tests: Vec<(String, For, fn(&World))> = all
+        .filter(|(name, _, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())))
         .collect();
     if std::env::args().any(|argument| argument == "--list") {
-        for (name, _) in &tests {
+        for (name, _, _) in &tests {
             print(&format!("{name}: test"));
         }
         return ExitCode::SUCCESS;
@@ -39,8 +59,9 @@ fn main() -> ExitCode {
     }
     let world = World::new();
     let failed = match catch_unwind(AssertUnwindSafe(|| {
-        world.up(For::Dev);
-        world.up(For::Twin);
+        for part in STANDING {
+            world.up(part);
+        }
         world.make_production();
     })) {
         Ok(()) => tests.iter().filter(|test| !passes(&world, test)).count(),
@@ -55,7 +76,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn passes(world: &World, (name, test): &Test) -> bool {
+fn passes(world: &World, (name, part, test): &(String, For, fn(&World))) -> bool {
+    world.go_on(*part);
     let started = Instant::now();
     let passed = catch_unwind(AssertUnwindSafe(|| test(world))).is_ok();
     let verdict = if passed { "ok" } else { "FAILED" };

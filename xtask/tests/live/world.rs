@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 pub(crate) struct World {
     _folder: tempfile::TempDir,
     pub(crate) root: Utf8PathBuf,
+    on: std::cell::Cell<For>,
 }
 
 /// What a run of the binary came to.
@@ -93,7 +94,12 @@ pub(crate) enum For {
     Dev,
     Twin,
     Production,
+    /// The control plane behind production, as it was brought up.
+    Stand,
 }
+
+/// Clusters that are brought up and taken down.
+pub(crate) const STANDING: [For; 3] = [For::Dev, For::Twin, For::Stand];
 
 impl For {
     pub(crate) fn cluster(self) -> &'static str {
@@ -101,20 +107,21 @@ impl For {
             Self::Dev => "dev",
             Self::Twin => "twin",
             Self::Production => "prod",
+            Self::Stand => "stand",
         }
     }
 
     pub(crate) fn stage(self) -> &'static str {
         match self {
-            Self::Dev | Self::Twin => "local",
             Self::Production => "full",
+            _ => "local",
         }
     }
 
     fn environment(self) -> &'static str {
         match self {
-            Self::Dev | Self::Twin => "local",
             Self::Production => "production",
+            _ => "local",
         }
     }
 
@@ -128,7 +135,11 @@ impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("xtask-cluster-").tempdir().unwrap();
         let root = Utf8Path::from_path(folder.path()).unwrap().canonicalize_utf8().unwrap();
-        let world = Self { _folder: folder, root };
+        let world = Self {
+            _folder: folder,
+            root,
+            on: std::cell::Cell::new(For::Dev),
+        };
         world.write("platform.json", &facts(None).to_string());
         world.write(".gitignore", "/.xtask\n/projects\n");
         world.write("modules/platform.nix", "{ }\n");
@@ -136,7 +147,7 @@ impl World {
         // A clone of a path: kluctl fails over such an `origin`, if it comes to look at it.
         let origin = world.root.join("elsewhere.git");
         world.git(&["remote", "add", "origin", origin.as_str()]);
-        for part in [For::Dev, For::Twin] {
+        for part in STANDING {
             let golden = world.root.join(format!("k8s/golden/{}/local", part.cluster()));
             write_project(
                 &golden,
@@ -159,15 +170,15 @@ impl World {
             .ends(0);
     }
 
-    /// Makes the twin's control plane the production cluster: its kubeconfig, and its UID in the facts.
+    /// Makes the stand the production cluster: its kubeconfig, and its UID in the facts.
     pub(crate) fn make_production(&self) {
-        let kubeconfig = fs_err::read_to_string(self.root.join(".xtask/kubeconfigs/twin.yaml")).unwrap();
+        let kubeconfig = fs_err::read_to_string(self.root.join(".xtask/kubeconfigs/stand.yaml")).unwrap();
         self.write_private(
             ".xtask/kubeconfigs/prod.yaml",
-            &rename_context(&kubeconfig, "twin", "prod"),
+            &rename_context(&kubeconfig, "stand", "prod"),
         );
         let uid = self.kubectl(
-            For::Twin,
+            For::Stand,
             &["get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}"],
         );
         self.write("platform.json", &facts(Some(&uid)).to_string());
@@ -273,8 +284,30 @@ impl World {
         self.run(&args)
     }
 
+    /// Deploys a project; what goes to production is reviewed and committed first.
     pub(crate) fn deploy(&self, part: For, project: &str) -> Run {
-        self.verb("deploy", part, project, &["--yes"])
+        self.deploy_with(part, project, &[])
+    }
+
+    pub(crate) fn deploy_with(&self, part: For, project: &str, more: &[&str]) -> Run {
+        if part == For::Production {
+            self.bless(part, project);
+        }
+        self.verb("deploy", part, project, &[&["--yes"], more].concat())
+    }
+
+    /// The cluster that tests for every cluster are about now.
+    pub(crate) fn on(&self) -> For {
+        self.on.get()
+    }
+
+    pub(crate) fn go_on(&self, part: For) {
+        self.on.set(part);
+    }
+
+    /// A control-plane object of a cluster, as `versions` names it.
+    pub(crate) fn own(&self, kind: &str) -> String {
+        format!("{kind}/kube-system/xtask-{}", self.on().cluster())
     }
 
     /// kubectl's standard output; it must succeed.
@@ -340,7 +373,7 @@ fn is_background(item: &Value) -> bool {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for part in [For::Dev, For::Twin] {
+        for part in STANDING {
             let run = self.run(&["local-down", "--cluster", part.cluster(), "--yes"]);
             if run.code != 0 {
                 report(&format!("local-down {}: {}", part.cluster(), run.stderr));
@@ -386,7 +419,7 @@ fn facts(uid: Option<&str>) -> Value {
         json!({
             "environment": part.environment(), "backends": backends, "distribution": "k3s", "uid": uid,
             "kubeconfig": format!(".xtask/kubeconfigs/{name}.yaml"), "context": name, "kubernetes": "1.35.4",
-            "apiHost": "127.0.0.1", "apiPort": if part == For::Dev { 6443 } else { 6444 }, "clusterDomain": "cluster.local",
+            "apiHost": "127.0.0.1", "apiPort": match part { For::Dev => 6443, For::Twin => 6444, _ => 6445 }, "clusterDomain": "cluster.local",
             "routeDomain": "example.org", "podCidr": "10.42.0.0/16", "serviceCidr": "10.43.0.0/16",
             "dnsAddress": "10.43.0.10", "nodes": 1, "profile": null, "machine": null, "clusterApi": null,
             "issuer": "none", "components": ["base"], "stages": stages,
@@ -401,6 +434,7 @@ fn facts(uid: Option<&str>) -> Value {
         "clusters": {
             "dev": cluster(For::Dev, &["embedded"], None),
             "twin": cluster(For::Twin, &["embedded"], None),
+            "stand": cluster(For::Stand, &["embedded"], None),
             "prod": cluster(For::Production, &["remote"], uid),
         },
         "profiles": {}, "machines": {},

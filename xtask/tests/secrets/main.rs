@@ -12,6 +12,7 @@ mod support;
 
 mod cluster;
 mod files;
+mod sweep;
 mod tokens;
 
 use std::collections::BTreeMap;

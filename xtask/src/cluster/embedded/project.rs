@@ -13,6 +13,7 @@ use crate::project::{self, Object, ObjectRef, Project};
 /// Copies a project and returns what was left out or changed, a sentence each.
 pub fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Vec<String>> {
     let mut project = Project::read(from)?;
+    project.refuse_empty()?;
     let served = resources::parse(&fs_err::read_to_string(served)?)?;
     let defined = defined_kinds(&project);
     let mut notes = Vec::new();

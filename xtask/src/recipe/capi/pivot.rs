@@ -118,8 +118,7 @@ impl Bootstrap<'_> {
             access
                 .kubectl()
                 .arg(verb)
-                .arg("--filename")
-                .arg(leftovers.clone())
+                .list_path("--filename", &leftovers)
                 .within(120)
         };
         let steps = [

@@ -22,8 +22,8 @@ impl Bootstrap<'_> {
                 Action::Run(
                     side.access
                         .kubectl()
-                        .args(["get", "--output=json", "--ignore-not-found", "--filename"])
-                        .arg(self.backup().join("objects"))
+                        .args(["get", "--output=json", "--ignore-not-found"])
+                        .list_path("--filename", self.backup().join("objects"))
                         .to_file(&file)
                         .within(120),
                 ),
@@ -92,8 +92,7 @@ impl Bootstrap<'_> {
                             "--force-conflicts",
                             "--field-manager=xtask-pivot",
                         ])
-                        .arg("--filename")
-                        .arg(object)
+                        .list_path("--filename", object)
                         .within(30),
                 ),
             ));

@@ -4,7 +4,7 @@ use super::{Bootstrap, Controllers, Home, Side};
 use crate::plan::{Plan, Probe, Step, Target};
 use crate::recipe::deploy::Steps;
 use crate::recipe::guard;
-use crate::recipe::rehearse::{Keep, note_kept};
+use crate::recipe::rehearse::{self, Keep};
 
 impl Bootstrap<'_> {
     /// The plan of a verb: the whole way, or a part of it.
@@ -140,7 +140,7 @@ impl Bootstrap<'_> {
             Keep::Nothing => plan.finally.extend(self.sweep_steps()),
             Keep::Cluster => {
                 for (name, side) in [("source", &self.source), ("target", &self.target)] {
-                    plan.finally.push(note_kept(&side.access).of(name));
+                    plan.finally.push(rehearse::note_kept(&side.access).of(name));
                 }
             }
         }

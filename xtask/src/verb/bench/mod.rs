@@ -1,6 +1,9 @@
 //! `bench`: how fast it is, against its peers in the same run, as ratios. It judges nothing: a bound is printed
 //! beside what was measured, and the exit code does not depend on it.
 
+mod deploy;
+mod stage;
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -15,6 +18,7 @@ use crate::failure::{Failure, Kind, Result};
 use crate::golden::bench::{Change, Corpus, Reading};
 use crate::journal::{Journal, State};
 use crate::plan::{Command, Plan, Tool};
+use crate::recipe::nix_build_of;
 use crate::root::STATE;
 use crate::tool::Outcome;
 use crate::ui::{Word, unknown};
@@ -25,7 +29,7 @@ const RUNS: usize = 11;
 /// Measure speed against peers, and print ratios
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// Only these: start, journal, golden, local
+    /// Only these: start, journal, golden, nix, local, deploy
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Print JSON
@@ -49,7 +53,10 @@ struct Row {
     bound: &'static str,
 }
 
-const NAMES: [&str; 4] = ["start", "journal", "golden", "local"];
+const NAMES: [&str; 6] = ["start", "journal", "golden", "nix", "local", "deploy"];
+
+/// Objects that deepdiff is given; it takes milliseconds for each.
+const SAMPLE: usize = 200;
 
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
@@ -80,8 +87,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     if chosen("golden") {
         rows.extend(bench.golden()?);
     }
+    if chosen("nix") {
+        rows.extend(bench.nix()?);
+    }
     if chosen("local") {
         rows.extend(bench.local()?);
+    }
+    if chosen("deploy") {
+        rows.extend(bench.deploy()?);
     }
     if arguments.json {
         return context.ui.json(&rows);
@@ -203,7 +216,11 @@ impl Bench<'_> {
                 mine.push(corpus.check(reading)?.0);
                 theirs.push(self.diff(&corpus)?);
             }
-            rows.push(row(name, median(mine), Some(("diff -u", median(theirs))), bound));
+            let mine = median(mine);
+            rows.push(row(name, mine, Some(("diff -u", median(theirs))), bound));
+            if change == Change::Order {
+                rows.extend(self.deepdiff(&corpus)?);
+            }
         }
         let small = self.corpus(1_000, Change::Nothing)?;
         let large = self.corpus(10_000, Change::Nothing)?;
@@ -220,6 +237,75 @@ impl Bench<'_> {
             "at most 12x",
         ));
         Ok(rows)
+    }
+
+    /// An object whose keys stand in another order, read and compared, against deepdiff; none where that is not.
+    fn deepdiff(&self, corpus: &Corpus) -> Result<Option<Row>> {
+        if !self.has(Tool::Deep) {
+            let name = "`deep diff` of deepdiff";
+            self.context
+                .ui
+                .status(Word::Skipped, format!("{name} is not here to be compared with"));
+            return Ok(None);
+        }
+        let tools = self.context.toolbox(self.kubernetes()).ensure(&[Tool::Deep])?;
+        let runner = self.runner(&tools);
+        let time = |objects: usize| -> Result<Duration> {
+            let [golden, rendered] = corpus.sample(objects)?;
+            let command = Command::new(Tool::Deep)
+                .args(["diff", "--ignore-order"])
+                .arg(golden.as_str())
+                .arg(rendered.as_str())
+                .within(600);
+            (0..3)
+                .map(|_| runner.time(&command, None))
+                .collect::<Result<_>>()
+                .map(median)
+        };
+        // What one object takes is the start of the program.
+        let theirs = time(1 + SAMPLE)?.saturating_sub(time(1)?);
+        let mine = median(
+            (0..5)
+                .map(|_| Ok(corpus.check(Reading::Everything)?.0))
+                .collect::<Result<_>>()?,
+        );
+        let each = |time: Duration, objects: usize| time.div_f64(f64::from(u32::try_from(objects).unwrap_or(u32::MAX)));
+        Ok(Some(row(
+            "the same, an object",
+            each(mine, 10_000),
+            Some(("deep diff --ignore-order", each(theirs, SAMPLE))),
+            "at most 0.01x",
+        )))
+    }
+
+    /// A stage evaluated and built by Nix, with its sources in the store and no evaluation kept.
+    fn nix(&self) -> Result<Option<Row>> {
+        if !self.has(Tool::Nix) {
+            self.context
+                .ui
+                .status(Word::Skipped, "`nix` is not here to evaluate a stage");
+            return Ok(None);
+        }
+        let tools = self.context.toolbox(self.kubernetes()).ensure(&[Tool::Nix])?;
+        let runner = self.runner(&tools);
+        let cluster = self.checkout.platform.default_cluster(crate::platform::Stage::Local)?;
+        let build = nix_build_of(&format!("k8s-manifests-{cluster}-local")).arg("--no-link");
+        // The first one fetches, and says whether it can be built here at all.
+        if let Err(failure) = runner.run_quietly(&build) {
+            self.context.ui.status(
+                Word::Skipped,
+                format!("a stage cannot be built here: {}", failure.chain()),
+            );
+            return Ok(None);
+        }
+        let cold = build.args(["--rebuild", "--option", "eval-cache", "false"]);
+        let times = (0..5).map(|_| runner.time(&cold, None)).collect::<Result<_>>()?;
+        Ok(Some(row(
+            "stage local, evaluated and built by Nix",
+            median(times),
+            None,
+            "at most 5 s",
+        )))
     }
 
     /// `local-up` on the embedded backend with warm tools, and a second run with nothing to do.

@@ -1,0 +1,332 @@
+//! What a bad network and a busy API server do to a deploy, and what a deploy asks of the server at all.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::Test;
+use crate::proxy::{Fate, Proxy};
+use crate::world::{For, Run, World, config, finish, item, namespace};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_second_deploy_diff_and_drift_send_no_request_that_writes", only_reads),
+    (
+        "what_passes_by_itself_is_asked_again_and_the_deploy_ends_well",
+        passes_by_itself,
+    ),
+    ("an_api_server_that_goes_away_and_comes_back_is_waited_for", back_again),
+    (
+        "an_api_server_that_stays_away_is_a_missed_deadline_and_resume_goes_on",
+        stays_away,
+    ),
+    ("an_object_made_anew_before_its_delete_is_kept", made_anew),
+    ("a_prune_that_is_killed_is_finished_by_resume", killed_prune),
+    (
+        "a_certificate_of_another_authority_and_a_plain_address_are_told_apart",
+        certificates,
+    ),
+];
+
+fn project(world: &World, name: &'static str, value: &str) -> String {
+    let objects = (0..5).map(|index| config(name, &format!("c{index}"), json!({"a": value})));
+    world.project(
+        name,
+        For::Twin,
+        &[item(
+            "base",
+            "base",
+            std::iter::once(namespace(name)).chain(objects).collect(),
+        )],
+    )
+}
+
+/// Runs with twin's kubeconfig leading through the proxy, and puts it back.
+fn through(world: &World, test: impl FnOnce(&Proxy)) {
+    let path = ".xtask/kubeconfigs/twin.yaml";
+    let own = fs_err::read_to_string(world.root.join(path)).unwrap();
+    let proxy = Proxy::before(world, For::Twin);
+    world.write_private(path, &proxy.kubeconfig("twin"));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&proxy)));
+    world.write_private(path, &own);
+    outcome.unwrap();
+}
+
+fn only_reads(world: &World) {
+    let folder = project(world, "reads", "1");
+    world.deploy(For::Twin, &folder).ends(0);
+    through(world, |proxy| {
+        world
+            .deploy(For::Twin, &folder)
+            .ends(0)
+            .says("6 objects are as they should be");
+        world.verb("diff", For::Twin, &folder, &[]).ends(0);
+        world.run(&["drift", "--stage", "local", "--cluster", "twin"]).ends(0);
+        let asked = proxy.asked();
+        assert!(asked.len() > 10, "{asked:?}");
+        let writes: Vec<_> = asked.iter().filter(|request| request.writes()).collect();
+        assert!(writes.is_empty(), "{writes:?}");
+    });
+}
+
+fn passes_by_itself(world: &World) {
+    through(world, |proxy| {
+        for (value, fate, writes) in [
+            ("1", Fate::TooMany, true),
+            ("2", Fate::Broken, false),
+            ("3", Fate::Reset, true),
+            ("4", Fate::Lost, true),
+            ("5", Fate::Slow, false),
+        ] {
+            let folder = project(world, "passes", value);
+            let mut done = false;
+            proxy.judge(move |request| {
+                // Of what writes the first object of the project, of what reads the listing.
+                let hit = if writes {
+                    request.method == "PATCH" && request.path.contains("/configmaps/c")
+                } else {
+                    request.method == "GET" && request.path.contains("labelSelector=kluctl.io%2Fdiscriminator")
+                };
+                if hit && !std::mem::replace(&mut done, true) {
+                    fate
+                } else {
+                    Fate::Pass
+                }
+            });
+            world.deploy(For::Twin, &folder).ends(0);
+            for name in ["c0", "c4"] {
+                assert_eq!(world.object(For::Twin, "configmap", "passes", name)["data"]["a"], value);
+            }
+            if fate == Fate::TooMany {
+                let asked = proxy.asked();
+                let refused = asked
+                    .iter()
+                    .find(|request| request.method == "PATCH" && request.path.contains("/configmaps/c"))
+                    .unwrap();
+                let again = asked
+                    .iter()
+                    .find(|request| request.path == refused.path && request.at > refused.at)
+                    .unwrap();
+                assert!(
+                    again.at - refused.at >= Duration::from_secs(1),
+                    "Retry-After was not honoured"
+                );
+            }
+        }
+    });
+}
+
+fn back_again(world: &World) {
+    through(world, |proxy| {
+        let folder = project(world, "back-again", "1");
+        let mut since: Option<Instant> = None;
+        proxy.judge(move |request| {
+            if since.is_none() && request.method == "PATCH" && request.path.contains("/configmaps/c2") {
+                since = Some(Instant::now());
+            }
+            match since {
+                Some(since) if since.elapsed() < Duration::from_secs(5) => Fate::Reset,
+                _ => Fate::Pass,
+            }
+        });
+        world
+            .deploy(For::Twin, &folder)
+            .ends(0)
+            .says("`kluctl` is asked again in");
+        assert!(!world.versions(For::Twin).contains_key("Lease/kube-system/xtask-twin"));
+    });
+}
+
+fn deploy_within(world: &World, folder: &str, more: &[&str]) -> Run {
+    let mut command = world.command();
+    command
+        .env("XTASK_MAX_WAIT", "1")
+        .args([
+            "deploy",
+            "--yes",
+            "--stage",
+            "local",
+            "--cluster",
+            "twin",
+            "--from-folder",
+            folder,
+        ])
+        .args(more);
+    finish(&mut command)
+}
+
+fn stays_away(world: &World) {
+    through(world, |proxy| {
+        let folder = project(world, "away", "1");
+        let mut away = false;
+        proxy.judge(move |request| {
+            away |= request.method == "PATCH" && request.path.contains("/configmaps/c2");
+            if away { Fate::Reset } else { Fate::Pass }
+        });
+        deploy_within(world, &folder, &[])
+            .ends(7)
+            .says("the API server did not answer, asked 6 times")
+            .says("--resume");
+        proxy.judge(|_| Fate::Pass);
+        // Nothing gave the Lease back, and the next run can say whose it is.
+        world
+            .deploy(For::Twin, &folder)
+            .ends(9)
+            .says("its process is gone from this host; `--resume` takes it up");
+        deploy_within(world, &folder, &["--resume"])
+            .ends(0)
+            .says("up the unfinished run");
+        assert!(!world.versions(For::Twin).contains_key("Lease/kube-system/xtask-twin"));
+        world
+            .deploy(For::Twin, &folder)
+            .ends(0)
+            .says("6 objects are as they should be");
+    });
+}
+
+fn shrinking(world: &World, name: &'static str, objects: usize) -> String {
+    let kept = (0..30).map(|index| config(name, &format!("k{index}"), json!({})));
+    let going = (0..objects).map(|index| config(name, &format!("g{index}"), json!({})));
+    world.project(
+        name,
+        For::Twin,
+        &[item(
+            "base",
+            "base",
+            std::iter::once(namespace(name)).chain(kept).chain(going).collect(),
+        )],
+    )
+}
+
+/// Deletes what earlier tests left, so that a prune is of this one's objects alone.
+fn alone(world: &World, folder: &str) {
+    world.deploy(For::Twin, folder).ends(0);
+    world.verb("prune", For::Twin, folder, &["--save-plan", "projects/alone.json"]);
+    let path = world.root.join("projects/alone.json");
+    if path.exists() {
+        world
+            .run(&[
+                "prune",
+                "--stage",
+                "local",
+                "--cluster",
+                "twin",
+                "--plan",
+                "projects/alone.json",
+            ])
+            .ends(0);
+        fs_err::remove_file(path).unwrap();
+    }
+}
+
+fn made_anew(world: &World) {
+    alone(world, &shrinking(world, "anew", 2));
+    let folder = shrinking(world, "anew", 0);
+    world.deploy(For::Twin, &folder).ends(0);
+    let direct = fs_err::read_to_string(world.root.join(".xtask/kubeconfigs/twin.yaml")).unwrap();
+    world.write_private("projects/direct.yaml", &direct);
+    let kubectl = world
+        .run(&["tools", "path", "kubectl"])
+        .ends(0)
+        .stdout
+        .trim()
+        .to_owned();
+    let kubeconfig = world.root.join("projects/direct.yaml");
+    through(world, |proxy| {
+        let mut done = false;
+        proxy.judge(move |request| {
+            if request.method == "DELETE"
+                && request.path.contains("/configmaps/g0")
+                && !std::mem::replace(&mut done, true)
+            {
+                // At the very last moment somebody makes it anew.
+                for args in [
+                    &["delete", "configmap", "g0"][..],
+                    &["create", "configmap", "g0", "--from-literal=new=1"],
+                ] {
+                    let status = crate::world::child(&kubectl)
+                        .arg(format!("--kubeconfig={kubeconfig}"))
+                        .arg("--namespace=anew")
+                        .args(args)
+                        .stdout(std::process::Stdio::null())
+                        .status()
+                        .unwrap();
+                    assert!(status.success());
+                }
+            }
+            Fate::Pass
+        });
+        world
+            .verb("prune", For::Twin, &folder, &["--yes"])
+            .ends(6)
+            .says("(Conflict)");
+    });
+    assert_eq!(world.object(For::Twin, "configmap", "anew", "g0")["data"]["new"], "1");
+    // It is nobody's orphan any more; the other one goes.
+    world.verb("prune", For::Twin, &folder, &["--yes"]).ends(0);
+    world
+        .try_kubectl(For::Twin, &["get", "configmap", "g1", "--namespace=anew"])
+        .ends(1);
+    world.kubectl(For::Twin, &["get", "configmap", "g0", "--namespace=anew"]);
+}
+
+fn killed_prune(world: &World) {
+    alone(world, &shrinking(world, "killed", 3));
+    let folder = shrinking(world, "killed", 0);
+    world.deploy(For::Twin, &folder).ends(0);
+    let mut command = world.command();
+    command.env("XTASK_CRASH", "acted:object-002.delete").args([
+        "prune",
+        "--yes",
+        "--stage",
+        "local",
+        "--cluster",
+        "twin",
+        "--from-folder",
+        &folder,
+    ]);
+    assert_eq!(finish(&mut command).code, -1, "it was to be killed");
+    world
+        .verb("prune", For::Twin, &folder, &["--yes"])
+        .ends(9)
+        .says("its process is gone from this host");
+    world.verb("prune", For::Twin, &folder, &["--yes", "--resume"]).ends(0);
+    world
+        .verb("prune", For::Twin, &folder, &["--yes"])
+        .ends(0)
+        .says("nothing to delete");
+    assert!(!world.versions(For::Twin).contains_key("Lease/kube-system/xtask-twin"));
+}
+
+fn certificates(world: &World) {
+    let folder = project(world, "certs", "1");
+    let path = ".xtask/kubeconfigs/twin.yaml";
+    let own = fs_err::read_to_string(world.root.join(path)).unwrap();
+    let server = own
+        .lines()
+        .find(|line| line.contains("server: https://"))
+        .unwrap()
+        .trim()
+        .to_owned();
+    let made = rcgen::generate_simple_self_signed(vec!["elsewhere".to_owned()]).unwrap();
+    world.write("projects/other-ca.pem", &made.cert.pem());
+    let with = |server: &str| {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: twin\nclusters:\n- name: twin\n  cluster:\n    \
+             certificate-authority: {}/projects/other-ca.pem\n    {server}\ncontexts:\n- name: twin\n  context: \
+             {{cluster: twin, user: twin}}\nusers:\n- name: twin\n  user: {{token: x}}\n",
+            world.root
+        )
+    };
+    world.write_private(path, &with(&server));
+    let run = world.deploy(For::Twin, &folder);
+    world.write_private(
+        path,
+        &with(&server.replace("https://", "http://")).replace("    certificate-authority", "    #"),
+    );
+    let plain = world.deploy(For::Twin, &folder);
+    world.write_private(path, &own);
+    run.ends(5)
+        .says("is not signed by the CA of the kubeconfig")
+        .says("never turn verification off");
+    plain.ends(5).says("nothing was changed");
+}
