@@ -199,9 +199,13 @@ impl Failure {
 /// I/O nobody foresaw keeps its chain; `fs_err` has put the path into it.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        let full = error.kind() == std::io::ErrorKind::StorageFull;
+        let full = matches!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        );
         let failure = Self {
-            kind: Kind::Unexpected,
+            // A disk that is full is no bug, and what was done stands: there is a way on.
+            kind: if full { Kind::Step } else { Kind::Unexpected },
             error: error.into(),
             hints: Vec::new(),
         };
@@ -251,6 +255,15 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn a_full_disk_is_a_failed_step_with_a_way_on_and_other_io_is_not() {
+        let full = Failure::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
+        assert_eq!(full.kind, Kind::Step);
+        assert!(full.hints[0].contains("cargo xtask clean"), "{full:?}");
+        let other = Failure::from(std::io::Error::from(std::io::ErrorKind::InvalidData));
+        assert_eq!(other.kind, Kind::Unexpected);
     }
 
     #[test]

@@ -142,6 +142,8 @@ pub struct Cluster {
     pub profile: Option<String>,
     /// Machine that clan installs for this cluster.
     pub machine: Option<String>,
+    /// Store to which the closures that volumes name are copied, as `nix copy --to` takes it; null where none is.
+    pub closure_store: Option<String>,
     /// ClusterAPI: who makes this cluster; null for all others.
     pub cluster_api: Option<ClusterApi>,
     /// ClusterIssuer in use.

@@ -257,15 +257,21 @@ impl HostLock {
     /// Takes the lock, or says who holds it.
     pub(crate) fn take(root: &Utf8Path, subject: &str, goal: &str) -> Result<Self> {
         let folder = root.join(STATE).join("locks");
-        fs_err::create_dir_all(&folder)?;
         let path = folder.join(format!("{subject}.lock"));
         let holder = folder.join(format!("{subject}.json"));
-        let file = fs_err::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)?;
+        let file = fs_err::create_dir_all(&folder)
+            .and_then(|()| {
+                fs_err::OpenOptions::new()
+                    .create(true)
+                    .truncate(false)
+                    .read(true)
+                    .write(true)
+                    .open(&path)
+            })
+            .map_err(|error| {
+                Failure::preflight(format!("the checkout cannot be written: {error}"))
+                    .hinted("nothing was changed; a full disk, a read-only mount or another owner is the usual cause")
+            })?;
         match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(locked(subject, &holder)),

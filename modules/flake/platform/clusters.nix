@@ -234,6 +234,15 @@ let
           default = null;
           description = "Machine that clan installs for this cluster.";
         };
+        closureStore = mkOption {
+          type = types.nullOr (types.strMatching "[a-z][a-z0-9+-]*://[^[:space:]]+");
+          default = null;
+          description = ''
+            Store to which the closures that nix-csi volumes name are copied before the phase that mounts them, as `nix copy --to` takes it: the node's own, or the cache in the cluster.
+            A stage whose volumes name closures is refused where none is named.
+          '';
+          example = "ssh-ng://root@kube-control.example.org";
+        };
         clusterApi = mkOption {
           type = types.nullOr clusterApi;
           default = null;

@@ -6,13 +6,16 @@ use serde_json::Value;
 
 use super::{Runner, write};
 use crate::failure::{Failure, Kind, Result, ResultExt};
-use crate::live::{Delta, compare, definitions, diff, fence, kluctl, lease, ledger, resources, review};
+use crate::live::{Delta, closures, compare, definitions, diff, fence, kluctl, lease, ledger, resources, review};
 use crate::plan::Derivation;
 use crate::project::Project;
 use crate::ui::{Word, plural};
 
 /// Lines of a difference that a run shows; `diff` shows all.
 const SHOWN_LINES: usize = 60;
+
+/// Orphans that every comparison of a run names.
+const SHOWN_ORPHANS: usize = 5;
 
 impl Runner<'_> {
     /// Carries out a derivation; what a person should know is said, a no is a failure.
@@ -38,6 +41,12 @@ impl Runner<'_> {
                 Ok(())
             }
             Derivation::CopyProject { from, to } => crate::project::copy_enclosed(&root.join(from), &root.join(to)),
+            Derivation::NoClosures { project, cluster } => closures::check_none(&root.join(project), cluster),
+            Derivation::Closures { project, phases, to } => {
+                let found = closures::named(&Project::read(&root.join(project))?, Some(phases));
+                let paths: Vec<&String> = found.keys().collect();
+                write_json(root, to, &serde_json::json!({"paths": paths}))
+            }
             Derivation::Resources { served, project, to } => {
                 let mut resources = resources::parse(&read(root, served)?)?;
                 if let Some(project) = project {
@@ -359,13 +368,20 @@ impl Runner<'_> {
                 ),
             );
         }
-        for orphan in delta.left() {
+        for orphan in delta.left().take(SHOWN_ORPHANS) {
             self.ui.status(
                 Word::Warning,
                 format!(
                     "{} is no longer in the project (`prune` shows and removes)",
                     orphan.object
                 ),
+            );
+        }
+        let more = delta.left().count().saturating_sub(SHOWN_ORPHANS);
+        if more > 0 {
+            self.ui.status(
+                Word::Warning,
+                format!("and {} more are no longer in the project", plural(more, "object")),
             );
         }
     }

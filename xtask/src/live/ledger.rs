@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_last_twenty_deployments_are_kept_and_a_resumed_run_writes_one() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::TempDir::new().unwrap();
         let path = project(&folder, "x");
         let mut current = String::new();
         for run in (0..25).chain([24]) {
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_rollback_is_of_the_revision_that_it_goes_back_to() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::TempDir::new().unwrap();
         let mut back = content("b");
         back.then = Some(Then {
             run: "a".into(),
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_last_five_projects_are_kept_and_one_that_comes_again_is_the_newest() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::TempDir::new().unwrap();
         let to = Utf8PathBuf::from_path_buf(folder.path().join("kept")).unwrap();
         let digests: Vec<String> = ["1", "2", "3", "4", "5", "2", "6"]
             .iter()

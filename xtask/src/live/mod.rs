@@ -1,6 +1,7 @@
 //! The live side of a stage: what a cluster holds, compared with what a project says.
 //! It reads listings and decides; it talks to no cluster itself.
 
+pub mod closures;
 pub mod compare;
 pub mod definitions;
 pub mod diff;

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_rollback_takes_the_secret_files_of_today_and_names_those_that_are_gone() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::TempDir::new().unwrap();
         let root = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
         let then = root.join("then");
         project(&then, &[sealed("kept", "old", "a"), sealed("gone", "old", "a")]);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_file_in_plain_text_is_never_taken() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::TempDir::new().unwrap();
         let file = Utf8PathBuf::from_path_buf(folder.path().join("x.enc.yaml")).unwrap();
         fs_err::write(&file, r#"{"kind": "SopsSecret", "metadata": {"name": "x"}}"#).unwrap();
         assert_eq!(of_file(&file).unwrap_err().kind, Kind::Refused);

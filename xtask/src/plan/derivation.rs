@@ -45,6 +45,22 @@ pub enum Derivation {
         /// Folder of the copy; replaced whole.
         to: Utf8PathBuf,
     },
+    /// Whether no volume of a project names a Nix closure.
+    NoClosures {
+        /// The project.
+        project: Utf8PathBuf,
+        /// Name of the cluster, for the message.
+        cluster: String,
+    },
+    /// Which Nix closures the volumes of some phases name.
+    Closures {
+        /// The project.
+        project: Utf8PathBuf,
+        /// The phases.
+        phases: Vec<String>,
+        /// JSON file `{ "paths": ["/nix/store/…"] }`.
+        to: Utf8PathBuf,
+    },
     /// Which of the served resources to list, as one comma-separated argument.
     Resources {
         /// Output of `kubectl api-resources --no-headers -o wide`.

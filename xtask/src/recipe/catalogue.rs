@@ -110,6 +110,20 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 ));
             }
             let real = facts.backends.iter().find(|backend| **backend != Backend::Embedded);
+            if let (Some(backend), Stage::Full) = (real, stage) {
+                let stored = Cluster {
+                    closure_store: Some("ssh-ng://root@store.example".to_owned()),
+                    ..facts.clone()
+                };
+                let deploy = Deploy {
+                    facts: &stored,
+                    ..of(&access, *backend, &built)
+                };
+                plans.push((
+                    format!("deploy-{name}-{stage}-closures"),
+                    of_steps(name, &stored, deploy.steps()),
+                ));
+            }
             if let Some(backend) = real {
                 let deploy = Deploy {
                     mode: &earlier,

@@ -4,7 +4,7 @@
 use camino::Utf8PathBuf;
 use serde_json::json;
 
-use super::Source;
+use super::{Source, closures};
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
@@ -180,6 +180,10 @@ impl Deploy<'_> {
         }
         steps.push(self.revision_step());
         steps.extend(self.source_steps());
+        // Pods of an embedded cluster are simulated, and mount nothing.
+        if !self.embedded() && self.facts.closure_store.is_none() {
+            steps.push(closures::check(&self.project(), &self.access.cluster));
+        }
         steps.extend(self.review_step());
         steps.push(Step::new(
             "secrets.check",
@@ -265,8 +269,8 @@ impl Deploy<'_> {
         if let Some(key) = &self.key {
             steps.extend(super::age_key::steps(self.access, key, self.nonce));
         }
-        for (index, group) in groups.iter().enumerate() {
-            steps.extend(self.group_steps(index, group, &gates, &delta));
+        for index in 0..groups.len() {
+            steps.extend(self.group_steps(index, &groups, &gates, &delta));
         }
         if !gates.is_empty() {
             let deadline = longest(&gates);
@@ -539,7 +543,8 @@ impl Deploy<'_> {
             .collect()
     }
 
-    fn group_steps(&self, index: usize, phases: &[String], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
+    fn group_steps(&self, index: usize, groups: &[Vec<String>], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
+        let phases = &groups[index];
         let fresh = Probe::Says {
             file: delta.clone(),
             pointer: format!("/groups/{index}/fresh"),
@@ -565,14 +570,23 @@ impl Deploy<'_> {
             .within(timeout + 60)
             // What was applied before is applied once more, which changes nothing.
             .or_ask_again();
-        let mut steps = vec![
-            Step::new(
-                &format!("result-{first}.clear"),
-                "Remove the result of an earlier call",
-                "kluctl writes none when it cannot load or connect, and an old one must not be read.",
-                Effect::Local,
-                Action::Remove { path: result.clone() },
-            ),
+        let mut steps = vec![Step::new(
+            &format!("result-{first}.clear"),
+            "Remove the result of an earlier call",
+            "kluctl writes none when it cannot load or connect, and an old one must not be read.",
+            Effect::Local,
+            Action::Remove { path: result.clone() },
+        )];
+        if let (false, Some(store)) = (self.embedded(), &self.facts.closure_store) {
+            steps.extend(closures::copy(
+                &self.project(),
+                phases,
+                first,
+                store,
+                &self.access.work(),
+            ));
+        }
+        steps.extend([
             Step::new(
                 &format!("phase-{first}.deploy"),
                 format!("Deploy {names}"),
@@ -587,14 +601,16 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Check(Derivation::KluctlResult { result }),
             ),
-        ];
+        ]);
         let own: Vec<Gate> = gates
             .iter()
             .filter(|gate| phases.contains(&gate.phase))
             .cloned()
             .collect();
-        // With one group `stage.hold` comes next and looks at the same gates.
-        if !own.is_empty() && own.len() < gates.len() {
+        // After the last group `stage.hold` comes next, and may look at the same gates.
+        let last = index + 1 == groups.len();
+        let held_by_the_stage = last && own.len() == gates.len();
+        if !own.is_empty() && !held_by_the_stage {
             let deadline = longest(&own);
             steps.push(Step::new(
                 &format!("phase-{first}.hold"),

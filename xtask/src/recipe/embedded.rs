@@ -130,8 +130,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
 /// One try to make the control plane: nothing of an earlier one may stand in its way.
 fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &Probe, made: &Probe) -> Vec<Step> {
     let config = embedded::config_path(access);
-    let create = embedded::kwokctl(access, facts)
-        .args(["create", "cluster"])
+    let create = embedded::kwokctl_create(access, facts)
         .list_path("--config", &config)
         .flag_path("--kubeconfig", &access.kubeconfig)
         .arg(format!("--wait={within}s"))
@@ -153,7 +152,7 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &
             "Its certificates and its store may be incomplete.",
             Effect::Local,
             Action::Remove {
-                path: access.folder.join("kwok"),
+                path: embedded::work(access),
             },
         )
         .unless(made.clone()),

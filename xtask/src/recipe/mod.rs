@@ -5,6 +5,7 @@ pub mod age_key;
 pub mod capi;
 pub mod catalogue;
 pub mod ci;
+pub mod closures;
 pub mod deploy;
 pub mod embedded;
 pub mod guard;

@@ -57,13 +57,13 @@ impl Transaction {
     pub fn commit(&self, root: &Utf8Path) -> Result<()> {
         let folder = folder(root);
         self.stage(root, &folder)
-            .map_err(|failure| failure.hinted("nothing was changed"))?;
+            .map_err(|failure| unwritable(failure).hinted("nothing was changed"))?;
         match apply(root, &folder) {
             Ok(()) => Ok(fs_err::remove_dir_all(&folder)?),
             Err(failure) => {
                 let undone = self.undo(root, &folder);
                 let failure = match undone {
-                    Ok(()) => failure.hinted("every file is as it was"),
+                    Ok(()) => unwritable(failure).hinted("every file is as it was"),
                     Err(undo) => failure.hinted(format!(
                         "taking it back failed too ({}); the old files are in `{folder}/old`",
                         undo.chain()
@@ -116,6 +116,12 @@ impl Transaction {
     }
 }
 
+/// What keeps a change from being written is the person's to mend, and nothing is changed.
+fn unwritable(mut failure: Failure) -> Failure {
+    failure.kind = Kind::Preflight;
+    failure
+}
+
 fn apply(root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
     let text = fs_err::read_to_string(folder.join("commit.json"))?;
     let marker: Marker = serde_json::from_str(&text)
@@ -166,7 +172,7 @@ mod tests {
         let mut change = Transaction::default();
         change.write("a", "new");
         change.write("b", "new");
-        change.commit(&root).unwrap_err();
+        assert_eq!(change.commit(&root).unwrap_err().kind, Kind::Preflight);
         assert_eq!(fs_err::read_to_string(root.join("a")).unwrap(), "old");
     }
 

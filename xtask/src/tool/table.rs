@@ -565,6 +565,7 @@ const BY_VERB: &[(&str, &[Tool])] = &[
             Tool::Kubectl,
             Tool::Kluctl,
             Tool::AgeKeygen,
+            Tool::Sops,
             Tool::Nix,
             Tool::Go,
             Tool::Git,

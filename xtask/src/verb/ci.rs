@@ -125,7 +125,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let end = if failure.is_none() { End::Success } else { End::Failure };
     journal.record("run", State::Ended(end))?;
     if let Some(path) = &arguments.junit {
-        crate::exec::write(&checkout.path(path), junit(&verdicts).as_bytes(), 0o644)?;
+        let path = crate::root::absolute(path)?;
+        crate::exec::write(&path, junit(&verdicts, &left_out).as_bytes(), 0o644)?;
     }
     for reason in &left_out {
         ui.status(Word::Skipped, reason);
@@ -200,11 +201,13 @@ fn runnable(mut plan: Plan, toolbox: &crate::tool::Toolbox) -> (Plan, Vec<String
     (plan, left_out)
 }
 
-fn junit(verdicts: &[Verdict]) -> String {
+/// A test case a group; those that could not run are skipped ones, by their reason.
+fn junit(verdicts: &[Verdict], left_out: &[String]) -> String {
     let failures = verdicts.iter().filter(|verdict| verdict.failure.is_some()).count();
     let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"ci\" tests=\"{}\" failures=\"{failures}\">\n",
-        verdicts.len()
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"ci\" tests=\"{}\" failures=\"{failures}\" skipped=\"{}\">\n",
+        verdicts.len() + left_out.len(),
+        left_out.len()
     );
     for verdict in verdicts {
         write!(
@@ -221,6 +224,17 @@ fn junit(verdicts: &[Verdict]) -> String {
                     .expect("a string takes everything");
             }
         }
+    }
+    for reason in left_out {
+        // The reason begins with the group's name.
+        let group = reason.split('`').nth(1).unwrap_or(reason);
+        writeln!(
+            text,
+            "  <testcase name=\"{}\">\n    <skipped message=\"{}\"/>\n  </testcase>",
+            escape(group),
+            escape(reason)
+        )
+        .expect("a string takes everything");
     }
     text.push_str("</testsuite>\n");
     text
@@ -247,12 +261,16 @@ mod tests {
 
     #[test]
     fn a_failure_with_markup_stays_one_test_case() {
-        let text = junit(&[Verdict {
-            group: "unit".into(),
-            elapsed: Duration::from_millis(1500),
-            failure: Some("a < b & \u{1b}[31m".into()),
-        }]);
-        assert!(text.contains("tests=\"1\" failures=\"1\""));
+        let text = junit(
+            &[Verdict {
+                group: "unit".into(),
+                elapsed: Duration::from_millis(1500),
+                failure: Some("a < b & \u{1b}[31m".into()),
+            }],
+            &["group `nix-tests` needs `nix`".to_owned()],
+        );
+        assert!(text.contains("tests=\"2\" failures=\"1\" skipped=\"1\""));
+        assert!(text.contains("<testcase name=\"nix-tests\">"));
         assert!(text.contains("<failure>a &lt; b &amp; \u{fffd}[31m</failure>"));
     }
 }

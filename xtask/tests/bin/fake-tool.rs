@@ -88,7 +88,7 @@ fn refused(tool: &str, words: &[String]) -> Option<String> {
                 .find(|word| !known.contains(&word.split('=').next().unwrap_or_default()))
                 .map(|word| format!("unknown flag: {word}"))
         }
-        "kwokctl" if !has("--name") || std::env::var("KWOK_WORKDIR").is_err() => {
+        "kwokctl" if !has("--name") || !std::env::var("HOME").is_ok_and(|home| home.contains("/.xtask/")) => {
             Some("the user's own clusters".to_owned())
         }
         _ => None,

@@ -152,7 +152,7 @@ fn kill_and_resume(checkout: &Checkout, cluster: &str, step: &Step, point: Point
         checkout
             .processes()
             .iter()
-            .all(|(_, line)| line.contains("/kwok/clusters/"))
+            .all(|(_, line)| line.contains("/.kwok/clusters/"))
     });
 }
 

@@ -48,7 +48,7 @@ fn two_rehearsals_and_two_clusters_go_on_at_once_and_leave_each_other_alone() {
 
     // As after a reboot: everything is dead, and comes back with what it held.
     for (pid, line) in checkout.processes() {
-        if line.contains("/k3s-dev/kwok/") {
+        if line.contains("/k3s-dev/home/.kwok/") {
             let pid = rustix::process::Pid::from_raw(pid).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         }
@@ -62,7 +62,7 @@ fn two_rehearsals_and_two_clusters_go_on_at_once_and_leave_each_other_alone() {
     let etcd = checkout
         .processes()
         .into_iter()
-        .find(|(_, line)| line.contains("/k3s-dev/kwok/") && line.contains("/bin/etcd "))
+        .find(|(_, line)| line.contains("/k3s-dev/home/.kwok/") && line.contains("/bin/etcd "))
         .unwrap();
     rustix::process::kill_process(
         rustix::process::Pid::from_raw(etcd.0).unwrap(),

@@ -116,7 +116,7 @@ impl Fakes {
         };
         let state = self.checkout.root.join(".xtask");
         write(
-            &state.join("clusters/k3s-dev/kwok/clusters/embedded/kubeconfig.yaml"),
+            &state.join("clusters/k3s-dev/home/.kwok/clusters/embedded/kubeconfig.yaml"),
             &config("kwok-embedded"),
         );
         write(&state.join("kubeconfigs/k3s-dev.yaml"), &config("k3s-dev"));

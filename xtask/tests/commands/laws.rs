@@ -190,7 +190,10 @@ fn every_command_that_talks_to_a_cluster_names_it() {
             }
             Tool::Kwokctl => {
                 holds(flag("--name"), "kwokctl without a name")?;
-                holds(command.env.contains_key("KWOK_WORKDIR"), "kwokctl without a folder")
+                holds(
+                    !command.env.contains_key("KWOK_WORKDIR"),
+                    "its folder is below its home",
+                )
             }
             tool if tool.speaks_to_clusters() => holds(
                 flag("--kubeconfig") || command.env.contains_key("KUBECONFIG"),
@@ -245,9 +248,10 @@ fn a_remote_step_is_known_to_be_done_or_converges() {
         let converges = match &step.action {
             Action::Run(command) => {
                 let words = literals(command);
-                command.tool == Tool::Kubectl
-                    && words.contains(&"apply".to_owned())
-                    && words.contains(&"--server-side".to_owned())
+                let has = |word: &str| words.contains(&word.to_owned());
+                // Nix copies what the other store does not have.
+                command.tool == Tool::Kubectl && has("apply") && has("--server-side")
+                    || command.tool == Tool::Nix && has("copy")
             }
             // It asks what is there, and writes only what is not.
             Action::SetRecord { .. } => true,
@@ -356,6 +360,7 @@ fn doctor_names_every_tool_that_a_plan_of_the_verb_starts() {
         let verb = match name.split_once('-') {
             Some(("validate", _)) => "golden",
             Some(("resync", _)) => "secrets",
+            Some(("rebuild", _)) => "rollback",
             _ => verbs
                 .iter()
                 .filter(|verb| name == **verb || name.starts_with(&format!("{verb}-")))

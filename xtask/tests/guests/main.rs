@@ -67,7 +67,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     assert_eq!(
         world.calls(),
         [
-            "nix build --extra-experimental-features 'nix-command flakes' --no-write-lock-file '.#k3s-local-image' --out-link W/checkout/.xtask/image-x86_64",
+            "nix build --extra-experimental-features 'nix-command flakes' --no-write-lock-file --print-build-logs '.#k3s-local-image' --out-link W/checkout/.xtask/image-x86_64",
             "nix --extra-experimental-features 'nix-command flakes' eval --raw '.#nixosConfigurations.k3s-local-x86_64.config.boot.kernelPackages.kernel.version'",
             create.as_str(),
         ]

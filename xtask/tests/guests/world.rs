@@ -490,7 +490,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // A control plane that came up before its test failed has nobody else to end it.
-        if self.path("checkout/.xtask/clusters/k3s-dev/kwok").is_dir() {
+        if self.path("checkout/.xtask/clusters/k3s-dev/home/.kwok").is_dir() {
             self.run(&["local-down"]);
         }
         if self.path("home/.xtask-vm").is_dir() {

@@ -356,7 +356,7 @@ fn elsewhere(world: &World) -> (tempfile::TempDir, camino::Utf8PathBuf) {
         fs_err::copy(world.root.join(path), to).unwrap();
     }
     for tree in ["projects", "k8s"] {
-        xtask::live::ledger::copy(&world.root.join(tree), &root.join(tree)).unwrap();
+        xtask::project::copy(&world.root.join(tree), &root.join(tree)).unwrap();
     }
     (folder, root)
 }
@@ -406,7 +406,7 @@ fn two_checkouts(world: &World) {
         .ends(8)
         .says("live object ConfigMap/hosts/x: is new");
     small(world, "hosts-too", "1");
-    xtask::live::ledger::copy(
+    xtask::project::copy(
         &world.root.join("projects/hosts-too"),
         &other.join("projects/hosts-too"),
     )

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests, though libtest does not run them")]
 
+mod closures;
 mod deploying;
 mod faults;
 mod guarding;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         rolling::TESTS,
         faults::TESTS,
         production::TESTS,
+        closures::TESTS,
     ];
     // What is true of a developer's cluster has to be true of production.
     let all = local
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
                 .iter()
                 .map(|(name, test)| (format!("{name}_in_production"), For::Production, *test)),
         );
-    let tests: Vec<(String, For, fn(&World))> = all
+    let tests: Vec<Chosen> = all
         .filter(|(name, _, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str())))
         .collect();
     if std::env::args().any(|argument| argument == "--list") {
@@ -76,7 +78,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn passes(world: &World, (name, part, test): &(String, For, fn(&World))) -> bool {
+/// A test that is to run: its name, the cluster that it is for, and what it does.
+type Chosen = (String, For, fn(&World));
+
+fn passes(world: &World, (name, part, test): &Chosen) -> bool {
     world.go_on(*part);
     let started = Instant::now();
     let passed = catch_unwind(AssertUnwindSafe(|| test(world))).is_ok();

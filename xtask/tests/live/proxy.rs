@@ -130,6 +130,7 @@ fn serve(client: &TcpStream, upstream: &str, asked: &Mutex<Vec<Asked>>, judge: &
     let mut reader = BufReader::new(client.try_clone()?);
     let mut head = String::new();
     let mut length = 0;
+    let mut chunked = false;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -142,12 +143,19 @@ fn serve(client: &TcpStream, upstream: &str, asked: &Mutex<Vec<Asked>>, judge: &
         if let Some(value) = lower.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap_or(0);
         }
+        chunked |= lower.starts_with("transfer-encoding: chunked");
         if !lower.starts_with("connection:") {
             head.push_str(&line);
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
+    // A body whose length nobody knew is handed on as it came, up to the empty chunk.
+    while chunked && !body.ends_with(b"0\r\n\r\n") {
+        let mut byte = [0];
+        reader.read_exact(&mut byte)?;
+        body.push(byte[0]);
+    }
     let mut words = head.split(' ');
     let request = Asked {
         method: words.next().unwrap_or_default().to_owned(),

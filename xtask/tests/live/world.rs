@@ -421,7 +421,7 @@ fn facts(uid: Option<&str>) -> Value {
             "kubeconfig": format!(".xtask/kubeconfigs/{name}.yaml"), "context": name, "kubernetes": "1.35.4",
             "apiHost": "127.0.0.1", "apiPort": match part { For::Dev => 6443, For::Twin => 6444, _ => 6445 }, "clusterDomain": "cluster.local",
             "routeDomain": "example.org", "podCidr": "10.42.0.0/16", "serviceCidr": "10.43.0.0/16",
-            "dnsAddress": "10.43.0.10", "nodes": 1, "profile": null, "machine": null, "clusterApi": null,
+            "dnsAddress": "10.43.0.10", "nodes": 1, "profile": null, "machine": null, "clusterApi": null, "closureStore": null,
             "issuer": "none", "components": ["base"], "stages": stages,
         })
     };

@@ -300,6 +300,88 @@ fn an_exchanged_identity_reaches_the_operator_and_what_it_said_before_counts_no_
     checkout.ok(&["local-down"]);
 }
 
+/// Makes the control plane of k3s-dev the production cluster `hetzner`: its kubeconfig, and its UID in the facts.
+fn make_production(checkout: &Checkout) {
+    let path = checkout.root.join("platform.json");
+    let mut facts: Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+    facts["clusters"]["hetzner"]["uid"] =
+        checkout.get("k3s-dev", &["namespace", "kube-system"])["metadata"]["uid"].clone();
+    let hetzner = &facts["clusters"]["hetzner"];
+    let kubeconfig = checkout.root.join(hetzner["kubeconfig"].as_str().unwrap());
+    let context = hetzner["context"].as_str().unwrap();
+    fs_err::copy(checkout.root.join(".xtask/kubeconfigs/k3s-dev.yaml"), &kubeconfig).unwrap();
+    let kubectl = checkout.ok(&["tools", "path", "kubectl"]).stdout.trim().to_owned();
+    let renamed = program(kubectl)
+        .arg(format!("--kubeconfig={kubeconfig}"))
+        .args(["config", "rename-context", "k3s-dev", context])
+        .output()
+        .unwrap();
+    assert!(renamed.status.success());
+    fs_err::write(path, facts.to_string()).unwrap();
+}
+
+#[test]
+fn who_reads_a_changed_secret_is_restarted_once_the_operator_has_looked_again_and_not_before() {
+    let checkout = taken_over();
+    stage_with_secret(&checkout);
+    checkout.ok(&["local-up"]);
+    make_production(&checkout);
+    let workload = |kind: &str, name: &str| {
+        json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": "argocd"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "a", "image": "registry.example/a:1.0.0"}]}}}})
+    };
+    let workloads = [
+        ("Deployment", "argocd-redis"),
+        ("Deployment", "argocd-repo-server"),
+        ("Deployment", "argocd-server"),
+        ("StatefulSet", "argocd-application-controller"),
+    ];
+    let items: Vec<Value> = workloads.iter().map(|(kind, name)| workload(kind, name)).collect();
+    let list = checkout.base().join("workloads.json");
+    fs_err::write(
+        &list,
+        json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string(),
+    )
+    .unwrap();
+    checkout.kubectl("k3s-dev", &["apply", &format!("--filename={list}")]);
+    // The test stands in for the operator, which has said this of the value before.
+    let say = |message: &str| {
+        let patch = format!("--patch={}", json!({"status": {"message": message}}));
+        let mut arguments = vec!["patch"];
+        arguments.extend(SOPS_SECRET);
+        arguments.extend(["--subresource=status", "--type=merge", patch.as_str()]);
+        checkout.kubectl("k3s-dev", &arguments);
+    };
+    say("Healthy");
+    let restarted = || {
+        workloads
+            .iter()
+            .filter(|(kind, name)| {
+                let live = checkout.get("k3s-dev", &[&kind.to_lowercase(), name, "--namespace=argocd"]);
+                live["spec"]["template"]["metadata"]["annotations"]["vanixiets.dev/restart"].is_string()
+            })
+            .count()
+    };
+    let resync = ["secrets", "resync", "argocd-redis-production", "--cluster=hetzner"];
+    assert_eq!(checkout.run(&resync).code, Some(8), "production is asked for");
+    let child = checkout.command(&[&resync[..], &["--yes"]].concat()).spawn().unwrap();
+    support::until("the operator is told to look again", || {
+        checkout.get("k3s-dev", &SOPS_SECRET)["metadata"]["annotations"]["vanixiets.dev/resync"].is_string()
+    });
+    assert_eq!(
+        checkout.get("k3s-dev", &SOPS_SECRET)["status"]["message"],
+        "not looked at since the change"
+    );
+    assert_eq!(restarted(), 0, "somebody was restarted with the old value");
+    say("Healthy");
+    let ran = support::finish(child);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert_eq!(restarted(), 4, "{ran}");
+    checkout.ok(&["local-down"]);
+}
+
 #[test]
 fn a_newcomer_without_an_identity_gets_a_cluster_with_a_throw_away_one_and_is_told() {
     let checkout = Checkout::tiny();

@@ -83,6 +83,22 @@ fn check_finds_every_problem_at_once_and_names_what_mends_it() {
         passphrase,
     )
     .unwrap();
+    // Encrypted to nobody, and a threshold that no group can meet.
+    let change = |path: &str, key: &str, value: serde_json::Value| {
+        let mut document = xtask::golden::yaml::read_one(&text(path)).unwrap();
+        document["sops"][key] = value;
+        fs_err::write(at(path), document.to_string()).unwrap();
+    };
+    change(
+        "k8s/secrets/local/step-ca-ca-password.enc.yaml",
+        "age",
+        serde_json::json!([]),
+    );
+    change(
+        "k8s/secrets/production/nix-csi-cache-ssh.enc.yaml",
+        "shamir_threshold",
+        3.into(),
+    );
     // Nobody's folder, a plain file, a rule for nothing, a key and a token in plain text, a lone SopsSecret.
     write(&at("k8s/secrets/stray.enc.yaml"), &local);
     write(&at("k8s/secrets/local/plain.enc.yaml"), "a: b\n");
@@ -98,7 +114,9 @@ fn check_finds_every_problem_at_once_and_names_what_mends_it() {
     let ran = checkout.run(&["secrets", "check"]);
     assert_eq!(ran.code, Some(4), "{ran}");
     for said in [
-        "does not name recipients that can read it: dev",
+        "production/[^/]+[.]enc[.]yaml$` (`.sops.yaml:11`) does not name recipients that can read it: dev",
+        "step-ca-ca-password.enc.yaml`: is encrypted to nobody",
+        "nix-csi-cache-ssh.enc.yaml`: demands 3 of 1 key group",
         "`token` is not encrypted",
         "`passphrase` is empty",
         "has no message authentication code",
@@ -187,6 +205,118 @@ fn a_token_with_a_newline_is_set_without_it_and_a_generated_value_only_when_aske
             .stderr
             .contains("did you mean")
     );
+}
+
+#[test]
+fn tokens_of_a_new_checkout_come_from_standard_input_and_a_linked_file_of_keys_stays_a_link() {
+    let checkout = Checkout::tiny();
+    write(
+        &checkout.root.join("modules/platform.nix"),
+        &fs_err::read_to_string(repository().join("modules/platform.nix")).unwrap(),
+    );
+    let kept = checkout.base().join("dotfiles/keys.txt");
+    write(&kept, "# mine\n");
+    fs_err::create_dir_all(keys(&checkout).parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&kept, keys(&checkout)).unwrap();
+
+    let before = contents(&checkout.root);
+    let ran = fed(
+        &checkout,
+        &["secrets", "init", "--take-over", "--stdin"],
+        "HCLUOD_TOKEN=a-slip-of-the-test\n",
+    );
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert!(
+        ran.stderr.contains("line 1") && ran.stderr.contains("HCLOUD_TOKEN"),
+        "{ran}"
+    );
+    assert!(!ran.stderr.contains("a-slip"), "{ran}");
+    assert_eq!(before, contents(&checkout.root));
+
+    let tokens =
+        "# of the provider\nexport HCLOUD_TOKEN='hcloud-of-the-test'\r\nCLOUDFLARE_API_TOKEN=cloudflare-of-the-test\n";
+    let ran = fed(&checkout, &["secrets", "init", "--take-over", "--stdin"], tokens);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    checkout.ok(&["secrets", "check", "--cluster=hetzner"]);
+    let admin = identity(&checkout, Some("admin"));
+    let document = decrypted(&checkout, "k8s/secrets/production/hetzner.enc.yaml", &admin).unwrap();
+    assert_eq!(
+        document.pointer("/spec/secretTemplates/0/stringData/hcloud").unwrap(),
+        "hcloud-of-the-test"
+    );
+    assert!(fs_err::symlink_metadata(keys(&checkout)).unwrap().is_symlink());
+    let mode = fs_err::metadata(&kept).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode, fs_err::read_to_string(&kept).unwrap().starts_with("# mine\n")),
+        (0o600, true)
+    );
+}
+
+#[test]
+fn a_file_that_the_facts_do_not_know_is_made_listed_and_opened() {
+    let checkout = taken_over();
+    let file = "k8s/secrets/local/extra.enc.yaml";
+    let new = [
+        "secrets",
+        "new",
+        file,
+        "--namespace=argocd",
+        "--name=extra",
+        "--key=a",
+        "--stdin",
+    ];
+    let ran = fed(&checkout, &new, "a-value-of-the-test\n");
+    assert_eq!(ran.code, Some(0), "{ran}");
+    checkout.ok(&["secrets", "check"]);
+    let listed = checkout.ok(&["secrets", "list", "--json"]).stdout;
+    assert!(!listed.contains("a-value"), "{listed}");
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let row = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["file"] == file)
+        .unwrap();
+    assert_eq!(
+        (&row["id"], &row["encrypted"], &row["days"]),
+        (&serde_json::Value::Null, &true.into(), &0.into())
+    );
+    let readers: Vec<&str> = row["readers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(readers, ["admin", "ci", "dev"]);
+    let table = checkout.ok(&["secrets", "list"]).stdout;
+    assert!(
+        table.contains("(not in the facts)") && table.contains("not given"),
+        "{table}"
+    );
+    assert_eq!(fed(&checkout, &new, "again\n").code, Some(8));
+    let ran = checkout.run(&["secrets", "edit", "argocd-redis-lokal"]);
+    assert!(ran.stderr.contains("did you mean `argocd-redis-local`?"), "{ran}");
+}
+
+#[test]
+fn a_checkout_that_cannot_be_written_is_read_and_not_changed() {
+    let checkout = taken_over();
+    // Whoever runs this may be root, whom no mode stops; a file in the way stops everybody.
+    fs_err::rename(checkout.root.join(".xtask/locks"), checkout.root.join(".xtask/kept")).unwrap();
+    write(&checkout.root.join(".xtask/locks"), "");
+    let before = contents(&checkout.root);
+    for arguments in [
+        &["secrets", "rotate", "--data-key"][..],
+        &["secrets", "set", "argocd-redis-local", "--regenerate"],
+        &["secrets", "init"],
+    ] {
+        let ran = checkout.run(arguments);
+        assert_eq!(ran.code, Some(5), "{ran}");
+        assert!(ran.stderr.contains("the checkout cannot be written"), "{ran}");
+    }
+    assert_eq!(before, contents(&checkout.root));
+    checkout.ok(&["secrets", "check"]);
+    checkout.ok(&["secrets", "list"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod support;
 mod cluster;
 mod files;
 mod sweep;
+mod terminal;
 mod tokens;
 
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ pub use project::copy as copy_project;
 
 use super::access::Access;
 use crate::failure::Result;
-use crate::plan::{Command, Tool};
+use crate::plan::{Arg, Command, Tool};
 use crate::platform::Cluster;
 
 /// The nine stages that simulate nodes, pods and volumes; one given replaces all of kwokctl's own.
@@ -51,9 +51,15 @@ pub fn with_free_ports(text: &str) -> Result<String> {
     Ok(result)
 }
 
+/// Where kwokctl keeps everything: below its home. `KWOK_WORKDIR` would be cut off at the first space of a path, as
+/// every value of kwokctl's own variables is (0.8.0).
+pub fn work(access: &Access) -> Utf8PathBuf {
+    access.folder.join("home/.kwok")
+}
+
 /// Where kwokctl keeps the cluster.
 pub fn folder(access: &Access) -> Utf8PathBuf {
-    access.folder.join("kwok/clusters").join(NAME)
+    work(access).join("clusters").join(NAME)
 }
 
 /// The file that says the cluster was made to its end.
@@ -71,21 +77,29 @@ pub fn raw_context() -> String {
     format!("kwok-{NAME}")
 }
 
-/// kwokctl for this cluster, told its folder and every binary.
+/// kwokctl for this cluster, told its home and the kubectl that it looks for on PATH.
 pub fn kwokctl(access: &Access, facts: &Cluster) -> Command {
     Command::new(Tool::Kwokctl)
         .arg(format!("--name={NAME}"))
         .env("HOME", access.folder.join("home"))
         .env("KUBECACHEDIR", access.folder.join("kubectl-cache"))
-        .env("KWOK_CONTROLLER_BINARY", Tool::Kwok)
-        .env("KWOK_ETCD_BINARY", Tool::Etcd)
-        .env("KWOK_KUBECTL_BINARY", Tool::Kubectl)
-        .env("KWOK_KUBE_APISERVER_BINARY", Tool::KubeApiserver)
-        .env("KWOK_KUBE_CONTROLLER_MANAGER_BINARY", Tool::KubeControllerManager)
-        .env("KWOK_KUBE_SCHEDULER_BINARY", Tool::KubeScheduler)
         .env("KWOK_KUBE_VERSION", format!("v{}", facts.kubernetes))
         .env("KWOK_RUNTIME", "binary")
-        .env("KWOK_WORKDIR", access.folder.join("kwok"))
+        .env("PATH", Arg::SearchPath(vec![Tool::Kubectl]))
+}
+
+/// kwokctl about to make this cluster, told every binary: it would download what it is not told.
+pub fn kwokctl_create(access: &Access, facts: &Cluster) -> Command {
+    let create = kwokctl(access, facts).args(["create", "cluster"]);
+    [
+        ("--etcd-binary", Tool::Etcd),
+        ("--kube-apiserver-binary", Tool::KubeApiserver),
+        ("--kube-controller-manager-binary", Tool::KubeControllerManager),
+        ("--kube-scheduler-binary", Tool::KubeScheduler),
+        ("--kwok-controller-binary", Tool::Kwok),
+    ]
+    .into_iter()
+    .fold(create, |command, (flag, tool)| command.arg(flag).arg(tool))
 }
 
 /// The kwokctl configuration of a cluster: loopback only, no webhook admission, for nothing answers on a
@@ -121,6 +135,8 @@ pub fn config(facts: &Cluster) -> String {
     for (key, value) in arguments {
         writeln!(text, "  - {{key: {key}, value: \"{value}\"}}").expect("a string takes everything");
     }
+    // It runs in the cluster's folder, and would take a quote or a comma of an absolute path for the end of it.
+    text.push_str("- name: kwok-controller\n  extraArgs:\n  - {key: config, value: kwok.yaml, override: true}\n");
     text.push_str("---\n");
     text.push_str(SIMULATION);
     text

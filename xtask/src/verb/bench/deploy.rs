@@ -182,7 +182,7 @@ impl Bench<'_> {
             .access
             .kubectl()
             .args(["apply", "--server-side", "--recursive"])
-            .flag_path("--filename", folder)
+            .list_path("--filename", folder)
             .within(900)
     }
 

@@ -292,10 +292,15 @@ impl Bench<'_> {
         let build = nix_build_of(&format!("k8s-manifests-{cluster}-local")).arg("--no-link");
         // The first one fetches, and says whether it can be built here at all.
         if let Err(failure) = runner.run_quietly(&build) {
-            self.context.ui.status(
-                Word::Skipped,
-                format!("a stage cannot be built here: {}", failure.chain()),
-            );
+            let said = failure.chain();
+            let why = said
+                .lines()
+                .map(str::trim)
+                .find(|line| line.starts_with("error:"))
+                .unwrap_or("Nix did not say why");
+            self.context
+                .ui
+                .status(Word::Skipped, format!("a stage cannot be built here: {why}"));
             return Ok(None);
         }
         let cold = build.args(["--rebuild", "--option", "eval-cache", "false"]);

@@ -16,6 +16,7 @@ pub(crate) fn run(config: &Config, words: &[String]) -> u8 {
                 "--extra-experimental-features",
                 "nix-command flakes",
                 "--no-write-lock-file",
+                "--print-build-logs",
             ]
             .contains(word)
         })
