@@ -70,28 +70,25 @@ pub(crate) fn try_them_all() {
                 at,
             });
         }
-        let left = places.left();
+        let died = places.left().len() < before;
+        if died {
+            let (_, word) = PLACES[PLACES.len() - before];
+            crate::say(&format!("clusterctl was killed at `{word}` after {:?}", ran.took));
+            if word.starts_with("Deleting objects") {
+                end_the_control_plane(&checkout);
+                restarted = true;
+            }
+        }
+        // Where clusterctl dies the run goes on until it knows what became of it, and may be killed behind a step there.
         match (ran.code, ran.signal) {
             (Some(0), _) => break,
             (_, Some(9)) => {
                 let text = fs_err::read_to_string(&known).unwrap();
                 last = text.lines().last().map(ToOwned::to_owned);
             }
-            (Some(6), _) if left.len() < before => {
-                let (_, word) = PLACES[PLACES.len() - before];
-                crate::say(&format!("clusterctl was killed at `{word}` after {:?}", ran.took));
-                last = Some(
-                    if before == PLACES.len() {
-                        "backup.write"
-                    } else {
-                        "capi.move"
-                    }
-                    .to_owned(),
-                );
-                if word.starts_with("Deleting objects") {
-                    end_the_control_plane(&checkout);
-                    restarted = true;
-                }
+            (Some(6), _) if died => {
+                let backup = before == PLACES.len();
+                last = Some(if backup { "backup.write" } else { "capi.move" }.to_owned());
             }
             _ => panic!("neither killed nor done: {ran}"),
         }
