@@ -76,6 +76,7 @@ impl Fakes {
             "kubectl *get --raw=/readyz => 0 ok".to_owned(),
             "kubectl * config * => 0 ok".to_owned(),
             "kubectl *get node => 0 ok".to_owned(),
+            "kubectl *get serviceaccount => 0 ok".to_owned(),
             format!("kubectl *get namespace kube-system => 0 @{base}/namespace.json"),
             format!("kubectl *api-resources => 0 @{base}/served.txt"),
             "once kubectl *--show-managed-fields => 0 {\"items\":[]}".to_owned(),
