@@ -49,6 +49,9 @@ pub enum End {
     Success,
     /// Something failed; the run can be resumed.
     Failure,
+    /// Another run held the lock, and this one did nothing. It is never resumed: `--resume` is for the run that holds
+    /// the lock and was cut off.
+    Locked,
 }
 
 /// One line of the journal.
@@ -216,10 +219,11 @@ impl Journal {
                 continue;
             }
             let Some(journal) = Self::open(&folder)? else { continue };
-            return Ok(match journal.read_back(&plan)? {
-                Finished::Well => None,
-                Finished::Not => Some((plan, journal)),
-            });
+            match journal.read_back(&plan)? {
+                Finished::Well => return Ok(None),
+                Finished::Not => return Ok(Some((plan, journal))),
+                Finished::WithoutBeginning => {}
+            }
         }
         Ok(None)
     }
@@ -258,10 +262,10 @@ impl Journal {
             last = Some(line.state);
             offset += raw.len();
         }
-        Ok(if last == Some(State::Ended(End::Success)) {
-            Finished::Well
-        } else {
-            Finished::Not
+        Ok(match last {
+            Some(State::Ended(End::Success)) => Finished::Well,
+            Some(State::Ended(End::Locked)) => Finished::WithoutBeginning,
+            _ => Finished::Not,
         })
     }
 }
@@ -270,6 +274,7 @@ impl Journal {
 enum Finished {
     Well,
     Not,
+    WithoutBeginning,
 }
 
 /// Whether the run of a folder goes on: its journal is locked, or is not there yet.

@@ -200,7 +200,11 @@ pub fn carry_out_reviewed(
     let consent = consent(args, reviewed);
     let started = Instant::now();
     let outcome = runner.run(&plan, &mut journal, consent, from);
-    let end = if outcome.is_ok() { End::Success } else { End::Failure };
+    let end = match &outcome {
+        Ok(_) => End::Success,
+        Err(failure) if failure.kind == Kind::Locked => End::Locked,
+        Err(_) => End::Failure,
+    };
     let recorded = journal.record("run", State::Ended(end));
     drop(held);
     let summary = outcome?;
