@@ -711,6 +711,14 @@ fn going_namespace(world: &World) {
     };
     patch(r#"["t.example.org/held"]"#);
     world.kubectl(world.on(), &["delete", "namespace", "leaving", "--wait=false"]);
+    // The namespace controller says what holds it when it comes round to it.
+    let held = [
+        "wait",
+        "--for=condition=NamespaceFinalizersRemaining",
+        "--timeout=120s",
+        "namespace/leaving",
+    ];
+    world.kubectl(world.on(), &held);
     let run = world.deploy(world.on(), &project(true));
     assert!([6, 7].contains(&run.code), "{}", run.stderr);
     let run = run.says("Namespace/leaving is being deleted: held by kubernetes");
