@@ -15,6 +15,7 @@ mod crashes;
 mod mortal;
 mod target;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -28,11 +29,16 @@ const INSIDE: &str = "XTASK_TEST_NETWORK";
 /// What an undisturbed run may take.
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// One test at a time: each measures how long it takes, and two share the cores of a small machine.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Starts the test anew in a network of its own; true when this is it.
 fn inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
+    // A test that failed has no part in the next.
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // While there is a network: inside there is none.
     for module in [
         "sigs.k8s.io/cluster-api@v1.13.4",
