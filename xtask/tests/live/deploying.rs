@@ -724,6 +724,8 @@ fn going_namespace(world: &World) {
     let run = run.says("Namespace/leaving is being deleted: held by kubernetes");
     run.says("t.example.org/held");
     patch("[]");
+    let gone = ["wait", "--for=delete", "--timeout=120s", "namespace/leaving"];
+    world.kubectl(world.on(), &gone);
 }
 
 /// Its service does not exist, so that the API server has nobody to dial.
