@@ -101,7 +101,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
             "Start the control plane again",
             "After a crash or a reboot its store is still there.",
             Effect::Local,
-            Action::Run(start.clone()),
+            Action::Run(start),
         )
         .unless(running),
         Step::new(
@@ -115,40 +115,29 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
                 every: 1,
             },
         ),
-        Step::new(
-            "controllers.look",
-            "Look whether the controllers work",
-            "They end when the API server is not healthy in their first seconds, as on a busy host.",
-            Effect::Read,
-            Action::Wait {
-                until: Probe::Any(vec![Probe::Not(Box::new(alive.clone())), account.clone()]),
-                deadline: START,
-                every: 1,
+    ]);
+    // Only now: both end when the API server is not healthy in their first seconds.
+    for (name, command) in embedded::controllers(access) {
+        steps.push(Step::new(
+            &format!("{name}.start"),
+            format!("Start `{name}`"),
+            "Without it no Deployment gets a pod, no pod a node, and no namespace goes away.",
+            Effect::Local,
+            Action::Serve {
+                folder: folder.clone(),
+                name: name.to_owned(),
+                command,
             },
-        ),
-        Step::new(
-            "controllers.sweep",
-            "End what is left of a control plane that lost a process",
-            "kwokctl takes a process that has just ended for one that runs, and starts none in its place.",
-            Effect::Local,
-            Action::End { folder },
-        )
-        .unless(alive.clone()),
-        Step::new(
-            "controllers.start",
-            "Start the control plane again",
-            "Without them no Deployment gets a pod, and no namespace goes away.",
-            Effect::Local,
-            Action::Run(start),
-        )
-        .unless(alive),
+        ));
+    }
+    steps.extend([
         Step::new(
             "controllers.wait",
             "Wait until the controllers work",
             "The account of namespace `default` is the first thing that they make.",
             Effect::Read,
             Action::Wait {
-                until: account,
+                until: Probe::All(vec![alive, account]),
                 deadline: START,
                 every: 1,
             },

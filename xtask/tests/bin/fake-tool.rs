@@ -2,8 +2,8 @@
 //! `$FAKE_LOG` and answers from `$FAKE_SCRIPT`. It refuses what the real tool would refuse. Never installed.
 //!
 //! A line of the script is `[once ]PATTERN => ANSWER`, the first that fits counts. A pattern is parts of the call with
-//! `*` between them. An answer is an exit code with a text, or `@FILE` for its content; or `hang`, `deaf`, `flood`,
-//! `garbage`, `die`.
+//! `*` between them. An answer is an exit code with a text, or `@FILE` for its content; or `stay`, `hang`, `deaf`,
+//! `flood`, `garbage`, `die`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -146,6 +146,8 @@ fn give(what: &str) -> ExitCode {
         ExitCode::SUCCESS
     };
     match word {
+        // As a server does.
+        "stay" => forever(),
         "hang" | "deaf" => {
             if word == "deaf" {
                 let ignored = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -95,6 +95,8 @@ impl Fakes {
             "kubectl *apply --server-side => 0 applied".to_owned(),
             "kubectl *delete => 0 deleted".to_owned(),
             "kwokctl => 0 done".to_owned(),
+            "kube-controller-manager => stay".to_owned(),
+            "kube-scheduler => stay".to_owned(),
             "kluctl *deploy => 0 deployed".to_owned(),
             "git => 0 0000000000000000000000000000000000000000".to_owned(),
         ];
@@ -131,6 +133,16 @@ impl Fakes {
             .lines()
             .map(|line| line.replace(base.as_str(), ""))
             .collect()
+    }
+
+    /// Processes that are there still, but for the controllers, which are meant to outlive a run.
+    pub(crate) fn left(&self) -> Vec<(i32, String)> {
+        let mut left = self.checkout.processes();
+        left.retain(|(_, line)| {
+            let program = line.split(' ').next().unwrap_or_default();
+            !program.ends_with("/kube-controller-manager") && !program.ends_with("/kube-scheduler")
+        });
+        left
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {

@@ -107,7 +107,7 @@ fn a_tool_that_cannot_be_used_is_told_as_what_it_did() {
             "an escape of a tool reaches the terminal: {ran}"
         );
         assert!(ran.stderr.len() < 100_000, "{answer} floods the terminal too");
-        until("nothing is left", || fakes.checkout.processes().is_empty());
+        until("nothing is left", || fakes.left().is_empty());
     }
 }
 
@@ -132,7 +132,7 @@ fn the_first_ctrl_c_ends_the_tool_and_its_children_and_says_how_to_go_on() {
     assert!(ran.stderr.contains("--resume"), "{ran}");
     // What always runs did run.
     assert!(ran.stderr.contains("lease.find"), "{ran}");
-    until("nothing is left", || fakes.checkout.processes().is_empty());
+    until("nothing is left", || fakes.left().is_empty());
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn the_second_ctrl_c_stops_at_once_and_takes_a_deaf_tool_along() {
     let ran = finish(child);
     assert_eq!(ran.code, Some(130), "{ran}");
     assert!(asked.elapsed() < Duration::from_secs(5), "it waited for the deaf tool");
-    until("nothing is left", || fakes.checkout.processes().is_empty());
+    until("nothing is left", || fakes.left().is_empty());
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn the_second_ctrl_c_stops_at_once_also_while_the_last_steps_run() {
     let ran = finish(child);
     assert_eq!(ran.code, Some(130), "{ran}");
     assert!(asked.elapsed() < Duration::from_secs(9), "it waited for the deaf tool");
-    until("nothing is left", || fakes.checkout.processes().is_empty());
+    until("nothing is left", || fakes.left().is_empty());
 }
 
 #[test]

@@ -767,6 +767,11 @@ fn dead_apiservice(world: &World) {
     ]);
     let run = finish(&mut command);
     world.kubectl(part, &["delete", "apiservice", "v1beta1.dead.example.org"]);
+    // The tests of pruning want to be told of their own objects alone.
+    world.kubectl(
+        part,
+        &["delete", "namespace", "haunted", "haunted-by", "--ignore-not-found"],
+    );
     run.ends(7)
         .says("NamespaceDeletionDiscoveryFailure")
         .says("dead.example.org/v1beta1")

@@ -60,18 +60,22 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let world = World::new();
-    let failed = match catch_unwind(AssertUnwindSafe(|| {
+    let failures = match caught(|| {
         for part in STANDING {
             world.up(part);
         }
         world.make_production();
-    })) {
-        Ok(()) => tests.iter().filter(|test| !passes(&world, test)).count(),
-        Err(_) => 1,
+    }) {
+        Ok(()) => tests.iter().filter_map(|test| failure(&world, test)).collect(),
+        Err(said) => vec![("the clusters of all tests".to_owned(), said)],
     };
     drop(world);
-    report(&format!("{} tests, {failed} failed", tests.len()));
-    if failed == 0 {
+    // At the end once more: who reads a log begins there.
+    for (name, said) in &failures {
+        report(&format!("FAILED {name}: {said}"));
+    }
+    report(&format!("{} tests, {} failed", tests.len(), failures.len()));
+    if failures.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -81,16 +85,25 @@ fn main() -> ExitCode {
 /// A test that is to run: its name, the cluster that it is for, and what it does.
 type Chosen = (String, For, fn(&World));
 
-fn passes(world: &World, (name, part, test): &Chosen) -> bool {
+/// Runs a test; its name and what it said when it failed.
+fn failure(world: &World, (name, part, test): &Chosen) -> Option<(String, String)> {
     world.go_on(*part);
     let started = Instant::now();
-    let passed = catch_unwind(AssertUnwindSafe(|| test(world))).is_ok();
-    let verdict = if passed { "ok" } else { "FAILED" };
+    let ended = caught(|| test(world));
+    let verdict = if ended.is_ok() { "ok" } else { "FAILED" };
     report(&format!(
         "test {name} ... {verdict} ({:.1} s)",
         started.elapsed().as_secs_f64()
     ));
-    passed
+    Some((name.clone(), ended.err()?))
+}
+
+/// The message of a panic, when there is one.
+fn caught(work: impl FnOnce()) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => (*payload.downcast_ref::<&str>().unwrap_or(&"a panic without a message")).to_owned(),
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the list of tests is data")]

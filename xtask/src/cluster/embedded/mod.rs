@@ -28,14 +28,11 @@ const NAME: &str = "embedded";
 pub const FREE_PORT: &str = "@free-port@";
 
 /// Every port that a control plane listens on, by kwokctl's name.
-const PORTS: [&str; 6] = [
-    "etcdPort",
-    "etcdPeerPort",
-    "kubeApiserverPort",
-    "kubeControllerManagerPort",
-    "kubeSchedulerPort",
-    "kwokControllerPort",
-];
+const PORTS: [&str; 4] = ["etcdPort", "etcdPeerPort", "kubeApiserverPort", "kwokControllerPort"];
+
+/// Components that kwokctl leaves out. It starts all at once, and these two end when the API server is not healthy
+/// within their first ten seconds (`WaitForAPIServer` of kube-controller-manager, 1.35), as on a busy host.
+const LATER: [&str; 2] = ["disableKubeControllerManager", "disableKubeScheduler"];
 
 /// Replaces every [`FREE_PORT`] of a text by a free port of loopback, each another.
 pub fn with_free_ports(text: &str) -> Result<String> {
@@ -94,12 +91,37 @@ pub fn kwokctl_create(access: &Access, facts: &Cluster) -> Command {
     [
         ("--etcd-binary", Tool::Etcd),
         ("--kube-apiserver-binary", Tool::KubeApiserver),
-        ("--kube-controller-manager-binary", Tool::KubeControllerManager),
-        ("--kube-scheduler-binary", Tool::KubeScheduler),
         ("--kwok-controller-binary", Tool::Kwok),
     ]
     .into_iter()
     .fold(create, |command, (flag, tool)| command.arg(flag).arg(tool))
+}
+
+/// What turns objects into pods and places them, each with its name; for an API server that answers.
+pub fn controllers(access: &Access) -> [(&'static str, Command); 2] {
+    let folder = folder(access);
+    let common = |tool| {
+        Command::new(tool)
+            .flag_path("--kubeconfig", folder.join("kubeconfig.yaml"))
+            .args([
+                // One that cannot renew its lease on a busy host ends.
+                "--leader-elect=false",
+                // Nobody asks them anything.
+                "--secure-port=0",
+            ])
+    };
+    let pki = folder.join("pki");
+    [
+        (
+            "kube-controller-manager",
+            common(Tool::KubeControllerManager)
+                .flag_path("--root-ca-file", pki.join("ca.crt"))
+                .flag_path("--service-account-private-key-file", pki.join("admin.key"))
+                // A simulated node fails only with its host; on a busy one its heartbeat is late.
+                .arg("--node-monitor-grace-period=10m"),
+        ),
+        ("kube-scheduler", common(Tool::KubeScheduler)),
+    ]
 }
 
 /// The kwokctl configuration of a cluster: loopback only, no webhook admission, for nothing answers on a
@@ -120,6 +142,9 @@ pub fn config(facts: &Cluster) -> String {
     for option in PORTS {
         writeln!(text, "  {option}: {FREE_PORT}").expect("a string takes everything");
     }
+    for option in LATER {
+        writeln!(text, "  {option}: true").expect("a string takes everything");
+    }
     text.push_str("componentsPatches:\n- name: kube-apiserver\n  extraArgs:\n");
     let arguments = [
         // Without it the API server asks for the default route, which a sandbox does not have.
@@ -134,14 +159,6 @@ pub fn config(facts: &Cluster) -> String {
     ];
     for (key, value) in arguments {
         writeln!(text, "  - {{key: {key}, value: \"{value}\"}}").expect("a string takes everything");
-    }
-    // One that cannot renew its lease on a busy host ends, and nobody starts it again.
-    for name in ["kube-controller-manager", "kube-scheduler"] {
-        writeln!(
-            text,
-            "- name: {name}\n  extraArgs:\n  - {{key: leader-elect, value: \"false\"}}"
-        )
-        .expect("a string takes everything");
     }
     // It runs in the cluster's folder, and would take a quote or a comma of an absolute path for the end of it.
     text.push_str("- name: kwok-controller\n  extraArgs:\n  - {key: config, value: kwok.yaml, override: true}\n");
