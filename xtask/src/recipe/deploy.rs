@@ -545,11 +545,12 @@ impl Deploy<'_> {
 
     fn group_steps(&self, index: usize, groups: &[Vec<String>], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
         let phases = &groups[index];
-        let fresh = Probe::Says {
+        let is_fresh = |index: usize| Probe::Says {
             file: delta.clone(),
             pointer: format!("/groups/{index}/fresh"),
             value: json!(true),
         };
+        let fresh = is_fresh(index);
         let result = self.work(&format!("result-{index}.yaml"));
         let names = phases.join(", ");
         let first = &phases[0];
@@ -602,35 +603,40 @@ impl Deploy<'_> {
                 Action::Check(Derivation::KluctlResult { result }),
             ),
         ]);
+        let mut steps: Vec<Step> = steps.into_iter().map(|step| step.unless(fresh.clone())).collect();
         let own: Vec<Gate> = gates
             .iter()
             .filter(|gate| phases.contains(&gate.phase))
             .cloned()
             .collect();
-        // After the last group `stage.hold` comes next, and may look at the same gates.
-        let last = index + 1 == groups.len();
-        let held_by_the_stage = last && own.len() == gates.len();
-        if !own.is_empty() && !held_by_the_stage {
+        // After the last group `stage.hold` comes next, and looks at every gate.
+        let behind: Vec<Probe> = (index + 1..groups.len()).map(is_fresh).collect();
+        if !own.is_empty() && !behind.is_empty() {
             let deadline = longest(&own);
-            steps.push(Step::new(
-                &format!("phase-{first}.hold"),
-                format!(
-                    "Wait for {}",
-                    own.iter().map(|gate| gate.id.as_str()).collect::<Vec<_>>().join(", ")
-                ),
-                "The next phase needs it, and kluctl does not judge it.",
-                Effect::Read,
-                Action::Wait {
-                    until: Probe::Gates {
-                        command: self.get_gates(&own),
-                        gates: own,
+            steps.push(
+                Step::new(
+                    &format!("phase-{first}.hold"),
+                    format!(
+                        "Wait for {}",
+                        own.iter().map(|gate| gate.id.as_str()).collect::<Vec<_>>().join(", ")
+                    ),
+                    "The next phase needs it, and kluctl does not judge it.",
+                    Effect::Read,
+                    Action::Wait {
+                        until: Probe::Gates {
+                            command: self.get_gates(&own),
+                            gates: own,
+                        },
+                        deadline,
+                        every: 1,
                     },
-                    deadline,
-                    every: 1,
-                },
-            ));
+                )
+                // An earlier run may have deployed this and missed the gate: only when nothing behind it differs is
+                // there nobody to hold back.
+                .unless(Probe::All(behind)),
+            );
         }
-        steps.into_iter().map(|step| step.unless(fresh.clone())).collect()
+        steps
     }
 
     fn ledger_steps(&self, fresh: &Probe) -> Vec<Step> {
