@@ -37,7 +37,7 @@ struct Verdict {
     failure: Option<String>,
 }
 
-/// Runs the verb; the first failing group's exit code is ours.
+/// Runs the verb. A group that fails does not keep the others from running; the exit code is that of the first.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let ui = &context.ui;
@@ -74,13 +74,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         interrupt: &context.interrupt,
     };
     let mut verdicts: Vec<Verdict> = Vec::new();
-    let mut failure = None;
+    let mut failures: Vec<Failure> = Vec::new();
     for (index, step) in plan.steps.iter().enumerate() {
+        let group = name(step);
+        if verdicts
+            .last()
+            .is_some_and(|verdict| verdict.group == group && verdict.failure.is_some())
+        {
+            continue;
+        }
         if context.interrupt.is_set() {
-            failure = Some(Failure::new(Kind::Interrupted, "interrupted"));
+            failures.insert(0, Failure::new(Kind::Interrupted, "interrupted"));
             break;
         }
-        let group = name(step);
         if verdicts.last().is_none_or(|verdict| verdict.group != group) {
             verdicts.push(Verdict {
                 group: group.to_owned(),
@@ -113,16 +119,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
                 } else {
                     failed
                 };
-                failure = Some(
-                    failed
-                        .context(format!("group `{group}` failed"))
-                        .hinted(format!("alone: `cargo xtask ci {group}`")),
-                );
-                break;
+                let failed = failed
+                    .context(format!("group `{group}` failed"))
+                    .hinted(format!("alone: `cargo xtask ci {group}`"));
+                ui.status(Word::Failed, failed.chain());
+                failures.push(failed);
             }
         }
     }
-    let end = if failure.is_none() { End::Success } else { End::Failure };
+    let end = if failures.is_empty() {
+        End::Success
+    } else {
+        End::Failure
+    };
     journal.record("run", State::Ended(end))?;
     if let Some(path) = &arguments.junit {
         let path = crate::root::absolute(path)?;
@@ -133,14 +142,27 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let passed = verdicts.iter().filter(|verdict| verdict.failure.is_none()).count();
     ui.status(
-        if failure.is_none() { Word::Done } else { Word::Failed },
+        if failures.is_empty() { Word::Done } else { Word::Failed },
         format!(
             "{passed} of {} passed, {} not run for lack of a tool",
             plural(groups(&plan), "group"),
             left_out.len()
         ),
     );
-    failure.map_or(Ok(()), Err)
+    one(failures)
+}
+
+/// One failure of all, of the first one's kind.
+fn one(mut failures: Vec<Failure>) -> Result<()> {
+    if failures.len() < 2 {
+        return failures.pop().map_or(Ok(()), Err);
+    }
+    let chains: Vec<String> = failures.iter().map(Failure::chain).collect();
+    let all = Failure::many(failures[0].kind, format!("{} groups failed", chains.len()), &chains);
+    Err(failures
+        .iter()
+        .flat_map(|failure| &failure.hints)
+        .fold(all, |all, hint| all.hinted(hint)))
 }
 
 /// How many groups a plan has.
@@ -258,6 +280,23 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_failures_are_one_that_names_each_and_ends_with_the_first_ones_code() {
+        assert!(one(Vec::new()).is_ok());
+        let first = Failure::new(Kind::Timeout, "slow")
+            .context("group `a` failed")
+            .hinted("look at a");
+        let second = Failure::new(Kind::Step, "broken")
+            .context("group `b` failed")
+            .hinted("look at b");
+        let both = one(vec![first, second]).unwrap_err();
+        assert_eq!(both.kind, Kind::Timeout);
+        for part in ["2 groups failed", "group `a` failed: slow", "group `b` failed: broken"] {
+            assert!(both.chain().contains(part), "{}", both.chain());
+        }
+        assert_eq!(both.hints, ["look at a", "look at b"]);
+    }
 
     #[test]
     fn a_failure_with_markup_stays_one_test_case() {

@@ -5,7 +5,10 @@ use std::process::Command;
 use camino::Utf8PathBuf;
 use serde_json::{Value, json};
 
-use crate::support::{Checkout, Ran, XTASK, finish, tiny_objects, write};
+use crate::support::{Checkout, Ran, XTASK, finish, tiny_objects, until, write};
+
+/// What a run starts and leaves running.
+const SERVERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
 
 /// A checkout with fake tools and the script that they answer from.
 pub(crate) struct Fakes {
@@ -135,12 +138,24 @@ impl Fakes {
             .collect()
     }
 
+    /// The calls of the servers, which a run that started them does not wait for, by their names; and all others in
+    /// their order.
+    pub(crate) fn settled(&self) -> (Vec<String>, Vec<String>) {
+        let is_served = |call: &String| SERVERS.iter().any(|server| call.starts_with(server));
+        until("the servers are called", || {
+            self.calls().iter().filter(|call| is_served(call)).count() == SERVERS.len()
+        });
+        let (mut served, others): (Vec<String>, Vec<String>) = self.calls().into_iter().partition(is_served);
+        served.sort();
+        (served, others)
+    }
+
     /// Processes that are there still, but for the controllers, which are meant to outlive a run.
     pub(crate) fn left(&self) -> Vec<(i32, String)> {
         let mut left = self.checkout.processes();
         left.retain(|(_, line)| {
             let program = line.split(' ').next().unwrap_or_default();
-            !program.ends_with("/kube-controller-manager") && !program.ends_with("/kube-scheduler")
+            !SERVERS.iter().any(|server| program.ends_with(server))
         });
         left
     }
