@@ -596,8 +596,8 @@ impl Runner<'_> {
     }
 }
 
-/// Runs a tool with this terminal's streams and returns its exit status: for verbs that only pass through.
-pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result<u8> {
+/// Becomes a tool, which then has this terminal, our signals and our exit status: for verbs that end with it.
+pub fn become_tool(root: &Utf8Path, tools: &Tools, command: &Command) -> Result<std::convert::Infallible> {
     let ui = Ui::plain();
     let interrupt = Interrupt::default();
     let process = Runner {
@@ -607,7 +607,7 @@ pub fn pass_through(root: &Utf8Path, tools: &Tools, command: &Command) -> Result
         interrupt: &interrupt,
     }
     .process(command, None)?;
-    process.pass_through()
+    Err(process.become_it())
 }
 
 /// Runs a person's editor on a file, with this terminal's streams; its exit status. The words of the editor's command

@@ -312,6 +312,21 @@ impl Process {
         Ok(u8::try_from(code).unwrap_or(1))
     }
 
+    /// Becomes the program, in the folder of who called: its signals, its terminal and its end are its own. Returns only when it cannot be started.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this process is replaced, which a description of a child cannot say"
+    )]
+    pub(crate) fn become_it(&self) -> Failure {
+        let error = std::os::unix::process::CommandExt::exec(
+            std::process::Command::new(self.program.as_std_path())
+                .args(&self.args)
+                .env_clear()
+                .envs(&self.env),
+        );
+        self.cannot_start(&error)
+    }
+
     fn cannot_start(&self, error: &std::io::Error) -> Failure {
         let failure = Failure::preflight(format!("cannot start `{}`: {error}", self.program));
         match error.raw_os_error() {

@@ -185,7 +185,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         agree(context, &name, verb, arguments.yes)?;
     }
     let command = access.kubectl().args(arguments.arguments.iter().map(String::as_str));
-    crate::exec::pass_through(&checkout.root, &tools, &command)
+    crate::exec::become_tool(&checkout.root, &tools, &command).map(|never| match never {})
 }
 
 #[cfg(test)]

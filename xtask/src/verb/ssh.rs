@@ -44,5 +44,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         .toolbox(&facts.kubernetes)
         .ensure(&[crate::plan::Tool::Limactl])?;
     setup.must_run(context, &checkout, &tools, &name)?;
-    crate::exec::pass_through(&checkout.root, &tools, &setup.guest(&access).ssh(&arguments.command))
+    let ssh = setup.guest(&access).ssh(&arguments.command);
+    crate::exec::become_tool(&checkout.root, &tools, &ssh).map(|never| match never {})
 }

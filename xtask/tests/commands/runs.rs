@@ -202,6 +202,19 @@ fn the_second_ctrl_c_stops_at_once_also_while_the_last_steps_run() {
 }
 
 #[test]
+fn a_signal_to_kubectl_reaches_kubectl() {
+    let fakes = Fakes::new();
+    fakes.made();
+    fakes.answers(&["kubectl *completion => stay"]);
+    let child = fakes.command(&["kubectl", "--", "completion", "bash"]).spawn().unwrap();
+    until("kubectl is called", || !fakes.calls().is_empty());
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let ran = finish(child);
+    assert_eq!(ran.signal, Some(15), "{ran}");
+    until("nothing is left", || fakes.left().is_empty());
+}
+
+#[test]
 fn the_printed_script_makes_the_same_calls_as_the_run() {
     let fakes = Fakes::new();
     fakes.answers(&["kluctl *deploy => 1 no"]);
