@@ -1,19 +1,25 @@
 //! The platform facts: `platform.json`, as the Nix modules evaluated it.
 //! No default and no fact may stand here; what Nix did not state does not exist.
 
+mod shape;
+
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Kind, Result};
 use crate::ui::unknown;
 
+/// How to come by facts that can be read.
+const REMEDY: &str = "`platform.json` is generated: mend `modules/platform.nix`, then `nix build .#platform`, or `git checkout -- platform.json`";
+
 /// The schema version that this binary reads.
 pub const SCHEMA: u32 = 1;
 
 /// Everything `platform.json` holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Platform {
     /// Always [`SCHEMA`]; another number is refused before anything else is read.
@@ -39,7 +45,9 @@ pub struct Platform {
 }
 
 /// A set of manifests that is deployed as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// The platform on a local cluster.
@@ -51,7 +59,7 @@ pub enum Stage {
 }
 
 /// What a mistake costs; decides what is asked and refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// A developer's own cluster.
@@ -71,7 +79,7 @@ impl Environment {
 }
 
 /// What runs a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// A NixOS guest with k3s, started by Colima.
@@ -85,7 +93,7 @@ pub enum Backend {
 }
 
 /// The Kubernetes distribution of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Distribution {
     /// k3s on NixOS.
@@ -95,7 +103,7 @@ pub enum Distribution {
 }
 
 /// Where a stage goes by default, before and after a pivot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct DefaultCluster {
     /// The default.
@@ -105,7 +113,7 @@ pub struct DefaultCluster {
 }
 
 /// One Kubernetes API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Cluster {
     /// What a mistake costs here.
@@ -117,6 +125,7 @@ pub struct Cluster {
     /// UID of the `kube-system` namespace; production without one is refused, local ones are null.
     pub uid: Option<String>,
     /// Kubeconfig of this cluster alone, relative to the checkout's root, mode 0600.
+    #[schemars(with = "String")]
     pub kubeconfig: Utf8PathBuf,
     /// Context inside that kubeconfig.
     pub context: String,
@@ -155,7 +164,7 @@ pub struct Cluster {
 }
 
 /// What the facts say of one (cluster, stage) pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StageOnCluster {
     /// Value of the label `kluctl.io/discriminator`, at most 63 characters.
@@ -169,7 +178,7 @@ pub struct StageOnCluster {
 }
 
 /// How ClusterAPI makes a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ClusterApi {
     /// Cluster that carries the objects until the pivot.
@@ -195,7 +204,7 @@ pub struct ClusterApi {
 }
 
 /// Who sets the record of a control-plane endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DnsProvider {
     /// A person, told what to set.
@@ -205,7 +214,7 @@ pub enum DnsProvider {
 }
 
 /// A virtual machine of the colima and lima backends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Profile {
     /// Virtual CPUs.
@@ -223,7 +232,7 @@ pub struct Profile {
 }
 
 /// A machine architecture, by Nix' and Linux' name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
     /// 64-bit Arm.
@@ -236,7 +245,7 @@ pub enum Arch {
 }
 
 /// A host that terranix provisions and clan installs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Machine {
     /// A machine that is not enabled has no server; turning it off destroys one.
@@ -256,7 +265,7 @@ pub struct Machine {
 }
 
 /// A cloud provider that `modules/terranix` knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// Hetzner Cloud.
@@ -264,7 +273,7 @@ pub enum Provider {
 }
 
 /// Recipients and the secrets that must exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Secrets {
     /// Age recipients (`age1…`) by the name that rules and rotations use.
@@ -276,7 +285,7 @@ pub struct Secrets {
 }
 
 /// One secret that must exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequiredSecret {
     /// Name that `secrets set` takes, unique.
@@ -284,6 +293,7 @@ pub struct RequiredSecret {
     /// Clusters whose stage needs it; empty for a host secret.
     pub clusters: Vec<String>,
     /// Encrypted file, relative to the checkout's root.
+    #[schemars(with = "String")]
     pub file: Utf8PathBuf,
     /// Namespace of the Secret; empty for a host secret.
     pub namespace: String,
@@ -298,7 +308,7 @@ pub struct RequiredSecret {
 }
 
 /// Where the value of a secret's key comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SecretSource {
     /// How the value comes to be.
@@ -310,7 +320,7 @@ pub struct SecretSource {
 }
 
 /// How a secret value comes to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretKind {
     /// 32 random bytes, printable.
@@ -328,7 +338,7 @@ pub enum SecretKind {
 }
 
 /// One row of the parity matrix.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ParityRow {
     /// What is compared.
@@ -384,7 +394,8 @@ impl Arch {
 }
 
 impl Platform {
-    /// Reads facts: the schema version first, then everything, then what no type can say.
+    /// Reads facts: the schema version first, then everything, then what no type can say. What has not the shape of
+    /// facts is reported whole, each problem with its path.
     pub fn parse(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -398,7 +409,15 @@ impl Platform {
             ))
             .hinted("use the xtask of the same checkout: `cargo xtask` or `nix run .#xtask`"));
         }
-        let platform: Self = serde_json::from_str(text).map_err(|error| at(text, &error))?;
+        let platform: Self = serde_json::from_str(text).map_err(|error| match shape::problems(text) {
+            problems if problems.is_empty() => at(text, &error),
+            problems => Failure::many(
+                Kind::Config,
+                "the platform facts have not the shape of facts",
+                &problems,
+            )
+            .hinted(REMEDY),
+        })?;
         let problems = platform.problems();
         if problems.is_empty() {
             Ok(platform)
@@ -529,6 +548,5 @@ fn at(text: &str, error: &serde_json::Error) -> Failure {
         .nth(error.line().saturating_sub(1))
         .unwrap_or_default()
         .trim();
-    Failure::config(format!("{error}: `{line}`"))
-        .hinted("`platform.json` is generated: mend `modules/platform.nix`, then `nix build .#platform`, or `git checkout -- platform.json`")
+    Failure::config(format!("{error}: `{line}`")).hinted(REMEDY)
 }
