@@ -95,6 +95,19 @@ impl Journal {
         Ok(journal)
     }
 
+    /// A journal on a disk that is full.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn on_a_full_disk(folder: &Utf8Path) -> Self {
+        let file = fs_err::OpenOptions::new()
+            .append(true)
+            .open("/dev/full")
+            .expect("Linux has it");
+        Self {
+            folder: folder.to_owned(),
+            file,
+        }
+    }
+
     /// Opens the journal of a run to write on; none when that run is going on.
     fn open(folder: &Utf8Path) -> Result<Option<Self>> {
         let path = folder.join(JOURNAL);
@@ -195,11 +208,16 @@ impl Journal {
             crash(name, step);
         }
         let text = line(step, state.clone())?;
+        let whole = self.file.metadata()?.len();
         let written = self
             .file
             .write_all(text.as_bytes())
             .and_then(|()| self.file.sync_data());
-        written.or_fail(Kind::Step, "cannot write the journal")?;
+        if let Err(error) = written {
+            // Half a line with others behind it would make the journal unreadable.
+            let _torn_at_worst = self.file.set_len(whole);
+            return Err(Failure::from(error).context("cannot write the journal"));
+        }
         if name == "started" {
             crash(name, step);
         }
@@ -375,4 +393,27 @@ pub fn parse_plan(text: &str) -> Result<Plan> {
         .hinted("use the xtask that wrote it, or plan again"));
     }
     serde_json::from_str(text).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_runs_are_kept_and_one_that_goes_on() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let plan = Plan::new("a goal");
+        let begin = |index: usize| Journal::begin(root, &format!("run{index:02}"), &plan).unwrap();
+        let goes_on = begin(0);
+        for index in 1..KEPT_RUNS + 5 {
+            drop(begin(index));
+        }
+        let kept = names(&root.join(STATE).join("runs")).unwrap();
+        let ours = |index: usize| kept.iter().any(|name| name.contains(&format!("-run{index:02}-")));
+        assert_eq!(kept.len(), KEPT_RUNS + 1, "{kept:?}");
+        assert!(ours(0), "a run that goes on has lost its folder: {kept:?}");
+        assert!(!ours(4) && ours(5) && ours(KEPT_RUNS + 4), "{kept:?}");
+        drop(goes_on);
+    }
 }

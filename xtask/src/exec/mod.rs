@@ -63,6 +63,15 @@ pub enum Consent {
     Reviewed,
 }
 
+/// What a step does when the journal cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Record {
+    /// Nothing: what is not recorded is not done.
+    First,
+    /// The same: the last steps give back what others wait for.
+    IfPossible,
+}
+
 /// Runs plans and asks probes, in one checkout.
 pub struct Runner<'a> {
     /// The checkout's root; every relative path starts here.
@@ -94,7 +103,8 @@ impl Runner<'_> {
         self.interrupt.clear();
         let mut cleanup = Ok(());
         for (index, step) in plan.finally.iter().enumerate() {
-            let outcome = self.run_step(step, journal, plan.steps.len() + index, &mut summary);
+            let index = plan.steps.len() + index;
+            let outcome = self.run_step(step, journal, Record::IfPossible, index, &mut summary);
             if let Err(failure) = outcome {
                 self.ui
                     .status(Word::Failed, format!("{}: {}", step.id, failure.chain()));
@@ -130,7 +140,7 @@ impl Runner<'_> {
                 self.agree(plan, step, asks, consent)?;
                 agreed = asks;
             }
-            self.run_step(step, journal, index, summary)
+            self.run_step(step, journal, Record::First, index, summary)
                 .map_err(|failure| with_way_back(failure, plan, index))?;
         }
         Ok(())
@@ -178,14 +188,30 @@ impl Runner<'_> {
         }
     }
 
-    fn run_step(&self, step: &Step, journal: &mut Journal, index: usize, summary: &mut Summary) -> Result<()> {
+    fn run_step(
+        &self,
+        step: &Step,
+        journal: &mut Journal,
+        recorded: Record,
+        index: usize,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        let log = journal.log_path(index, &step.id);
+        let mut record = |state| match journal.record(&step.id, state) {
+            Err(failure) if recorded == Record::IfPossible => {
+                self.ui
+                    .status(Word::Warning, format!("{}: {}", step.id, failure.chain()));
+                Ok(())
+            }
+            written => written,
+        };
         if self.is_fresh(step)? {
-            journal.record(&step.id, State::Fresh)?;
+            record(State::Fresh)?;
             self.ui.status(Word::Fresh, format!("{}: {}", step.id, step.title));
             summary.fresh += 1;
             return Ok(());
         }
-        journal.record(&step.id, State::Started)?;
+        record(State::Started)?;
         let word = if matches!(step.action, Action::Wait { .. }) {
             Word::Waiting
         } else {
@@ -197,11 +223,10 @@ impl Runner<'_> {
             self.ui.status(word, format!("{}: {}", step.id, step.title));
         }
         let started = Instant::now();
-        let log = journal.log_path(index, &step.id);
         let outcome = self.act(step, &log);
         match &outcome {
             Ok(()) => {
-                journal.record(&step.id, State::Done)?;
+                record(State::Done)?;
                 self.ui.status(
                     Word::Done,
                     format!("{}: {} ({})", step.id, step.title, seconds(started.elapsed())),
@@ -209,7 +234,7 @@ impl Runner<'_> {
                 summary.done += 1;
             }
             // A journal that cannot be written must not hide why the step failed.
-            Err(failure) => drop(journal.record(&step.id, State::Failed(failure.chain()))),
+            Err(failure) => drop(record(State::Failed(failure.chain()))),
         }
         outcome.map_err(|failure| {
             if log.exists() {
@@ -805,5 +830,49 @@ fn remove(path: &Utf8Path) -> Result<()> {
         Err(error) => Err(error.into()),
         Ok(metadata) if metadata.is_dir() => Ok(fs_err::remove_dir_all(path)?),
         Ok(_) => Ok(fs_err::remove_file(path)?),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_recorded_is_not_done_but_what_others_wait_for_is_given_back() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |id: &str, path: &str| {
+            let action = Action::Write {
+                path: path.into(),
+                content: "x".to_owned(),
+                mode: 0o600,
+            };
+            Step::new(id, "Write", "It shows that the step was done.", Effect::Local, action)
+        };
+        let mut plan = Plan::new("fill the disk");
+        plan.steps.push(write("step.do", "done"));
+        plan.finally.push(write("lease.release", "given-back"));
+        let ui = Ui::plain();
+        let runner = Runner {
+            root,
+            ui: &ui,
+            tools: &Tools::default(),
+            interrupt: &Interrupt::default(),
+        };
+        let mut journal = crate::journal::Journal::on_a_full_disk(root);
+        let failure = runner.run(&plan, &mut journal, Consent::Given, 0).unwrap_err();
+        assert_eq!(failure.kind, Kind::Step);
+        assert!(
+            failure.chain().contains("cannot write the journal"),
+            "{}",
+            failure.chain()
+        );
+        assert!(
+            failure.hints.iter().any(|hint| hint.contains("free some disk space")),
+            "{:?}",
+            failure.hints
+        );
+        assert!(!root.join("done").exists(), "it was done, and nothing will ever tell");
+        assert!(root.join("given-back").exists(), "the Lease is still held");
     }
 }

@@ -202,6 +202,36 @@ fn the_second_ctrl_c_stops_at_once_also_while_the_last_steps_run() {
 }
 
 #[test]
+fn on_a_full_disk_nothing_is_begun_whose_plan_cannot_be_kept() {
+    let fakes = Fakes::new();
+    let runs = fakes.checkout.root.join(".xtask/runs");
+    fs_err::create_dir_all(&runs).unwrap();
+    let mut command = program("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg("mount -t tmpfs -o size=8k tmpfs \"$0\" && exec \"$@\"")
+        .args([runs.as_str(), "env", "-i"])
+        .args(
+            fakes
+                .checkout
+                .variables
+                .iter()
+                .map(|(name, value)| format!("{name}={value}")),
+        )
+        .args([crate::support::XTASK, "local-up"])
+        .current_dir(&fakes.checkout.root)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let ran = finish(command.spawn().unwrap());
+    assert_eq!(ran.code, Some(6), "{ran}");
+    for part in ["No space left", "free some disk space"] {
+        assert!(ran.stderr.contains(part), "{part}: {ran}");
+    }
+    assert_eq!(fakes.calls(), Vec::<String>::new(), "something was called");
+}
+
+#[test]
 fn a_signal_to_kubectl_reaches_kubectl() {
     let fakes = Fakes::new();
     fakes.made();
