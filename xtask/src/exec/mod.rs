@@ -16,6 +16,7 @@ mod survey;
 mod token;
 mod veil;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -127,18 +128,21 @@ impl Runner<'_> {
         from: usize,
         summary: &mut Summary,
     ) -> Result<()> {
-        let mut agreed = Agreement::None;
+        let mut agreed: BTreeMap<&str, Agreement> = BTreeMap::new();
         // A guard is never left out, wherever a run begins.
         let chosen = |(index, step): &(usize, &Step)| *index >= from || step.guard;
         for (index, step) in plan.steps.iter().enumerate().filter(chosen) {
             if self.interrupt.is_set() {
                 return Err(interrupted_failure());
             }
-            let asks = step.effect.asks(plan.target.as_ref());
-            // Who typed the cluster's name has agreed to everything less, too.
-            if asks > agreed && !self.is_fresh(step)? {
-                self.agree(plan, step, asks, consent)?;
-                agreed = asks;
+            let target = step.target.as_ref().or(plan.target.as_ref());
+            let cluster = target.map_or("", |target| target.cluster.as_str());
+            let asks = step.effect.asks(target);
+            // Who typed the cluster's name has agreed to everything less, too; but not for another cluster.
+            let before = agreed.entry(cluster).or_insert(Agreement::None);
+            if asks > *before && !self.is_fresh(step)? {
+                self.agree(plan, step, cluster, asks, consent)?;
+                *before = asks;
             }
             self.run_step(step, journal, Record::First, index, summary)
                 .map_err(|failure| with_way_back(failure, plan, index))?;
@@ -150,8 +154,7 @@ impl Runner<'_> {
         step.unless.as_ref().map_or(Ok(false), |probe| self.holds(probe))
     }
 
-    fn agree(&self, plan: &Plan, step: &Step, asks: Agreement, consent: Consent) -> Result<()> {
-        let cluster = plan.target.as_ref().map_or("", |target| target.cluster.as_str());
+    fn agree(&self, plan: &Plan, step: &Step, cluster: &str, asks: Agreement, consent: Consent) -> Result<()> {
         let refused = |reason: &str| {
             Failure::refused(format!("step `{}` was not agreed to: {reason}", step.id))
                 .hinted(format!("it would: {}", step.title))
@@ -836,6 +839,45 @@ fn remove(path: &Utf8Path) -> Result<()> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn yes_answers_for_another_cluster_by_what_a_mistake_costs_there() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let ui = Ui::plain();
+        let runner = Runner {
+            root,
+            ui: &ui,
+            tools: &Tools::default(),
+            interrupt: &Interrupt::default(),
+        };
+        let run = |name: &str, step: Step, consent| {
+            let mut plan = Plan::new("replace the bootstrap cluster");
+            plan.target = Some(crate::plan::Target {
+                cluster: "vanixiets".to_owned(),
+                production: true,
+            });
+            plan.steps.push(step);
+            runner.run(&plan, &mut Journal::begin(root, name, &plan).unwrap(), consent, 0)
+        };
+        let remove = || {
+            let action = Action::Remove { path: "gone".into() };
+            Step::new(
+                "source.remove",
+                "Remove it",
+                "It is not needed any more.",
+                Effect::Destroy,
+                action,
+            )
+        };
+        let local = || remove().changing("k3s-capi", false);
+        assert!(run("a", local(), Consent::Given).is_ok());
+        assert_eq!(run("b", local(), Consent::Ask).unwrap_err().kind, Kind::Refused);
+        // The cluster's own name has to be typed, which a flag cannot do.
+        for step in [remove(), remove().changing("other", true)] {
+            assert_eq!(run("c", step, Consent::Given).unwrap_err().kind, Kind::Refused);
+        }
+    }
 
     #[test]
     fn what_cannot_be_recorded_is_not_done_but_what_others_wait_for_is_given_back() {

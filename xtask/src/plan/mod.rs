@@ -75,6 +75,8 @@ pub struct Step {
     pub action: Action,
     /// How to take it back.
     pub undo: Option<Command>,
+    /// The cluster that it changes, where that is not the plan's.
+    pub target: Option<Target>,
 }
 
 /// What a step changes; ordered by what a mistake costs.
@@ -193,7 +195,18 @@ impl Step {
             unless: None,
             action,
             undo: None,
+            target: None,
         }
+    }
+
+    /// Says that the step changes another cluster than the plan's: it is asked for by what a mistake costs there.
+    #[must_use]
+    pub fn changing(mut self, cluster: &str, production: bool) -> Self {
+        self.target = Some(Target {
+            cluster: cluster.to_owned(),
+            production,
+        });
+        self
     }
 
     /// Runs the step also when a run is told to begin later.

@@ -32,6 +32,9 @@ const CRASHES: &str = "XTASK_TEST_CRASHES";
 /// What an undisturbed run may take.
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// A program of each tool that the run needs: Go builds what this host has not.
+const TOOLS: [&str; 6] = ["kluctl", "kubectl", "etcd", "kwokctl", "clusterctl", "capi-core"];
+
 /// One test at a time: each measures how long it takes, and two share the cores of a small machine.
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -43,6 +46,12 @@ fn inside(test: &str) -> bool {
     // A test that failed has no part in the next.
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // While there is a network: inside there is none.
+    let built = program(support::XTASK)
+        .args(["tools", "build"])
+        .args(TOOLS)
+        .status()
+        .unwrap();
+    assert!(built.success(), "the tools cannot be had");
     for module in [
         "sigs.k8s.io/cluster-api@v1.13.4",
         "sigs.k8s.io/cluster-api/test@v1.13.4",

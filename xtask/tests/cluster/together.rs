@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Checkout, Ran, XTASK, finish, program};
+use crate::support::{Checkout, Ran, XTASK, build_tools, finish, program};
 
 #[test]
 fn two_rehearsals_and_two_clusters_go_on_at_once_and_leave_each_other_alone() {
@@ -290,6 +290,7 @@ fn alone(checkout: &Checkout, script: &str) -> Ran {
 
 #[test]
 fn everything_works_where_there_is_nothing_but_loopback() {
+    build_tools(&["kluctl", "kubectl", "etcd", "kwokctl"]);
     let checkout = Checkout::tiny();
     let ran = alone(
         &checkout,

@@ -283,6 +283,12 @@ pub(crate) fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(path)
 }
 
+/// Has Go build what this host lacks of these tools: for who goes where there is no network.
+pub(crate) fn build_tools(names: &[&str]) {
+    let built = program(XTASK).args(["tools", "build"]).args(names).status().unwrap();
+    assert!(built.success(), "{names:?} cannot be had");
+}
+
 /// The checkout that this test was built from.
 pub(crate) fn repository() -> Utf8PathBuf {
     Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

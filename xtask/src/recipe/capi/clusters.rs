@@ -4,7 +4,7 @@
 use super::Bootstrap;
 use crate::plan::capi::Capi;
 use crate::plan::{Action, Command, Derivation, Effect, Probe, Step, Tool};
-use crate::platform::Backend;
+use crate::platform::{Backend, Environment};
 use crate::recipe::embedded;
 
 impl Bootstrap<'_> {
@@ -53,6 +53,8 @@ impl Bootstrap<'_> {
     /// Removes the bootstrap cluster, once the pivot is done.
     pub(super) fn source_down(&self) -> Vec<Step> {
         let access = &self.source.access;
+        // A bootstrap cluster is asked for by its own name, never by that of the cluster that it made.
+        let production = self.source.facts.environment == Environment::Production;
         let check = Step::new(
             "pivot.check",
             "Check that the pivot is done and recorded",
@@ -66,6 +68,7 @@ impl Bootstrap<'_> {
             steps.extend(down.map(|mut step| {
                 if step.id == "source-cluster.stop" {
                     step.effect = Effect::Destroy;
+                    step = step.changing(&access.cluster, production);
                 }
                 step
             }));
@@ -83,6 +86,7 @@ impl Bootstrap<'_> {
                             .within(900),
                     ),
                 )
+                .changing(&access.cluster, production)
                 .unless(Probe::Not(Box::new(Probe::Exists(access.kubeconfig.clone())))),
             );
         }
