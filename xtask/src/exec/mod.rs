@@ -271,7 +271,12 @@ impl Runner<'_> {
             }
             Action::Survey(survey) => self.survey(survey),
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
-            Action::OperatorKey { key, read, put } => self.put_operator_key(key, read, put),
+            Action::OperatorKey {
+                key,
+                read,
+                put,
+                replace,
+            } => self.put_operator_key(key, read, put, replace),
             Action::End { folder } => {
                 let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
                 if ended > 0 {

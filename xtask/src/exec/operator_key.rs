@@ -33,7 +33,13 @@ impl Runner<'_> {
     }
 
     /// Puts the identity in.
-    pub(super) fn put_operator_key(&self, key: &OperatorKey, read: &Command, put: &Command) -> Result<()> {
+    pub(super) fn put_operator_key(
+        &self,
+        key: &OperatorKey,
+        read: &Command,
+        put: &Command,
+        replace: &Command,
+    ) -> Result<()> {
         let before = self.live_key(read)?;
         let (identity, words) = match self.identity_of(key)? {
             Some(identity) => {
@@ -55,7 +61,8 @@ impl Runner<'_> {
         let exchanged = !matches!(before, Live::Nothing);
         let secret = manifest(&identity, exchanged);
         let text = serde_json::to_vec(&secret).map_err(|_| Failure::unexpected("cannot write the Secret"))?;
-        match self.feed(put, &text, &[])? {
+        let write = if exchanged { replace } else { put };
+        match self.feed(write, &text, &[])? {
             Ok(_) => {
                 let word = if matches!(key.otherwise, Otherwise::ThrowAway) && !words.starts_with('`') {
                     Word::Warning
@@ -116,8 +123,11 @@ impl Runner<'_> {
         }
         let secret: Value = serde_json::from_slice(&printed)
             .map_err(|_| Failure::unexpected("kubectl printed a Secret that is no JSON"))?;
-        let text = secret
-            .pointer(&format!("/data/{KEY}"))
+        let data = secret.get("data").and_then(Value::as_object);
+        // The operator's folder has a file a key, and one identity is all that it may find there.
+        let text = data
+            .filter(|data| data.len() == 1)
+            .and_then(|data| data.get(KEY))
             .and_then(Value::as_str)
             .and_then(decode)
             .and_then(|bytes| String::from_utf8(bytes).ok());

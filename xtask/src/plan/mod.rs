@@ -173,8 +173,10 @@ pub enum Action {
         key: OperatorKey,
         /// Reads the Secret, prints nothing when there is none.
         read: Command,
-        /// Writes the Secret that it reads on standard input.
+        /// Makes the Secret that it reads on standard input.
         put: Command,
+        /// Writes it in the place of one that is there, so that nothing of that one stays.
+        replace: Command,
     },
     /// Ends the processes whose pid files stand in a folder, and looks that they are gone.
     End {
@@ -256,7 +258,7 @@ impl Step {
         match &self.action {
             Action::Run(command) | Action::Serve { command, .. } => commands.push(command),
             Action::Wait { until, .. } => commands.extend(until.commands()),
-            Action::OperatorKey { read, put, .. } => commands.extend([read, put]),
+            Action::OperatorKey { read, put, replace, .. } => commands.extend([read, put, replace]),
             Action::Write { .. }
             | Action::SetRecord { .. }
             | Action::Survey(_)

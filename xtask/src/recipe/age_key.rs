@@ -78,6 +78,10 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
                     .kubectl()
                     .args(["apply", "--server-side", "--force-conflicts", "--field-manager=xtask", "--filename=-"])
                     .within(30),
+                replace: access
+                    .kubectl()
+                    .args(["replace", "--field-manager=xtask", "--filename=-"])
+                    .within(30),
             },
         )
         .unless(Probe::OperatorKey {

@@ -251,6 +251,12 @@ fn an_exchanged_identity_reaches_the_operator_and_what_it_said_before_counts_no_
     ]);
     checkout.kubectl("k3s-dev", &healthy);
 
+    // What somebody else put beside it goes along.
+    let mut more = vec!["patch"];
+    more.extend(OPERATOR_KEY);
+    more.extend(["--type=merge", r#"--patch={"data":{"more.txt":"bW9yZQ=="}}"#]);
+    checkout.kubectl("k3s-dev", &more);
+
     let keygen = checkout.ok(&["tools", "path", "age-keygen"]).stdout.trim().to_owned();
     let new = String::from_utf8(program(keygen).output().unwrap().stdout).unwrap();
     let recipient = new
@@ -274,6 +280,8 @@ fn an_exchanged_identity_reaches_the_operator_and_what_it_said_before_counts_no_
         new.contains(now.trim()) && now.lines().count() == 1,
         "one identity, the new one"
     );
+    let names: Vec<&String> = secret["data"].as_object().unwrap().keys().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
     assert_eq!(
         secret["metadata"]["annotations"].get("vanixiets.dev/restart-operator"),
         None
