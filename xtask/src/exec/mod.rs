@@ -64,13 +64,13 @@ pub enum Consent {
     Reviewed,
 }
 
-/// What a step does when the journal cannot be written.
+/// The part of a plan that a step stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Record {
-    /// Nothing: what is not recorded is not done.
-    First,
-    /// The same: the last steps give back what others wait for.
-    IfPossible,
+enum Part {
+    /// What cannot be recorded is not done, and what is done already is told.
+    Steps,
+    /// These give back what others wait for, recorded or not; where there is nothing to give back, nobody is told.
+    Finally,
 }
 
 /// Runs plans and asks probes, in one checkout.
@@ -105,7 +105,7 @@ impl Runner<'_> {
         let mut cleanup = Ok(());
         for (index, step) in plan.finally.iter().enumerate() {
             let index = plan.steps.len() + index;
-            let outcome = self.run_step(step, journal, Record::IfPossible, index, &mut summary);
+            let outcome = self.run_step(step, journal, Part::Finally, index, &mut summary);
             if let Err(failure) = outcome {
                 self.ui
                     .status(Word::Failed, format!("{}: {}", step.id, failure.chain()));
@@ -144,7 +144,7 @@ impl Runner<'_> {
                 self.agree(plan, step, cluster, asks, consent)?;
                 *before = asks;
             }
-            self.run_step(step, journal, Record::First, index, summary)
+            self.run_step(step, journal, Part::Steps, index, summary)
                 .map_err(|failure| with_way_back(failure, plan, index))?;
         }
         Ok(())
@@ -195,13 +195,13 @@ impl Runner<'_> {
         &self,
         step: &Step,
         journal: &mut Journal,
-        recorded: Record,
+        part: Part,
         index: usize,
         summary: &mut Summary,
     ) -> Result<()> {
         let log = journal.log_path(index, &step.id);
         let mut record = |state| match journal.record(&step.id, state) {
-            Err(failure) if recorded == Record::IfPossible => {
+            Err(failure) if part == Part::Finally => {
                 self.ui
                     .status(Word::Warning, format!("{}: {}", step.id, failure.chain()));
                 Ok(())
@@ -210,7 +210,9 @@ impl Runner<'_> {
         };
         if self.is_fresh(step)? {
             record(State::Fresh)?;
-            self.ui.status(Word::Fresh, format!("{}: {}", step.id, step.title));
+            if part == Part::Steps {
+                self.ui.status(Word::Fresh, format!("{}: {}", step.id, step.title));
+            }
             summary.fresh += 1;
             return Ok(());
         }

@@ -89,7 +89,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     if let Some(backend) = backend {
         status.backend = backend.name();
         match guest::driver(backend) {
-            None => status.problems = embedded::dead_processes(&checkout.path(embedded::folder(&access)))?,
+            None => status.problems = embedded::stopped_components(&checkout.path(embedded::folder(&access)))?,
             Some(driver) => look_at_guest(context, &checkout, &access, driver, &mut status)?,
         }
         if status.problems.is_empty() {

@@ -117,21 +117,30 @@ fn the_status_names_what_is_wrong_and_local_up_mends_it() {
     let missing = checkout.run(&["kubectl", "--", "get", "configmap", "nobody", "-n", "tiny"]);
     assert_eq!(missing.code, Some(1), "kubectl's own status is ours: {missing}");
 
-    let (pid, _) = checkout
-        .processes()
-        .into_iter()
-        .find(|(_, line)| line.contains("/bin/kube-scheduler "))
-        .unwrap();
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    crate::support::until("the scheduler is dead", || {
-        checkout.run(&["local-status"]).code == Some(10)
-    });
-    let sick = checkout.run(&["local-status"]);
-    assert!(sick.stdout.contains("`kube-scheduler` is not running"), "{sick}");
-    assert!(sick.stderr.contains("local-up"), "{sick}");
-    checkout.ok(&["local-up"]);
-    checkout.ok(&["local-status"]);
+    // One that died, and one that was never started.
+    for recorded in [true, false] {
+        let (pid, _) = checkout
+            .processes()
+            .into_iter()
+            .find(|(_, line)| line.contains("/bin/kube-scheduler "))
+            .unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        if !recorded {
+            let folder = checkout
+                .root
+                .join(".xtask/clusters/k3s-dev/home/.kwok/clusters/embedded");
+            fs_err::remove_file(folder.join("pids/kube-scheduler.pid")).unwrap();
+        }
+        crate::support::until("the scheduler is dead", || {
+            checkout.run(&["local-status"]).code == Some(10)
+        });
+        let sick = checkout.run(&["local-status"]);
+        assert!(sick.stdout.contains("`kube-scheduler` is not running"), "{sick}");
+        assert!(sick.stderr.contains("local-up"), "{sick}");
+        checkout.ok(&["local-up"]);
+        checkout.ok(&["local-status"]);
+    }
 
     // Nothing of it went to where a person's own kubectl and kluctl look.
     for name in [".kube", ".kluctl", ".cache", ".colima", ".lima", ".kwok"] {

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use camino::Utf8PathBuf;
 
 pub use kubeconfig::check as check_kubeconfig;
-pub use processes::{dead_processes, end_processes, is_running};
+pub use processes::{dead_processes, end_processes, is_running, stopped_components};
 pub use project::copy as copy_project;
 
 use super::access::Access;

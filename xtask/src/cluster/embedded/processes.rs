@@ -44,6 +44,17 @@ pub fn dead_processes(folder: &Utf8Path) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Components of a control plane that do not run, a sentence each; one that was never started is one of them.
+pub fn stopped_components(folder: &Utf8Path) -> Result<Vec<String>> {
+    let mut stopped = Vec::new();
+    for name in ORDER {
+        if !is_running(folder, name)? {
+            stopped.push(format!("`{name}` is not running"));
+        }
+    }
+    Ok(stopped)
+}
+
 /// Whether the process of this name is alive.
 pub fn is_running(folder: &Utf8Path, name: &str) -> Result<bool> {
     Ok(components(folder)?
