@@ -152,6 +152,9 @@ pub fn config(facts: &Cluster) -> String {
         // The `kubernetes` Endpoints would otherwise hold the advertised loopback address, which is refused.
         ("endpoint-reconciler-type", "none"),
         ("service-cluster-ip-range", &facts.service_cidr),
+        // With it the first listing by label of each kind that a stage has just defined is answered 429, and a client
+        // comes back a second later (`ResilientWatchCacheInitialization`, locked on since 1.34).
+        ("watch-cache", "false"),
         (
             "disable-admission-plugins",
             "MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
