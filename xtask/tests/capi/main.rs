@@ -26,9 +26,6 @@ use support::{Checkout, Ran, program, repository};
 /// Set inside the network of a test.
 const INSIDE: &str = "XTASK_TEST_NETWORK";
 
-/// Set by who wants the pivot killed behind every step as well: that takes longer than everything else together.
-const CRASHES: &str = "XTASK_TEST_CRASHES";
-
 /// What an undisturbed run may take.
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -207,10 +204,6 @@ fn a_cluster_is_made_moved_into_another_and_scaled_there_by_the_real_controllers
 
 #[test]
 fn a_pivot_that_is_killed_behind_every_step_and_inside_the_move_comes_to_the_same_end() {
-    if std::env::var_os(CRASHES).is_none() {
-        say(&format!("skipped: `{CRASHES}=pivot` asks for it"));
-        return;
-    }
     if inside("a_pivot_that_is_killed_behind_every_step_and_inside_the_move_comes_to_the_same_end") {
         crashes::try_them_all();
     }

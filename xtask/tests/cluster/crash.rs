@@ -246,9 +246,14 @@ fn a_cluster_whose_making_is_killed_anywhere_comes_up_by_resume() {
     let steps: Vec<Step> = plan(&checkout, cluster)
         .into_iter()
         .filter(|step| done.contains(&step.id))
-        .filter(|step| step.id.starts_with("cluster.") || step.id == "node.create")
+        .filter(|step| step.id.starts_with("cluster.") || step.id.starts_with("kube-") || step.id == "node.create")
         .collect();
-    assert!(steps.iter().any(|step| step.id == "cluster.create"), "{steps:?}");
+    for needed in ["cluster.create", "kube-controller-manager.start"] {
+        assert!(
+            steps.iter().any(|step| step.id == needed),
+            "{needed} is no step: {steps:?}"
+        );
+    }
     wrap(
         &mut checkout,
         &steps.iter().filter_map(|step| step.tool.clone()).collect(),
@@ -272,4 +277,65 @@ fn a_cluster_whose_making_is_killed_anywhere_comes_up_by_resume() {
     }
     checkout.ok(&["local-down"]);
     assert_eq!(checkout.processes(), Vec::new());
+}
+
+#[test]
+fn a_cluster_whose_end_is_killed_anywhere_is_gone_after_resume() {
+    let checkout = Checkout::tiny();
+    let printed = checkout.ok(&["local-down", "--dry-run=json"]).stdout;
+    let steps = steps(&serde_json::from_str(&printed).unwrap());
+    assert!(steps.iter().any(|step| step.id == "cluster.stop"), "{steps:?}");
+    for step in &steps {
+        for point in step.points() {
+            checkout.ok(&["local-up"]);
+            let mut command = checkout.command(&["local-down"]);
+            let word = format!("{point:?}").to_lowercase();
+            command.env("XTASK_CRASH", format!("{word}:{}", step.id));
+            let killed = finish(command.spawn().unwrap());
+            assert_eq!(
+                killed.signal,
+                Some(9),
+                "{point:?} {step:?} was to kill the run: {killed}"
+            );
+            checkout.ok(&["local-down", "--resume"]);
+            assert_eq!(checkout.processes(), [], "{point:?} {step:?}");
+            for left in [".xtask/clusters/k3s-dev", ".xtask/kubeconfigs/k3s-dev.yaml"] {
+                assert!(
+                    !checkout.root.join(left).exists(),
+                    "{point:?} {step:?}: {left} is there"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rehearsal_that_is_killed_behind_every_step_ends_well_by_resume_and_leaves_nothing() {
+    let checkout = Checkout::tiny();
+    let known = checkout.base().join("known");
+    let mut kills = 0;
+    loop {
+        let mut command = checkout.command(&["rehearse", "--stage", "local"]);
+        if kills > 0 {
+            command.arg("--resume");
+        }
+        command.env("XTASK_CRASH", format!("next:{known}"));
+        let ran = finish(command.spawn().unwrap());
+        match (ran.code, ran.signal) {
+            (Some(0), _) => break,
+            (_, Some(9)) => kills += 1,
+            _ => panic!("neither killed nor done: {ran}"),
+        }
+    }
+    let behind = fs_err::read_to_string(&known).unwrap();
+    assert_eq!(kills, behind.lines().count());
+    for step in ["cluster.create", "phase-base.deploy", "lease.release"] {
+        assert!(behind.lines().any(|line| line.ends_with(step)), "{step}: {behind}");
+    }
+    assert_eq!(checkout.processes(), []);
+    let clusters = checkout.root.join(".xtask/clusters");
+    let left: Vec<_> = clusters
+        .read_dir_utf8()
+        .map_or_else(|_| Vec::new(), |entries| entries.flatten().collect());
+    assert!(left.is_empty(), "{left:?}");
 }
