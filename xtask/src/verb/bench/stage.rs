@@ -49,7 +49,7 @@ pub(super) fn write(folder: &Utf8Path, cluster: &str, discriminator: &str) -> Re
         }
         for (rank, object) in objects.iter().enumerate() {
             let mut object = object.clone();
-            object["metadata"]["annotations"] = json!({"vanixiets.dev/source": "native"});
+            object["metadata"]["annotations"]["vanixiets.dev/source"] = "native".into();
             let digest = digest_of(&object);
             object["metadata"]["annotations"][DIGEST] = digest.into();
             let file = format!("{rank:04}.yaml");
