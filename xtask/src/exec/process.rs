@@ -155,7 +155,7 @@ impl Process {
     pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<Outcome> {
         let started = Instant::now();
         let (log_reader, log_writer) = std::io::pipe()?;
-        let mut expression = duct::cmd(self.program.as_std_path(), &self.args)
+        let mut expression = duct::cmd(self.program.as_str(), &self.args)
             .dir(&self.directory)
             .full_env(&self.env)
             .unchecked()
@@ -300,7 +300,7 @@ impl Process {
     /// Runs with our own streams, in our own process group, so that Ctrl-C and job control reach it; its
     /// exit status, or 128 and the signal that ended it.
     pub(crate) fn pass_through(&self) -> Result<u8> {
-        let output = duct::cmd(self.program.as_std_path(), &self.args)
+        let output = duct::cmd(self.program.as_str(), &self.args)
             .full_env(&self.env)
             .unchecked()
             .run()

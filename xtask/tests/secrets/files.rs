@@ -330,8 +330,13 @@ fn an_editor_that_fails_or_saves_no_yaml_changes_nothing() {
         assert_eq!(ran.code, Some(code), "{script}: {ran}");
         assert_eq!(before, contents(&checkout.root), "{script}");
     }
-    let editor = editor(&checkout, "sed -i 's/auth: .*/auth: by-hand/' \"$1\"");
-    checkout.variables.insert("EDITOR".into(), editor);
+    // By its name, as people call theirs.
+    let editor = camino::Utf8PathBuf::from(editor(&checkout, "sed -i 's/auth: .*/auth: by-hand/' \"$1\""));
+    let (folder, name) = (editor.parent().unwrap(), editor.file_name().unwrap());
+    let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
+    checkout
+        .variables
+        .extend([("PATH".into(), path), ("EDITOR".into(), name.to_owned())]);
     checkout.ok(&["secrets", "edit", REDIS]);
     let document = decrypted(&checkout, REDIS, &identity(&checkout, None)).unwrap();
     assert_eq!(document.pointer(AUTH).unwrap(), "by-hand");
