@@ -312,7 +312,8 @@ impl Process {
         Ok(u8::try_from(code).unwrap_or(1))
     }
 
-    /// Becomes the program, in the folder of who called: its signals, its terminal and its end are its own. Returns only when it cannot be started.
+    /// Becomes the program, in the folder of who called: its signals, its terminal and its end are its own. Returns only
+    /// when it cannot be started.
     #[expect(
         clippy::disallowed_methods,
         reason = "this process is replaced, which a description of a child cannot say"

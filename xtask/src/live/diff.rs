@@ -321,10 +321,12 @@ impl<'a> Sets<'a> {
         for entry in entries.into_iter().flatten() {
             let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
             let Some(fields) = entry.get("fieldsV1") else { continue };
-            if !text("subresource").is_empty() {
+            // Nothing of a status is compared; but `kubectl scale` takes a field of the spec through a subresource.
+            if text("subresource") == "status" {
                 continue;
             }
-            if text("manager") == KLUCTL && text("operation") == "Apply" {
+            let applied = text("manager") == KLUCTL && text("operation") == "Apply";
+            if applied && text("subresource").is_empty() {
                 sets.own = Some(fields);
             } else {
                 sets.others.push((text("manager"), text("time"), fields));
@@ -512,6 +514,24 @@ mod tests {
                 r#"data.d: "y" -> "x" [taken by `kubectl-edit` at T]"#,
                 r#"data.c: "3" -> (removed)"#,
             ]
+        );
+    }
+
+    #[test]
+    fn who_scaled_is_named_and_who_wrote_the_status_is_not() {
+        let rendered = json!({"kind": "Deployment", "spec": {"minReadySeconds": 9, "replicas": 1}});
+        let live = json!({"kind": "Deployment", "spec": {"minReadySeconds": 9, "replicas": 0}, "metadata": {"managedFields": [
+            {"manager": "kluctl", "operation": "Apply", "fieldsV1": {"f:spec": {"f:minReadySeconds": {}}}},
+            {"manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "T", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "time": "U", "fieldsV1": {"f:status": {}}},
+        ]}});
+        assert_eq!(
+            ownership::other_managers(&live),
+            [("kubectl".to_owned(), "T".to_owned())]
+        );
+        assert_eq!(
+            lines(rendered, live),
+            ["spec.replicas: 0 -> 1 [taken by `kubectl` at T]"]
         );
     }
 

@@ -58,13 +58,7 @@ pub fn other_managers(live: &Value) -> Vec<(String, String)> {
     let mut managers: Vec<(String, String)> = entries
         .into_iter()
         .flatten()
-        .filter(|entry| {
-            entry
-                .get("subresource")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .is_empty()
-        })
+        .filter(|entry| entry.get("subresource").and_then(Value::as_str) != Some("status"))
         .filter_map(|entry| {
             let manager = entry.get("manager")?.as_str()?;
             let time = entry.get("time").and_then(Value::as_str).unwrap_or_default();
