@@ -68,7 +68,15 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
         .unless(Probe::Succeeds(get("namespace").arg(OPERATOR))),
         Step::new(
             "age-key.put",
-            format!("Put the identity `{}` ({}) into Secret `{SECRET}`", key.name, key.recipient),
+            format!(
+                "Put the identity `{}` ({}){} into Secret `{SECRET}`",
+                key.name,
+                key.recipient,
+                match key.otherwise {
+                    Otherwise::ThrowAway => ", or a throw-away one where that is not at hand,",
+                    Otherwise::Refuse => "",
+                }
+            ),
             "One identity and no other of this host's; from `SOPS_AGE_KEY`, else `SOPS_AGE_KEY_FILE`, else sops' own file.",
             Effect::Remote,
             Action::OperatorKey {
