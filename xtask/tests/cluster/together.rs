@@ -96,6 +96,17 @@ fn a_rehearsal_that_fails_leaves_one_folder_and_nothing_else() {
         assert!(folders[0].join(file).is_file(), "{file} is missing: {ran}");
     }
     assert!(ran.stderr.contains(".xtask/failed/"), "{ran}");
+    // It is worth uploading, so the identity that the cluster had is nowhere in it, as it is or in base64.
+    let journal = fs_err::read_to_string(folders[0].join("journal.jsonl")).unwrap();
+    assert!(journal.contains(r#""age-key.put","state":"done""#), "{journal}");
+    for file in walkdir::WalkDir::new(&folders[0]).into_iter().map(Result::unwrap) {
+        if file.file_type().is_file() {
+            let text = String::from_utf8_lossy(&fs_err::read(file.path()).unwrap()).into_owned();
+            for secret in ["AGE-SECRET-KEY", "QUdFLVNFQ1JFVC1LRVkt"] {
+                assert!(!text.contains(secret), "{secret} in {}", file.path().display());
+            }
+        }
+    }
     assert_eq!(checkout.processes(), Vec::new());
     assert_eq!(
         checkout.root.join(".xtask/rehearsals").read_dir_utf8().unwrap().count(),
@@ -264,18 +275,20 @@ fn the_installed_binary_needs_no_cargo_no_home_and_no_path() {
 
 /// Runs a script where there is no network but `lo`.
 fn alone(checkout: &Checkout, script: &str) -> Ran {
+    inside(checkout, "--net", &format!("ip link set lo up\n{script}"))
+}
+
+/// Runs a script in a namespace of its own, as its root.
+fn inside(checkout: &Checkout, namespace: &str, script: &str) -> Ran {
     let mut command = program("unshare");
-    let own = rustix::process::getuid().is_root();
+    command.arg(namespace);
     // A person who is not root becomes root of a namespace of their own.
-    let flags: &[&str] = if own {
-        &["--net"]
-    } else {
-        &["--net", "--user", "--map-root-user"]
-    };
+    if !rustix::process::getuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
     let ours = checkout.command(&[]);
     command
-        .args(flags)
-        .args(["/bin/sh", "-euc", &format!("ip link set lo up\n{script}")])
+        .args(["/bin/sh", "-euc", script])
         .current_dir(&checkout.root)
         .env_clear()
         .envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))))
@@ -306,6 +319,67 @@ fn everything_works_where_there_is_nothing_but_loopback() {
          (`sysctl kernel.unprivileged_userns_clone=1`): {ran}"
     );
     assert!(ran.stdout.contains("web-"), "{ran}");
+}
+
+#[test]
+fn a_folder_for_temporary_files_that_is_tiny_and_runs_nothing_is_no_matter() {
+    build_tools(&["kluctl", "kubectl", "etcd", "kwokctl"]);
+    let mut checkout = Checkout::tiny();
+    let folder = checkout.base().join("tmp");
+    fs_err::create_dir(&folder).unwrap();
+    checkout.variables.insert("TMPDIR".into(), folder.to_string());
+    let script = format!(
+        "mount -t tmpfs -o size=4k,noexec tmpfs '{folder}'\n'{XTASK}' local-up\n'{XTASK}' local-up\n'{XTASK}' local-down"
+    );
+    let ran = inside(&checkout, "--mount", &script);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(ran.stderr.contains("5 objects are as they should be"), "{ran}");
+}
+
+#[test]
+fn a_port_that_is_taken_after_it_was_chosen_is_exchanged_for_another() {
+    let mut checkout = Checkout::tiny();
+    let kwokctl = checkout.ok(&["tools", "path", "kwokctl"]).stdout.trim().to_owned();
+    let folder = checkout.base().join("taken");
+    let config = checkout.root.join(".xtask/clusters/k3s-dev/kwokctl.yaml");
+    // The first time it waits until somebody listens on the API server's port.
+    let script = format!(
+        r#"#!/bin/sh
+case "$*" in
+*"create cluster"*)
+  if [ ! -e {folder}/tried ]; then
+    touch {folder}/tried
+    sed -n 's/.*kubeApiserverPort: //p' {config} >{folder}/port.new
+    mv {folder}/port.new {folder}/port
+    while [ ! -e {folder}/bound ]; do sleep 0.05; done
+  fi
+  ;;
+esac
+exec {kwokctl} "$@"
+"#
+    );
+    let path = folder.join("kwokctl");
+    crate::support::write(&path, &script);
+    fs_err::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    checkout.variables.insert("XTASK_KWOKCTL".into(), path.into_string());
+    let somebody = std::thread::spawn(move || {
+        crate::support::until("a port is chosen", || folder.join("port").exists());
+        let port: u16 = fs_err::read_to_string(folder.join("port"))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).unwrap();
+        crate::support::write(&folder.join("bound"), "");
+        (listener, port)
+    });
+    let ran = checkout.ok(&["local-up"]);
+    let (_listener, port) = somebody.join().unwrap();
+    assert!(ran.stderr.contains("Done second.create"), "{ran}");
+    let kubeconfig = fs_err::read_to_string(checkout.root.join(".xtask/kubeconfigs/k3s-dev.yaml")).unwrap();
+    assert!(!kubeconfig.contains(&format!("127.0.0.1:{port}")), "{kubeconfig}");
+    checkout.ok(&["local-down"]);
+    assert_eq!(checkout.processes(), []);
 }
 
 /// Addresses of IPv4 and IPv6 sockets by inode, local and remote, as the kernel prints them.
