@@ -35,6 +35,13 @@ fn a_cluster_comes_up_stays_as_it_is_and_goes_down() {
     assert!(second.stderr.contains("5 objects are as they should be"), "{second}");
     assert_eq!(before, versions(&checkout.get("k3s-dev", &kinds)));
 
+    // Also what no pid file names any more.
+    let folder = checkout
+        .root
+        .join(".xtask/clusters/k3s-dev/home/.kwok/clusters/embedded");
+    for name in ["kube-scheduler", "etcd"] {
+        fs_err::remove_file(folder.join(format!("pids/{name}.pid"))).unwrap();
+    }
     checkout.ok(&["local-down"]);
     assert_eq!(checkout.processes(), Vec::new());
     assert!(!checkout.root.join(".xtask/clusters/k3s-dev").exists());

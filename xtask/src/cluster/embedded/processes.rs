@@ -149,10 +149,11 @@ fn components(folder: &Utf8Path) -> Result<Vec<Component>> {
     Ok(components)
 }
 
-/// Processes that were started from the folder's own copies of the programs.
+/// Components of this folder: what was started from its own copies of the programs, and what got its kubeconfig.
 #[cfg(target_os = "linux")]
 fn strays(folder: &Utf8Path) -> Vec<(String, Pid)> {
     let programs = format!("{folder}/bin/");
+    let given = format!(" --kubeconfig={folder}/");
     let Ok(entries) = fs_err::read_dir("/proc") else {
         return Vec::new();
     };
@@ -160,8 +161,13 @@ fn strays(folder: &Utf8Path) -> Vec<(String, Pid)> {
         .filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
         .filter_map(|pid| {
             let line = crate::exec::command_line(pid)?;
-            let name = line.strip_prefix(&programs)?.split(' ').next()?.to_owned();
-            Some((name, pid))
+            let name = match line.strip_prefix(&programs) {
+                Some(rest) => rest.split(' ').next()?,
+                None => ORDER
+                    .into_iter()
+                    .find(|name| line.contains(&format!("/{name} ")) && line.contains(&given))?,
+            };
+            Some((name.to_owned(), pid))
         })
         .collect()
 }
