@@ -847,10 +847,8 @@ fn remove(path: &Utf8Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn yes_answers_for_another_cluster_by_what_a_mistake_costs_there() {
-        let folder = tempfile::Builder::new().tempdir().unwrap();
-        let root = Utf8Path::from_path(folder.path()).unwrap();
+    /// Runs a plan that needs no tool.
+    fn run(root: &Utf8Path, plan: &Plan, journal: &mut Journal, consent: Consent) -> Result<Summary> {
         let ui = Ui::plain();
         let runner = Runner {
             root,
@@ -858,14 +856,21 @@ mod tests {
             tools: &Tools::default(),
             interrupt: &Interrupt::default(),
         };
-        let run = |name: &str, step: Step, consent| {
+        runner.run(plan, journal, consent, 0)
+    }
+
+    #[test]
+    fn yes_answers_for_another_cluster_by_what_a_mistake_costs_there() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let asked = |name: &str, step: Step, consent| {
             let mut plan = Plan::new("replace the bootstrap cluster");
             plan.target = Some(crate::plan::Target {
                 cluster: "vanixiets".to_owned(),
                 production: true,
             });
             plan.steps.push(step);
-            runner.run(&plan, &mut Journal::begin(root, name, &plan).unwrap(), consent, 0)
+            run(root, &plan, &mut Journal::begin(root, name, &plan).unwrap(), consent)
         };
         let remove = || {
             let action = Action::Remove { path: "gone".into() };
@@ -878,11 +883,11 @@ mod tests {
             )
         };
         let local = || remove().changing("k3s-capi", false);
-        assert!(run("a", local(), Consent::Given).is_ok());
-        assert_eq!(run("b", local(), Consent::Ask).unwrap_err().kind, Kind::Refused);
+        assert!(asked("a", local(), Consent::Given).is_ok());
+        assert_eq!(asked("b", local(), Consent::Ask).unwrap_err().kind, Kind::Refused);
         // The cluster's own name has to be typed, which a flag cannot do.
         for step in [remove(), remove().changing("other", true)] {
-            assert_eq!(run("c", step, Consent::Given).unwrap_err().kind, Kind::Refused);
+            assert_eq!(asked("c", step, Consent::Given).unwrap_err().kind, Kind::Refused);
         }
     }
 
@@ -901,15 +906,8 @@ mod tests {
         let mut plan = Plan::new("fill the disk");
         plan.steps.push(write("step.do", "done"));
         plan.finally.push(write("lease.release", "given-back"));
-        let ui = Ui::plain();
-        let runner = Runner {
-            root,
-            ui: &ui,
-            tools: &Tools::default(),
-            interrupt: &Interrupt::default(),
-        };
         let mut journal = crate::journal::Journal::on_a_full_disk(root);
-        let failure = runner.run(&plan, &mut journal, Consent::Given, 0).unwrap_err();
+        let failure = run(root, &plan, &mut journal, Consent::Given).unwrap_err();
         assert_eq!(failure.kind, Kind::Step);
         assert!(
             failure.chain().contains("cannot write the journal"),
