@@ -62,7 +62,7 @@ pub fn facts(object: &Value) -> Value {
 }
 
 /// Whether a group is served by the API server itself, with types that a digest would not fit.
-fn is_builtin(group: &str) -> bool {
+pub(super) fn is_builtin(group: &str) -> bool {
     matches!(group, "" | "apps" | "batch" | "autoscaling" | "policy" | "extensions")
         || (group.ends_with(".k8s.io")
             && matches!(

@@ -4,8 +4,12 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
+
+/// Bytes that the text of most objects fits in, so that it is written without being moved.
+const TYPICAL: usize = 8 << 10;
 
 /// Reads one JSON value; a key that stands twice in an object is an error.
 pub fn read(text: &str) -> Result<Value, serde_json::Error> {
@@ -75,10 +79,12 @@ impl<'de> Visitor<'de> for Strict {
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
             let value = access.next_value_seed(Self)?;
-            if map.contains_key(&key) {
-                return Err(de::Error::custom(format!("key `{key}` stands twice")));
+            match map.entry(key) {
+                Entry::Vacant(entry) => drop(entry.insert(value)),
+                Entry::Occupied(entry) => {
+                    return Err(de::Error::custom(format!("key `{}` stands twice", entry.key())));
+                }
             }
-            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }
@@ -86,14 +92,14 @@ impl<'de> Visitor<'de> for Strict {
 
 /// The canonical form: keys sorted by bytes, no whitespace, as `jq -cS .` prints it.
 pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(TYPICAL);
     write_canonical(&mut text, value, &[]);
     text
 }
 
 /// The canonical form without the member at `path`; an object of the path that becomes empty goes with it.
 pub fn canonical_without(value: &Value, path: &[&str]) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(TYPICAL);
     write_canonical(&mut text, value, path);
     text
 }

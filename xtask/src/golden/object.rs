@@ -71,16 +71,16 @@ pub struct Object {
 impl Object {
     /// Takes a value that claims to be an object.
     pub fn new(value: Value) -> Result<Self, String> {
-        let text = |pointer: &str| {
-            value
-                .pointer(pointer)
-                .and_then(Value::as_str)
+        let text = |parent: Option<&Value>, key: &str| {
+            parent
+                .and_then(|parent| parent.get(key)?.as_str())
                 .unwrap_or_default()
                 .to_owned()
         };
-        let kind = text("/kind");
-        let version = text("/apiVersion");
-        let name = text("/metadata/name");
+        let (root, metadata) = (Some(&value), value.get("metadata"));
+        let kind = text(root, "kind");
+        let version = text(root, "apiVersion");
+        let name = text(metadata, "name");
         if kind.is_empty() || version.is_empty() {
             return Err("a document without `apiVersion` and `kind`".into());
         }
@@ -93,7 +93,7 @@ impl Object {
         let identity = Identity {
             group,
             kind,
-            namespace: text("/metadata/namespace"),
+            namespace: text(metadata, "namespace"),
             name,
         };
         Ok(Self { identity, value })

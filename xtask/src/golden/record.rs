@@ -29,7 +29,7 @@ const FOLDERS: [&str; 2] = ["modules", "k8s/secrets"];
 /// The lock file.
 const LOCK: &str = "flake.lock";
 
-/// Parts of a path whose files decide nothing of what is rendered: tests, hosts, servers, applications, and the
+/// Names of files and folders that decide nothing of what is rendered: tests, hosts, servers, applications, and the
 /// outputs of the flake that are about none of it. What is not known here counts.
 const BESIDE: [&str; 14] = [
     "tests",
@@ -48,19 +48,13 @@ const BESIDE: [&str; 14] = [
     "generated.nix",
 ];
 
-/// Whether a file decides what is rendered.
-fn decides(path: &Utf8Path) -> bool {
-    !path.components().any(|part| BESIDE.contains(&part.as_str()))
-}
-
 impl Record {
     /// What the checkout holds now.
     pub fn of(root: &Utf8Path) -> Result<Self> {
         let mut paths: Vec<Utf8PathBuf> = Vec::new();
         for folder in FOLDERS {
-            let files = super::folder::scan(&root.join(folder))?;
-            let sources = files.into_iter().map(|file| Utf8Path::new(folder).join(file.path));
-            paths.extend(sources.filter(|path| decides(path)));
+            let files = super::folder::scan_without(&root.join(folder), |name| BESIDE.contains(&name))?;
+            paths.extend(files.into_iter().map(|file| Utf8Path::new(folder).join(file.path)));
         }
         paths.sort_unstable();
         let mut digest = Sha256::new();

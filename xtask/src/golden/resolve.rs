@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::diff;
+use super::facts::is_builtin;
 use super::folder::{self, File, Form, Stat};
 use super::json;
 use super::memory::{Memory, Seen};
@@ -516,8 +517,8 @@ fn sort_out(manifest: Manifest, outcome: &mut Outcome) {
     for object in manifest.objects {
         match object.identity.group.as_str() {
             "apiextensions.k8s.io" => outcome.definitions.push(object),
-            // Every group of a definition has a dot; those of the server itself are none of ours to check.
-            group if group.contains('.') => outcome.resources.push(object),
+            // The server knows its own groups by itself.
+            group if !is_builtin(group) => outcome.resources.push(object),
             _ => {}
         }
     }
@@ -716,30 +717,36 @@ fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
 }
 
 /// Looks across files: duplicates, objects that moved, schemas; and collects what was found in each file.
-fn gather(pairs: &[PathPair<'_>], outcomes: Vec<Outcome>, skipped: &[String]) -> Comparison {
+fn gather(pairs: &[PathPair<'_>], mut outcomes: Vec<Outcome>, skipped: &[String]) -> Comparison {
     let mut comparison = Comparison::default();
-    let mut wanted: HashMap<Identity, Vec<Utf8PathBuf>> = HashMap::new();
+    let mut wanted: Vec<(Identity, &Utf8Path)> = Vec::with_capacity(pairs.len());
     let mut schemas = Schemas::default();
-    let mut present: BTreeSet<Identity> = BTreeSet::new();
-    for ((path, ..), outcome) in pairs.iter().zip(&outcomes) {
-        for identity in &outcome.rendered {
-            wanted.entry(identity.clone()).or_default().push((*path).to_owned());
-        }
-        if outcome.stands == Stands::Both {
-            present.extend(outcome.golden.iter().cloned());
-        }
+    for ((path, ..), outcome) in pairs.iter().zip(&mut outcomes) {
+        // Tens of thousands of names: only those that are told again below are copied.
+        let rendered = match outcome.content {
+            None => std::mem::take(&mut outcome.rendered),
+            Some(_) => outcome.rendered.clone(),
+        };
+        wanted.extend(rendered.into_iter().map(|identity| (identity, *path)));
         outcome.definitions.iter().for_each(|object| schemas.add(object));
     }
-    for (object, paths) in &mut wanted {
-        if paths.len() > 1 {
-            comparison.problems.push(Problem::Duplicate {
-                object: object.clone(),
-                paths: std::mem::take(paths),
-            });
-        } else if let Some(path) = paths.first() {
-            comparison.objects.insert(object.clone(), path.clone());
+    wanted.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let mut once = Vec::with_capacity(wanted.len());
+    let mut wanted = wanted.into_iter().peekable();
+    while let Some((object, path)) = wanted.next() {
+        let mut others = Vec::new();
+        while let Some((_, other)) = wanted.next_if(|(next, _)| *next == object) {
+            others.push(other.to_owned());
+        }
+        if others.is_empty() {
+            once.push((object, path.to_owned()));
+        } else {
+            let paths = std::iter::once(path.to_owned()).chain(others).collect();
+            comparison.problems.push(Problem::Duplicate { object, paths });
         }
     }
+    // From a sorted list a tree is filled, not searched.
+    comparison.objects = once.into_iter().collect();
     comparison.problems.sort_by_key(ToString::to_string);
     // An object that stands in an orphan and is missing where it belongs has moved.
     let mut moved: BTreeSet<Utf8PathBuf> = BTreeSet::new();

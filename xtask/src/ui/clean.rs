@@ -2,6 +2,7 @@
 //! turn a line around, nor fill the screen, nor give the runner of a hosted workflow a command.
 //! It knows no terminal; it takes text and returns text.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Characters of a line that are shown. The longest command of a plan has a tenth of this; a line of ten megabytes is
@@ -35,17 +36,41 @@ pub(super) fn inert(text: &str) -> String {
 
 /// The same value as JSON that a terminal and a runner only show: what could act stands inside strings alone, and is
 /// escaped there. No line of it begins with `::`.
-pub(super) fn inert_json(json: &str) -> String {
-    let mut safe = String::with_capacity(json.len());
-    for character in json.chars() {
-        let hashes = character == '[' && safe.ends_with("##");
-        if character != '\n' && (hashes || character.is_control() || is_invisible(character)) {
-            write!(safe, "\\u{:04x}", u32::from(character)).expect("a string takes everything");
-        } else {
-            safe.push(character);
-        }
+pub(super) fn inert_json(json: &str) -> Cow<'_, str> {
+    let mut found = acts(json);
+    if found.is_none() {
+        return Cow::Borrowed(json);
     }
-    safe
+    let mut safe = String::with_capacity(json.len() + 64);
+    let mut rest = json;
+    while let Some(index) = found {
+        let (plain, tail) = rest.split_at(index);
+        let character = tail.chars().next().expect("something acts there");
+        safe.push_str(plain);
+        write!(safe, "\\u{:04x}", u32::from(character)).expect("a string takes everything");
+        rest = &tail[character.len_utf8()..];
+        found = acts(rest);
+    }
+    safe.push_str(rest);
+    Cow::Owned(safe)
+}
+
+/// Where the first character stands that JSON may only hold escaped. A plan is hundreds of kilobytes in which there is
+/// none, so bytes are looked at before characters: what is invisible begins with one of four of them.
+fn acts(json: &str) -> Option<usize> {
+    let bytes = json.as_bytes();
+    let suspect = |byte: u8| matches!(byte, 0..=9 | 11..=31 | b'[' | 0x7f | 0xc2 | 0xd8 | 0xe2 | 0xef);
+    let mut from = 0;
+    while let Some(found) = bytes[from..].iter().position(|byte| suspect(*byte)) {
+        let index = from + found;
+        let character = json[index..].chars().next()?;
+        let hashes = character == '[' && bytes[..index].ends_with(b"##");
+        if hashes || character.is_control() || is_invisible(character) {
+            return Some(index);
+        }
+        from = index + character.len_utf8();
+    }
+    None
 }
 
 /// What of a text can be seen.
@@ -167,12 +192,15 @@ mod tests {
 
     #[test]
     fn json_stays_the_same_value() {
-        let value = serde_json::json!({"a": "##[error]x\u{202e}\u{9b}31m\u{7f}", "b": [1]});
-        let text = inert_json(&serde_json::to_string_pretty(&value).unwrap());
+        let value = serde_json::json!({"a": "##[error]x\u{202e}\u{9b}31m\u{7f}##[[", "b": [1], "\u{feff}": "\u{61c}"});
+        let written = serde_json::to_string_pretty(&value).unwrap();
+        let text = inert_json(&written);
         assert!(
             !text.contains("##[") && !text.contains(['\u{202e}', '\u{9b}', '\u{7f}']),
             "{text}"
         );
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        let harmless = r#"{"a": "né “so” ﬁ ؟ ##", "b": [["c"]]}"#;
+        assert!(matches!(inert_json(harmless), Cow::Borrowed(text) if text == harmless));
     }
 }
