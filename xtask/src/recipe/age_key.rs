@@ -36,9 +36,10 @@ pub fn of(platform: &Platform, cluster: &str, backend: Backend) -> Option<Operat
 pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
     let get = |what: &str| access.kubectl().arg("get").arg(what).within(30);
     let in_namespace = |command: Command| command.arg(format!("--namespace={OPERATOR}"));
-    let settled = Probe::Not(Box::new(Probe::Prints {
-        command: in_namespace(get("secret").arg(SECRET).arg("--output=json")),
-        pointer: format!("/metadata/annotations/{}", PENDING.replace('/', "~1")),
+    let mark = access.work().join("operator-key.json");
+    let settled = Probe::Not(Box::new(Probe::Says {
+        file: mark.clone(),
+        pointer: "/mark".to_owned(),
         value: json!("pending"),
     }));
     let lacks = |command: Command| Probe::Not(Box::new(Probe::Succeeds(command)));
@@ -96,6 +97,20 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
             key: key.clone(),
             read: read(access),
         }),
+        Step::new(
+            "operator.look",
+            "Look whether the operator has a new identity to take up",
+            "A run that was cut off may have exchanged it.",
+            Effect::Read,
+            // The mark alone: the key itself is in no file.
+            Action::Run(
+                in_namespace(access.kubectl().args(["get", "secret", SECRET, "--ignore-not-found"]))
+                    .arg(format!("--output=go-template={}", only_mark()))
+                    .within(30)
+                    .to_file(&mark)
+                    .or_ask_again(),
+            ),
+        ),
         Step::new(
             "operator.restart",
             "Restart the operator with its new identity",
@@ -176,6 +191,13 @@ fn without_status() -> String {
     let head = r#"{"apiVersion":"v1","kind":"List","items":[{{range $index, $one := .items}}{{if $index}},{{end}}"#;
     let one = r#"{"apiVersion":"{{$one.apiVersion}}","kind":"{{$one.kind}}","metadata":{"name":"{{$one.metadata.name}}","namespace":"{{$one.metadata.namespace}}"},"#;
     format!("{head}{one}\"status\":{}}}{{{{end}}}}]}}", json!({"message": AWAITED}))
+}
+
+/// A template for kubectl that prints what a Secret's mark of an exchanged identity says; nothing where there is none.
+fn only_mark() -> String {
+    format!(
+        r#"{{{{with .metadata.annotations}}}}{{{{with index . "{PENDING}"}}}}{{"mark":"{{{{.}}}}"}}{{{{end}}}}{{{{end}}}}"#
+    )
 }
 
 /// Reads the Secret; what it prints stays in memory.
