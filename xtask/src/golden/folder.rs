@@ -45,11 +45,6 @@ pub struct Stat {
 
 /// Every file below a folder, sorted by path; empty when the folder does not exist.
 pub fn scan(root: &Utf8Path) -> Result<Vec<File>> {
-    scan_without(root, |_| false)
-}
-
-/// The same without the files and folders of some names, which are not even looked at.
-pub fn scan_without(root: &Utf8Path, left_out: impl Fn(&str) -> bool) -> Result<Vec<File>> {
     let mut files = Vec::new();
     if fs_err::symlink_metadata(root).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
         return Ok(files);
@@ -58,13 +53,13 @@ pub fn scan_without(root: &Utf8Path, left_out: impl Fn(&str) -> bool) -> Result<
     let root = root
         .canonicalize_utf8()
         .or_fail(Kind::Config, format!("cannot reach the folder `{root}`"))?;
-    descend(&root, Utf8Path::new(""), &left_out, &mut files)?;
+    descend(&root, Utf8Path::new(""), &mut files)?;
     // By bytes, not by components: that is what everything here compares by, and much cheaper.
     files.sort_unstable_by(|left, right| left.path.as_str().cmp(right.path.as_str()));
     Ok(files)
 }
 
-fn descend(root: &Utf8Path, below: &Utf8Path, left_out: &impl Fn(&str) -> bool, files: &mut Vec<File>) -> Result<()> {
+fn descend(root: &Utf8Path, below: &Utf8Path, files: &mut Vec<File>) -> Result<()> {
     let folder = root.join(below);
     let failed = |error: rustix::io::Errno| {
         Failure::unexpected(std::io::Error::from(error)).context(format!("cannot read the folder `{folder}`"))
@@ -80,7 +75,7 @@ fn descend(root: &Utf8Path, below: &Utf8Path, left_out: &impl Fn(&str) -> bool, 
                 Failure::config(format!("a file name in `{folder}` is not UTF-8")).hinted("rename or remove it")
             );
         };
-        if matches!(name, "." | "..") || left_out(name) {
+        if matches!(name, "." | "..") {
             continue;
         }
         let found = statat(handle.file(), entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
@@ -107,9 +102,7 @@ fn descend(root: &Utf8Path, below: &Utf8Path, left_out: &impl Fn(&str) -> bool, 
             stat: Stat::of(&found),
         });
     }
-    folders
-        .iter()
-        .try_for_each(|folder| descend(root, folder, left_out, files))
+    folders.iter().try_for_each(|folder| descend(root, folder, files))
 }
 
 impl Stat {

@@ -52,9 +52,20 @@ impl Record {
     /// What the checkout holds now.
     pub fn of(root: &Utf8Path) -> Result<Self> {
         let mut paths: Vec<Utf8PathBuf> = Vec::new();
-        for folder in FOLDERS {
-            let files = super::folder::scan_without(&root.join(folder), |name| BESIDE.contains(&name))?;
-            paths.extend(files.into_iter().map(|file| Utf8Path::new(folder).join(file.path)));
+        for folder in FOLDERS.into_iter().filter(|folder| root.join(folder).is_dir()) {
+            let counts = |entry: &walkdir::DirEntry| !BESIDE.iter().any(|name| entry.file_name() == *name);
+            for entry in walkdir::WalkDir::new(root.join(folder))
+                .into_iter()
+                .filter_entry(counts)
+            {
+                let entry = entry.map_err(|error| Failure::unexpected(format!("cannot read `{folder}`: {error}")))?;
+                if entry.file_type().is_dir() {
+                    continue;
+                }
+                let path = Utf8Path::from_path(entry.path())
+                    .ok_or_else(|| Failure::config(format!("`{}` is not UTF-8", entry.path().display())))?;
+                paths.push(path.strip_prefix(root).expect("it was found below").to_owned());
+            }
         }
         paths.sort_unstable();
         let mut digest = Sha256::new();

@@ -638,11 +638,11 @@ fn differences(
     };
     let found = normal::read(text)?;
     outcome.golden = normal::identities(&found.objects);
-    let fix = Fix::Write {
+    let fix = || Fix::Write {
         path: path.to_owned(),
         content: expected.to_owned(),
     };
-    find_secrets(path, &found.objects, &fix, outcome);
+    find_secrets(path, &found.objects, fix, outcome);
     let mut parts = Vec::new();
     let mut old: Vec<&Object> = found.objects.iter().collect();
     for object in &manifest.objects {
@@ -672,7 +672,7 @@ fn differences(
 
 /// Names every secret that stands open in a file of the golden, and what takes it away: it is known from now on,
 /// whatever else is wrong with the file.
-fn find_secrets(path: &Utf8Path, objects: &[Object], fix: &Fix, outcome: &mut Outcome) {
+fn find_secrets(path: &Utf8Path, objects: &[Object], fix: impl Fn() -> Fix, outcome: &mut Outcome) {
     for object in objects {
         for secret::Finding { field, what } in secret::find(object) {
             outcome.problems.push(Problem::Secret {
@@ -681,7 +681,7 @@ fn find_secrets(path: &Utf8Path, objects: &[Object], fix: &Fix, outcome: &mut Ou
                 object: object.identity.clone(),
                 field,
                 what,
-                fix: Some(fix.clone()),
+                fix: Some(fix()),
             });
         }
     }
@@ -703,10 +703,10 @@ fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
         return;
     }
     if let Ok(manifest) = normal::read(&text) {
-        let fix = Fix::Remove {
+        let fix = || Fix::Remove {
             path: file.path.clone(),
         };
-        find_secrets(&file.path, &manifest.objects, &fix, outcome);
+        find_secrets(&file.path, &manifest.objects, fix, outcome);
         outcome.upstream = !manifest.objects.is_empty()
             && manifest
                 .objects
