@@ -1,14 +1,17 @@
 //! Carries out derivations: reads the files they name, calls the pure function, writes what it found.
 
+use std::collections::BTreeSet;
+
 use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Runner, write};
 use crate::failure::{Failure, Kind, Result, ResultExt};
-use crate::live::{Delta, closures, compare, definitions, diff, fence, kluctl, lease, ledger, resources, review};
+use crate::live::compare::Comparison;
+use crate::live::{Delta, Why, closures, definitions, diff, fence, kluctl, lease, ledger, listing, resources, review};
 use crate::plan::Derivation;
-use crate::project::Project;
+use crate::project::{ObjectRef, Project};
 use crate::ui::{Word, plural};
 
 /// Lines of a difference that a run shows; `diff` shows all.
@@ -71,22 +74,25 @@ impl Runner<'_> {
                 groups,
                 to,
             } => {
+                // Of the whole project names are enough, and it goes before the copy is read.
+                let of_whole = if project == whole {
+                    BTreeSet::new()
+                } else {
+                    let whole = Project::read(&root.join(whole))?;
+                    whole.refuse_empty()?;
+                    whole.identities()
+                };
                 let same = project == whole;
                 let project = Project::read(&root.join(project))?;
-                // A project that nothing was left out of is not read twice.
-                let whole = if same {
+                if same {
+                    project.refuse_empty()?;
+                }
+                let mut comparison = Comparison::of(&project);
+                read_listing(root, listing, |object| {
+                    comparison.see(&object);
                     None
-                } else {
-                    Some(Project::read(&root.join(whole))?)
-                };
-                whole.as_ref().unwrap_or(&project).refuse_empty()?;
-                let delta = compare::compare(
-                    &project,
-                    whole.as_ref().unwrap_or(&project),
-                    only.as_ref(),
-                    &read_json(root, listing)?,
-                    groups,
-                );
+                })?;
+                let delta = comparison.conclude(&of_whole, only.as_ref(), groups);
                 self.say_delta(&delta);
                 write_json(root, to, &delta)
             }
@@ -97,7 +103,11 @@ impl Runner<'_> {
             } => {
                 let project = Project::read(&root.join(project))?;
                 let delta: Delta = typed(root, delta)?;
-                let report = diff::report(&project, &read_json(root, listing)?, &delta);
+                let differs: BTreeSet<_> = delta.differences.iter().map(|one| one.object.identity()).collect();
+                let listing = read_listing(root, listing, |object| {
+                    differs.contains(&ObjectRef::of(&object).identity()).then_some(object)
+                })?;
+                let report = diff::report(&project, &listing, &delta);
                 self.ui.text(report.text(SHOWN_LINES));
                 Ok(())
             }
@@ -177,7 +187,10 @@ impl Runner<'_> {
                 delta,
             } => {
                 let project = Project::read(&root.join(project))?;
-                for note in definitions::downgrades(&project, &read_json(root, listing)?, &typed(root, delta)?) {
+                let listing = read_listing(root, listing, |object| {
+                    (ObjectRef::of(&object).kind == "CustomResourceDefinition").then_some(object)
+                })?;
+                for note in definitions::downgrades(&project, &listing, &typed(root, delta)?) {
                     self.ui.status(Word::Warning, note);
                 }
                 Ok(())
@@ -204,7 +217,7 @@ impl Runner<'_> {
                 let only_going = delta
                     .differences
                     .iter()
-                    .all(|difference| matches!(difference.why, compare::Why::Terminating { .. }));
+                    .all(|difference| matches!(difference.why, Why::Terminating { .. }));
                 let kind = if only_going { Kind::Timeout } else { Kind::Step };
                 let failure = Failure::many(kind, "the cluster does not hold what was deployed", &problems);
                 Err(if only_going {
@@ -348,7 +361,7 @@ impl Runner<'_> {
 
     fn say_delta(&self, delta: &Delta) {
         for difference in delta.differences.iter().take(10) {
-            if difference.why != compare::Why::Missing {
+            if difference.why != Why::Missing {
                 self.ui
                     .status(Word::Stale, format!("{} {}", difference.object, difference.why));
             }
@@ -404,9 +417,16 @@ pub(super) fn read_json(root: &Utf8Path, path: &Utf8Path) -> Result<Value> {
     typed(root, path)
 }
 
+fn read_listing(root: &Utf8Path, path: &Utf8Path, keep: impl FnMut(Value) -> Option<Value>) -> Result<Value> {
+    listing::read(&read(root, path)?, keep).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Utf8Path, error: &serde_json::Error) -> Failure {
+    Failure::unexpected(format!("`{path}`, written by an earlier step, cannot be read: {error}"))
+}
+
 fn typed<T: serde::de::DeserializeOwned>(root: &Utf8Path, path: &Utf8Path) -> Result<T> {
-    serde_json::from_str(&read(root, path)?)
-        .map_err(|error| Failure::unexpected(format!("`{path}`, written by an earlier step, cannot be read: {error}")))
+    serde_json::from_str(&read(root, path)?).map_err(|error| unreadable(path, &error))
 }
 
 pub(super) fn write_json(root: &Utf8Path, path: &Utf8Path, value: &impl Serialize) -> Result<()> {

@@ -2,14 +2,14 @@
 //! An object is fresh iff its digest annotation is equal, every rendered leaf is owned by kluctl's apply,
 //! and it is not terminating. Values are never compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ownership;
 use crate::plan::Only;
-use crate::project::{ObjectRef, Project, digest_of};
+use crate::project::{Identity, ObjectRef, Project, digest_of};
 
 /// The result of a comparison, as `delta.json` and for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,59 +118,104 @@ impl std::fmt::Display for Why {
     }
 }
 
-/// Compares a project, or a part of it, with a listing of everything that carries any discriminator: what another stage
-/// has is no orphan of this one, and not to be taken from it by accident. What the whole project has is never an orphan.
-pub fn compare(
-    project: &Project,
-    whole: &Project,
-    only: Option<&Only>,
-    listing: &Value,
-    groups: &[Vec<String>],
-) -> Delta {
-    let none = Vec::new();
-    let items = listing.get("items").and_then(Value::as_array).unwrap_or(&none);
-    let (own, others): (Vec<&Value>, Vec<&Value>) = items
-        .iter()
-        .partition(|object| discriminator(object) == project.description.discriminator);
-    let mut live: BTreeMap<_, &Value> = own
-        .into_iter()
-        .map(|object| (ObjectRef::of(object).identity(), object))
-        .collect();
-    let elsewhere: BTreeMap<_, &Value> = others
-        .into_iter()
-        .map(|object| (ObjectRef::of(object).identity(), object))
-        .collect();
+/// Compares a project with live objects that carry any discriminator, one after the other, so that none has to stay in
+/// memory: what another stage has is no orphan of this one, and not to be taken from it by accident.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    project: &'a Project,
+    rendered: BTreeMap<Identity, &'a Value>,
+    own: BTreeMap<Identity, Found>,
+    /// Discriminators of what other stages have.
+    elsewhere: BTreeMap<Identity, String>,
+}
 
-    let mut differences = Vec::new();
-    let mut objects = 0;
-    for (item, object) in project.objects() {
-        if only.is_some_and(|only| !only.takes(&item.component, &item.phase)) {
-            continue;
-        }
-        objects += 1;
-        let reference = object.reference();
-        let identity = reference.identity();
-        let why = match (live.get(&identity), elsewhere.get(&identity)) {
-            (Some(found), _) => why_not_fresh(&object.value, found),
-            (None, Some(found)) => Some(Why::OfStage {
-                discriminator: discriminator(found).to_owned(),
-            }),
-            (None, None) => Some(Why::Missing),
-        };
-        if let Some(why) = why {
-            differences.push(Difference {
-                object: reference,
-                component: item.component.clone(),
-                directory: item.directory.clone(),
-                why,
-            });
+/// An object of the stage in the cluster.
+#[derive(Debug)]
+enum Found {
+    /// The project has it, too.
+    Rendered(Option<Why>),
+    /// The project does not have it.
+    Left(Orphan),
+}
+
+impl<'a> Comparison<'a> {
+    /// A comparison that has seen no live object yet.
+    pub fn of(project: &'a Project) -> Self {
+        let rendered = project.objects();
+        Self {
+            project,
+            rendered: rendered
+                .map(|(_, object)| (object.reference().identity(), &object.value))
+                .collect(),
+            own: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
         }
     }
-    for (_, object) in project.objects().chain(whole.objects()) {
-        live.remove(&object.reference().identity());
+
+    /// Takes a live object note of.
+    pub fn see(&mut self, live: &Value) {
+        let identity = ObjectRef::of(live).identity();
+        let rendered = self.rendered.get(&identity);
+        if discriminator(live) == self.project.description.discriminator {
+            let found = match rendered {
+                Some(rendered) => Found::Rendered(why_not_fresh(rendered, live)),
+                None => Found::Left(orphan(live)),
+            };
+            self.own.insert(identity, found);
+        } else if rendered.is_some() {
+            self.elsewhere.insert(identity, discriminator(live).to_owned());
+        }
     }
-    let orphans: Vec<Orphan> = live.into_values().map(orphan).collect();
-    let groups = groups
+
+    /// What differs, for the whole project or a part of it. What the whole project has before anything was left out
+    /// of it (`whole`) is never an orphan.
+    pub fn conclude(self, whole: &BTreeSet<Identity>, only: Option<&Only>, groups: &[Vec<String>]) -> Delta {
+        let mut differences = Vec::new();
+        let mut objects = 0;
+        for (item, object) in self.project.objects() {
+            if only.is_some_and(|only| !only.takes(&item.component, &item.phase)) {
+                continue;
+            }
+            objects += 1;
+            let reference = object.reference();
+            let identity = reference.identity();
+            let why = match (self.own.get(&identity), self.elsewhere.get(&identity)) {
+                (Some(Found::Rendered(why)), _) => why.clone(),
+                (_, Some(discriminator)) => Some(Why::OfStage {
+                    discriminator: discriminator.clone(),
+                }),
+                (_, None) => Some(Why::Missing),
+            };
+            if let Some(why) = why {
+                differences.push(Difference {
+                    object: reference,
+                    component: item.component.clone(),
+                    directory: item.directory.clone(),
+                    why,
+                });
+            }
+        }
+        let orphans = self
+            .own
+            .into_iter()
+            .filter_map(|(identity, found)| match found {
+                Found::Left(orphan) if !whole.contains(&identity) => Some(orphan),
+                _ => None,
+            })
+            .collect();
+        Delta {
+            fresh: differences.is_empty(),
+            objects,
+            groups: by_group(self.project, &differences, groups),
+            differences,
+            orphans,
+        }
+    }
+}
+
+/// What one kluctl call a group has to do.
+fn by_group(project: &Project, differences: &[Difference], groups: &[Vec<String>]) -> Vec<GroupDelta> {
+    groups
         .iter()
         .map(|phases| {
             let arguments: Vec<String> = project
@@ -190,14 +235,7 @@ pub fn compare(
                 arguments,
             }
         })
-        .collect();
-    Delta {
-        fresh: differences.is_empty(),
-        objects,
-        groups,
-        differences,
-        orphans,
-    }
+        .collect()
 }
 
 /// The stage that a live object belongs to; empty when it belongs to none.
@@ -294,6 +332,8 @@ fn orphan(live: &Value) -> Orphan {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn delta(managers: &str, copies: usize, fields: &[&str]) -> Delta {
@@ -328,6 +368,70 @@ mod tests {
                 })
                 .collect(),
         }
+    }
+
+    fn config(name: &str, digest: &str, stage: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "n", "uid": name,
+            "annotations": {crate::project::DIGEST: digest}, "labels": {"kluctl.io/discriminator": stage},
+            "managedFields": [{"manager": "kluctl", "operation": "Apply", "fieldsV1": {"f:metadata": {
+                "f:annotations": {format!("f:{}", crate::project::DIGEST): {}}, "f:labels": {"f:kluctl.io/discriminator": {}}}}}]}})
+    }
+
+    fn project(objects: &[Value]) -> Project {
+        let description = json!({"schema": 1, "cluster": "c", "stage": "local", "environment": "local",
+            "discriminator": "mine", "phases": ["base"], "gates": [], "charts": [], "items": [{"directory": "01-x",
+            "component": "x", "phase": "base", "waitReadiness": false, "barrier": false}]});
+        let description: crate::project::StageDescription = serde_json::from_value(description).unwrap();
+        let objects = objects
+            .iter()
+            .map(|value| crate::project::Object {
+                file: String::new(),
+                value: value.clone(),
+            })
+            .collect();
+        Project {
+            items: vec![crate::project::ItemObjects {
+                item: description.items[0].clone(),
+                objects,
+            }],
+            description,
+        }
+    }
+
+    #[test]
+    fn each_object_is_judged_as_it_passes_and_what_the_whole_project_has_is_no_orphan() {
+        let names = ["fresh", "changed", "missing", "theirs"];
+        let project = project(&names.map(|name| config(name, "new", "mine")));
+        let mut comparison = Comparison::of(&project);
+        for live in [
+            config("fresh", "new", "mine"),
+            config("changed", "old", "mine"),
+            config("theirs", "new", "other"),
+            config("left", "new", "mine"),
+            config("left-out", "new", "mine"),
+            config("of-others", "new", "other"),
+        ] {
+            comparison.see(&live);
+        }
+        let left_out = ObjectRef::of(&config("left-out", "new", "mine")).identity();
+        let groups = [vec!["base".to_owned()], vec!["apps".to_owned()]];
+        let delta = comparison.conclude(&BTreeSet::from([left_out]), None, &groups);
+        let found: Vec<_> = delta
+            .differences
+            .iter()
+            .map(|one| (one.object.name.as_str(), &one.why))
+            .collect();
+        let discriminator = "other".to_owned();
+        let expected = [
+            ("changed", &Why::Changed),
+            ("missing", &Why::Missing),
+            ("theirs", &Why::OfStage { discriminator }),
+        ];
+        assert_eq!(found, expected);
+        let orphans: Vec<_> = delta.orphans.iter().map(|orphan| orphan.uid.as_str()).collect();
+        assert_eq!((delta.objects, orphans), (4, vec!["left"]));
+        let fresh: Vec<bool> = delta.groups.iter().map(|group| group.fresh).collect();
+        assert_eq!(fresh, [false, true]);
     }
 
     #[test]

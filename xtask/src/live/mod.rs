@@ -11,6 +11,7 @@ pub mod gate;
 pub mod kluctl;
 pub mod lease;
 pub mod ledger;
+pub mod listing;
 pub mod ownership;
 pub mod prune;
 pub mod reach;

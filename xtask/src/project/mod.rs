@@ -4,6 +4,8 @@
 mod enclosure;
 mod write;
 
+use std::collections::BTreeSet;
+
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +89,9 @@ pub enum GateNeeds {
     /// A controller that runs in a real pod; simulated on the embedded backend.
     Controller,
 }
+
+/// Group, kind, namespace and name of an object, whatever version it is served in.
+pub type Identity = (String, String, String, String);
 
 /// Names one object of the API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -212,6 +217,13 @@ impl Project {
         )
     }
 
+    /// What its objects are called.
+    pub fn identities(&self) -> BTreeSet<Identity> {
+        self.objects()
+            .map(|(_, object)| object.reference().identity())
+            .collect()
+    }
+
     /// Every object with the item it belongs to.
     pub fn objects(&self) -> impl Iterator<Item = (&Item, &Object)> {
         self.items
@@ -295,7 +307,7 @@ impl ObjectRef {
     }
 
     /// The object whatever version it is served in: group, kind, namespace, name.
-    pub fn identity(&self) -> (String, String, String, String) {
+    pub fn identity(&self) -> Identity {
         (
             self.group().to_owned(),
             self.kind.clone(),
