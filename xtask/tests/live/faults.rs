@@ -1,12 +1,13 @@
 //! What a bad network and a busy API server do to a deploy, and what a deploy asks of the server at all.
 
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::Test;
 use crate::proxy::{Fate, Proxy};
-use crate::world::{For, Run, World, config, finish, item, namespace};
+use crate::world::{For, Run, World, child, config, finish, item, namespace};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_second_deploy_diff_and_drift_send_no_request_that_writes", only_reads),
@@ -22,7 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("an_object_made_anew_before_its_delete_is_kept", made_anew),
     ("a_prune_that_is_killed_is_finished_by_resume", killed_prune),
     (
-        "a_certificate_of_another_authority_and_a_plain_address_are_told_apart",
+        "a_certificate_of_another_authority_an_expired_one_and_a_plain_address_are_told_apart",
         certificates,
     ),
 ];
@@ -309,16 +310,21 @@ fn certificates(world: &World) {
         .to_owned();
     let made = rcgen::generate_simple_self_signed(vec!["elsewhere".to_owned()]).unwrap();
     world.write("projects/other-ca.pem", &made.cert.pem());
-    let with = |server: &str| {
+    let with_ca = |server: &str, ca: &str| {
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: twin\nclusters:\n- name: twin\n  cluster:\n    \
-             certificate-authority: {}/projects/other-ca.pem\n    {server}\ncontexts:\n- name: twin\n  context: \
+             certificate-authority: {}/projects/{ca}\n    {server}\ncontexts:\n- name: twin\n  context: \
              {{cluster: twin, user: twin}}\nusers:\n- name: twin\n  user: {{token: x}}\n",
             world.root
         )
     };
+    let with = |server: &str| with_ca(server, "other-ca.pem");
     world.write_private(path, &with(&server));
     let run = world.deploy(For::Twin, &folder);
+    let (standing, address) = expired(world);
+    world.write_private(path, &with_ca(&format!("server: {address}"), "expired.pem"));
+    let late = world.deploy(For::Twin, &folder);
+    drop(standing);
     world.write_private(
         path,
         &with(&server.replace("https://", "http://")).replace("    certificate-authority", "    #"),
@@ -328,5 +334,61 @@ fn certificates(world: &World) {
     run.ends(5)
         .says("is not signed by the CA of the kubeconfig")
         .says("never turn verification off");
+    late.ends(5)
+        .says("a certificate has expired, or this host's clock is wrong; nothing was changed")
+        .says("look at the clock");
     plain.ends(5).says("nothing was changed");
+}
+
+/// A server whose certificate is its own authority's and over since 2001, and where it answers. It is etcd, for that is
+/// at hand and speaks TLS; nobody gets as far as to notice.
+fn expired(world: &World) -> (Standing, String) {
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    world.write("projects/expired.pem", &certificate.pem());
+    world.write_private("projects/expired-key.pem", &key.serialize_pem());
+    let free = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let (client, peer) = (free(), free());
+    let etcd = world.run(&["tools", "path", "etcd"]).ends(0).stdout;
+    let mut command = child(etcd.trim());
+    command
+        .current_dir(&world.root)
+        .arg("--data-dir=.xtask/expired")
+        .arg(format!("--listen-client-urls=https://{client}"))
+        .arg(format!("--advertise-client-urls=https://{client}"))
+        .arg(format!("--listen-peer-urls=http://{peer}"))
+        .arg(format!("--initial-advertise-peer-urls=http://{peer}"))
+        .arg(format!("--initial-cluster=default=http://{peer}"))
+        .args([
+            "--cert-file=projects/expired.pem",
+            "--key-file=projects/expired-key.pem",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let standing = Standing(command.spawn().unwrap());
+    let end = Instant::now() + Duration::from_secs(30);
+    while std::net::TcpStream::connect(client).is_err() {
+        assert!(
+            Instant::now() < end,
+            "the server with the expired certificate never came"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (standing, format!("https://{client}"))
+}
+
+/// A server that ends with its test.
+struct Standing(Child);
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _its_status = self.0.wait();
+    }
 }

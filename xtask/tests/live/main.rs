@@ -11,6 +11,9 @@ mod production;
 mod proxy;
 mod pruning;
 mod rolling;
+#[path = "../support/terminal.rs"]
+#[expect(dead_code, reason = "other test targets share it")]
+mod terminal;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::Test;
+use crate::terminal::Session;
 use crate::world::{For, World, child, config, finish, item, namespace, rename_context};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -15,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
         conditions,
     ),
     ("a_prune_of_production_needs_its_name_or_a_saved_plan", prune),
+    ("a_person_at_a_terminal_is_asked_and_told_and_types_the_name", asked),
 ];
 
 fn project(world: &World, value: &str) -> String {
@@ -277,4 +279,52 @@ fn prune(world: &World) {
         .try_kubectl(For::Production, &["get", "configmap", "gone", "--namespace=thin"])
         .ends(1);
     world.kubectl(For::Production, &["get", "configmap", "c0", "--namespace=thin"]);
+}
+
+fn asked(world: &World) {
+    let with = |names: &[&str]| {
+        let mut objects = vec![namespace("asked")];
+        objects.extend((0..20).map(|index| config("asked", &format!("c{index}"), json!({"a": "1"}))));
+        objects.extend(names.iter().map(|name| config("asked", name, json!({}))));
+        let project = world.project("asked", For::Production, &[item("base", "base", objects)]);
+        world.bless(For::Production, &project);
+        project
+    };
+    let session = |verb: &str, project: &str| {
+        let mut command = world.command();
+        command.args([verb, "--stage", "full", "--cluster", For::Production.cluster()]);
+        Session::of(command.args(["--from-folder", project]))
+    };
+    let project = with(&["gone"]);
+    let before = world.versions(For::Production);
+    let mut deploy = session("deploy", &project);
+    deploy.sees("[y]es/[N]o/[e]xplain");
+    deploy.types("e");
+    deploy.sees("because: ");
+    deploy.types("");
+    let (code, shown) = deploy.ends();
+    assert_eq!(code, Some(8), "{shown}");
+    assert_eq!(before, world.versions(For::Production));
+    let mut deploy = session("deploy", &project);
+    deploy.sees("[y]es/[N]o/[e]xplain");
+    deploy.types("y");
+    let (code, shown) = deploy.ends();
+    assert_eq!(code, Some(0), "{shown}");
+
+    let project = with(&[]);
+    world
+        .verb("deploy", For::Production, &project, &["--yes"])
+        .ends(0)
+        .says("ConfigMap/asked/gone is no longer in the project");
+    for (name, ends) in [("yes", 8), (For::Production.cluster(), 0)] {
+        let mut prune = session("prune", &project);
+        prune.sees("[y]es/[N]o/[e]xplain");
+        prune.types("y");
+        prune.sees("to go on: ");
+        prune.types(name);
+        let (code, shown) = prune.ends();
+        assert_eq!(code, Some(ends), "{shown}");
+        let left = world.try_kubectl(For::Production, &["get", "configmap", "gone", "--namespace=asked"]);
+        left.ends(i32::from(ends == 0));
+    }
 }

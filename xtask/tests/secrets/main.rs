@@ -6,6 +6,8 @@
     reason = "a test that meets the unforeseen has to end, with the place in its words"
 )]
 
+#[path = "../support/terminal.rs"]
+mod session;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "other test targets share it")]
 mod support;
