@@ -161,9 +161,27 @@ pub(crate) fn digested(value: &Value) -> String {
     line
 }
 
+/// Bytes that a digest was made of, if the text that an object was read from proves it: a renderer writes the canonical
+/// form, and without the annotation that is what it digested. None tells nothing, the text may be written otherwise.
+pub(crate) fn proven_by(text: &str, digest: &str) -> Option<usize> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let annotation = format!("\"{DIGEST}\":\"{digest}\"");
+    let (mut before, mut after) = text.split_once(&annotation)?;
+    // Where it stands alone, the object of the annotations goes with it.
+    if let (Some(head), Some(tail)) = (before.strip_suffix("\"annotations\":{"), after.strip_prefix('}')) {
+        (before, after) = (head, tail);
+    }
+    match (after.strip_prefix(','), before.strip_suffix(',')) {
+        (Some(tail), _) => after = tail,
+        (None, Some(head)) => before = head,
+        (None, None) => return None,
+    }
+    (json::sha256_of(&[before, after, "\n"]) == digest).then_some(before.len() + after.len() + 1)
+}
+
 /// What is wrong with an object's size.
-pub(crate) fn too_large(line: &str) -> Option<String> {
-    (line.len() > LARGEST).then(|| format!("it has {} bytes, the API server stores at most {LARGEST}", line.len()))
+pub(crate) fn too_large(bytes: usize) -> Option<String> {
+    (bytes > LARGEST).then(|| format!("it has {bytes} bytes, the API server stores at most {LARGEST}"))
 }
 
 /// The objects of documents: lists are opened, also lists in lists, in the order in which they stand.
@@ -215,6 +233,28 @@ mod tests {
 
     fn config_map(name: &str) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "a"}})
+    }
+
+    #[test]
+    fn a_canonical_text_proves_its_digest_and_any_other_text_nothing() {
+        for annotations in [
+            json!({}),
+            json!({"a": "b"}),
+            json!({"a": "b", "zz": "c"}),
+            json!({"zz": "c"}),
+        ] {
+            let mut value = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": DIGEST},
+                "metadata": {"name": "x", "annotations": annotations}});
+            let line = digested(&value);
+            let digest = digest_of(&value);
+            value["metadata"]["annotations"][DIGEST] = digest.clone().into();
+            let text = json::canonical(&value);
+            assert_eq!(proven_by(&text, &digest), Some(line.len()), "{text}");
+            assert_eq!(proven_by(&format!("{text}\n"), &digest), Some(line.len()));
+            assert_eq!(proven_by(&text.replace("\"x\"", "\"y\""), &digest), None);
+            assert_eq!(proven_by(&serde_json::to_string_pretty(&value).unwrap(), &digest), None);
+            assert_eq!(proven_by(&text, &"0".repeat(64)), None);
+        }
     }
 
     #[test]
@@ -276,7 +316,7 @@ mod tests {
         let mut value = config_map("a");
         value["metadata"]["annotations"] = json!({"a": "x".repeat(ANNOTATIONS + 1)});
         assert_eq!(faults(value).len(), 1);
-        assert!(too_large(&"x".repeat(LARGEST)).is_none());
-        assert!(too_large(&"x".repeat(LARGEST + 1)).is_some());
+        assert!(too_large(LARGEST).is_none());
+        assert!(too_large(LARGEST + 1).is_some());
     }
 }

@@ -2,6 +2,7 @@
 //! It only reads; what it finds carries its own fix, and `bless` applies those.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -453,7 +454,7 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
     match normal::read(&text) {
         Ok(manifest) => {
             for object in &manifest.objects {
-                judge(path, object, manifest.frame, outcome);
+                judge(path, &text, object, manifest.frame, outcome);
             }
             Some((normal::write(&manifest), Some(manifest)))
         }
@@ -465,12 +466,17 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
 }
 
 pub(crate) fn read_text(path: &Utf8Path) -> Result<String, String> {
-    let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
+    // Most files fit, and need not be asked for their size first.
+    let mut bytes = Vec::with_capacity(8 << 10);
+    let file = fs_err::File::open(path).map_err(|error| error.to_string())?;
+    file.take(u64::MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|error| format!("not UTF-8 at byte {}", error.utf8_error().valid_up_to()))
 }
 
 /// What is wrong with a rendered object by itself.
-fn judge(path: &Utf8Path, object: &Object, frame: Frame, outcome: &mut Outcome) {
+fn judge(path: &Utf8Path, text: &str, object: &Object, frame: Frame, outcome: &mut Outcome) {
     let mut invalid = |reason: String| {
         outcome.problems.push(Problem::Invalid {
             path: path.to_owned(),
@@ -479,19 +485,23 @@ fn judge(path: &Utf8Path, object: &Object, frame: Frame, outcome: &mut Outcome) 
         });
     };
     object.faults().into_iter().for_each(&mut invalid);
-    let line = object::digested(&object.value);
-    object::too_large(&line).into_iter().for_each(&mut invalid);
-    match object.digest() {
-        None => invalid(format!(
-            "it has no annotation `{}`; the renderer gives one to each object",
-            object::DIGEST
-        )),
-        Some(digest) if digest != json::sha256(&line) => invalid(format!(
-            "its annotation `{}` is not its digest: it was changed after it was rendered",
-            object::DIGEST
-        )),
-        Some(_) => {}
-    }
+    let proven = object.digest().and_then(|digest| object::proven_by(text, digest));
+    let bytes = proven.unwrap_or_else(|| {
+        let line = object::digested(&object.value);
+        match object.digest() {
+            None => invalid(format!(
+                "it has no annotation `{}`; the renderer gives one to each object",
+                object::DIGEST
+            )),
+            Some(digest) if digest != json::sha256(&line) => invalid(format!(
+                "its annotation `{}` is not its digest: it was changed after it was rendered",
+                object::DIGEST
+            )),
+            Some(_) => {}
+        }
+        line.len()
+    });
+    object::too_large(bytes).into_iter().for_each(&mut invalid);
     if object.identity.kind == "SopsSecret" && frame != Frame::List {
         invalid("a SopsSecret outside a `kind: List` is decrypted and applied in plaintext by kluctl".into());
     }
@@ -642,7 +652,6 @@ fn differences(
         path: path.to_owned(),
         content: expected.to_owned(),
     };
-    find_secrets(path, &found.objects, fix, outcome);
     let mut parts = Vec::new();
     let mut old: Vec<&Object> = found.objects.iter().collect();
     for object in &manifest.objects {
@@ -666,6 +675,10 @@ fn differences(
             old: frame(found.frame),
             new: frame(manifest.frame),
         }]));
+    }
+    // What says the same as the rendering has no secret that is not named there.
+    if !parts.is_empty() {
+        find_secrets(path, &found.objects, fix, outcome);
     }
     Ok(parts)
 }
