@@ -82,11 +82,8 @@ impl Runner<'_> {
                     whole.refuse_empty()?;
                     whole.identities()
                 };
-                let same = project == whole;
                 let project = Project::read(&root.join(project))?;
-                if same {
-                    project.refuse_empty()?;
-                }
+                project.refuse_empty()?;
                 let mut comparison = Comparison::of(&project);
                 read_listing(root, listing, |object| {
                     comparison.see(&object);
