@@ -313,16 +313,16 @@ fn certificates(world: &World) {
     let with_ca = |server: &str, ca: &str| {
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: twin\nclusters:\n- name: twin\n  cluster:\n    \
-             certificate-authority: {}/projects/{ca}\n    {server}\ncontexts:\n- name: twin\n  context: \
+             certificate-authority: {}/{ca}\n    {server}\ncontexts:\n- name: twin\n  context: \
              {{cluster: twin, user: twin}}\nusers:\n- name: twin\n  user: {{token: x}}\n",
             world.root
         )
     };
-    let with = |server: &str| with_ca(server, "other-ca.pem");
+    let with = |server: &str| with_ca(server, "projects/other-ca.pem");
     world.write_private(path, &with(&server));
     let run = world.deploy(For::Twin, &folder);
     let (standing, address) = expired(world);
-    world.write_private(path, &with_ca(&format!("server: {address}"), "expired.pem"));
+    world.write_private(path, &with_ca(&format!("server: {address}"), ".xtask/expired.pem"));
     let late = world.deploy(For::Twin, &folder);
     drop(standing);
     world.write_private(
@@ -348,8 +348,9 @@ fn expired(world: &World) -> (Standing, String) {
     params.not_after = rcgen::date_time_ymd(2001, 1, 1);
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    world.write("projects/expired.pem", &certificate.pem());
-    world.write_private("projects/expired-key.pem", &key.serialize_pem());
+    // Where no check of secrets looks: a project must hold no private key.
+    world.write(".xtask/expired.pem", &certificate.pem());
+    world.write_private(".xtask/expired-key.pem", &key.serialize_pem());
     let free = || {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
@@ -365,10 +366,7 @@ fn expired(world: &World) -> (Standing, String) {
         .arg(format!("--listen-peer-urls=http://{peer}"))
         .arg(format!("--initial-advertise-peer-urls=http://{peer}"))
         .arg(format!("--initial-cluster=default=http://{peer}"))
-        .args([
-            "--cert-file=projects/expired.pem",
-            "--key-file=projects/expired-key.pem",
-        ])
+        .args(["--cert-file=.xtask/expired.pem", "--key-file=.xtask/expired-key.pem"])
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let standing = Standing(command.spawn().unwrap());

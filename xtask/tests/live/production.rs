@@ -245,17 +245,19 @@ fn conditions(world: &World) {
     world.kubectl(For::Production, &["get", "configmap", "late", "--namespace=cond"]);
 }
 
+/// Enough objects that one of them is a small part, with or without one to prune.
+fn thin(world: &World, more: bool) -> String {
+    let mut objects = vec![namespace("thin")];
+    objects.extend((0..20).map(|index| config("thin", &format!("c{index}"), json!({"a": "1"}))));
+    if more {
+        objects.push(config("thin", "gone", json!({})));
+    }
+    world.project("thin", For::Production, &[item("base", "base", objects)])
+}
+
 fn prune(world: &World) {
-    let with = |more: bool| {
-        let mut objects = vec![namespace("thin")];
-        objects.extend((0..20).map(|index| config("thin", &format!("c{index}"), json!({"a": "1"}))));
-        if more {
-            objects.push(config("thin", "gone", json!({})));
-        }
-        world.project("thin", For::Production, &[item("base", "base", objects)])
-    };
-    world.deploy(For::Production, &with(true)).ends(0);
-    let project = with(false);
+    world.deploy(For::Production, &thin(world, true)).ends(0);
+    let project = thin(world, false);
     world.deploy(For::Production, &project).ends(0);
     let before = world.versions(For::Production);
     // Whatever else is left there, no flag answers for the cluster's name.
@@ -282,20 +284,13 @@ fn prune(world: &World) {
 }
 
 fn asked(world: &World) {
-    let with = |names: &[&str]| {
-        let mut objects = vec![namespace("asked")];
-        objects.extend((0..20).map(|index| config("asked", &format!("c{index}"), json!({"a": "1"}))));
-        objects.extend(names.iter().map(|name| config("asked", name, json!({}))));
-        let project = world.project("asked", For::Production, &[item("base", "base", objects)]);
-        world.bless(For::Production, &project);
-        project
-    };
     let session = |verb: &str, project: &str| {
         let mut command = world.command();
         command.args([verb, "--stage", "full", "--cluster", For::Production.cluster()]);
         Session::of(command.args(["--from-folder", project]))
     };
-    let project = with(&["gone"]);
+    let project = thin(world, true);
+    world.bless(For::Production, &project);
     let before = world.versions(For::Production);
     let mut deploy = session("deploy", &project);
     deploy.sees("[y]es/[N]o/[e]xplain");
@@ -311,11 +306,12 @@ fn asked(world: &World) {
     let (code, shown) = deploy.ends();
     assert_eq!(code, Some(0), "{shown}");
 
-    let project = with(&[]);
+    let project = thin(world, false);
+    world.bless(For::Production, &project);
     world
         .verb("deploy", For::Production, &project, &["--yes"])
         .ends(0)
-        .says("ConfigMap/asked/gone is no longer in the project");
+        .says("ConfigMap/thin/gone is no longer in the project");
     for (name, ends) in [("yes", 8), (For::Production.cluster(), 0)] {
         let mut prune = session("prune", &project);
         prune.sees("[y]es/[N]o/[e]xplain");
@@ -324,7 +320,7 @@ fn asked(world: &World) {
         prune.types(name);
         let (code, shown) = prune.ends();
         assert_eq!(code, Some(ends), "{shown}");
-        let left = world.try_kubectl(For::Production, &["get", "configmap", "gone", "--namespace=asked"]);
+        let left = world.try_kubectl(For::Production, &["get", "configmap", "gone", "--namespace=thin"]);
         left.ends(i32::from(ends == 0));
     }
 }
