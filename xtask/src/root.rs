@@ -17,7 +17,9 @@ pub fn find(given: Option<&Utf8Path>) -> Result<Utf8PathBuf> {
     if let Some(given) = given {
         let root = absolute(given)?;
         return if root.join(FACTS).is_file() {
-            Ok(root)
+            // One spelling: what runs is told by the path it was started with, as the kernel has it.
+            root.canonicalize_utf8()
+                .or_fail(Kind::Config, format!("cannot follow `{root}`"))
         } else {
             Err(Failure::config(format!("no `{FACTS}` in `{root}`"))
                 .hinted("`--root` and `XTASK_ROOT` name the folder that holds `flake.nix` and `platform.json`")
@@ -62,4 +64,23 @@ pub fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf> {
     } else {
         here()?.join(path)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_the_same_however_it_is_spelled() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap().join("checkout");
+        fs_err::create_dir(&real).unwrap();
+        fs_err::write(real.join(FACTS), "{}").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        for given in [&real, &link, &real.join("."), &link.join("../checkout/")] {
+            let given = Utf8Path::from_path(given).unwrap();
+            assert_eq!(find(Some(given)).unwrap(), real, "{given}");
+        }
+    }
 }
