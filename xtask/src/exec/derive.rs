@@ -63,7 +63,10 @@ impl Runner<'_> {
                 write_json(
                     root,
                     to,
-                    &serde_json::json!({"resources": resources::listable(&resources)}),
+                    &serde_json::json!({
+                        "resources": resources::listable(&resources),
+                        "lists": resources::lists(&resources),
+                    }),
                 )
             }
             Derivation::Compare {

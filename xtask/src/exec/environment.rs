@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Prefixes of variables that no child inherits: cargo's own, and every setting of a wrapped tool.
-const SCRUBBED_PREFIXES: [&str; 12] = [
+const SCRUBBED_PREFIXES: [&str; 13] = [
     "CARGO_PKG_",
     "CARGO_MANIFEST_",
     "CARGO_CFG_",
@@ -16,6 +16,8 @@ const SCRUBBED_PREFIXES: [&str; 12] = [
     "LIMA_",
     "CLUSTERCTL_",
     "TF_VAR_",
+    // kluctl brings a Python of its own, which starts four times as slowly where it may not keep its bytecode.
+    "PYTHON",
 ];
 
 /// Single variables that no child inherits. Tokens reach a child only when its command names them.
@@ -64,6 +66,7 @@ mod tests {
             "SOPS_AGE_KEY",
             "HCLOUD_TOKEN",
             "CARGO_PKG_NAME",
+            "PYTHONDONTWRITEBYTECODE",
         ] {
             assert!(!is_kept(name), "{name} is kept");
         }

@@ -8,10 +8,12 @@ mod evidence;
 mod guest;
 mod http;
 pub(crate) mod leftover;
+mod list;
 mod operator_key;
 mod probe;
 mod process;
 mod route;
+mod socket;
 mod survey;
 mod token;
 mod veil;
@@ -254,6 +256,7 @@ impl Runner<'_> {
     pub fn act(&self, step: &Step, log: &Utf8Path) -> Result<()> {
         match &step.action {
             Action::Run(command) => self.run_command(command, log),
+            Action::List(listing) => self.patiently(&listing.proxy, || self.list(listing, log)),
             Action::Write { path, content, mode } => write(&self.root.join(path), content.as_bytes(), *mode),
             Action::Remove { path } => remove(&self.root.join(path)),
             Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
@@ -357,20 +360,27 @@ impl Runner<'_> {
     }
 
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
+        self.patiently(command, || {
+            let outcome = self.start(command, Some(log))?;
+            if let Err(failure) = judge(command, &outcome) {
+                return Err(explained(command, log, &outcome, self.with_result(command, failure)));
+            }
+            let dead = outcome
+                .tail
+                .iter()
+                .find(|line| line.contains(crate::live::reach::DEAD_GROUPS));
+            if let Some(line) = dead.filter(|_| command.on_failure == OnFailure::Partial) {
+                self.ui.status(Word::Warning, format!("an APIService is dead; {line}"));
+            }
+            Ok(())
+        })
+    }
+
+    /// Tries again what an API server could not answer for a moment, if the command may be asked again.
+    fn patiently(&self, command: &Command, attempt: impl Fn() -> Result<()>) -> Result<()> {
         let mut pauses = ASK_AGAIN.iter();
         loop {
-            let outcome = self.start(command, Some(log))?;
-            let Err(failure) = judge(command, &outcome) else {
-                let dead = outcome
-                    .tail
-                    .iter()
-                    .find(|line| line.contains(crate::live::reach::DEAD_GROUPS));
-                if let Some(line) = dead.filter(|_| command.on_failure == OnFailure::Partial) {
-                    self.ui.status(Word::Warning, format!("an APIService is dead; {line}"));
-                }
-                return Ok(());
-            };
-            let failure = explained(command, log, &outcome, self.with_result(command, failure));
+            let Err(failure) = attempt() else { return Ok(()) };
             let blip =
                 matches!(command.on_failure, OnFailure::AskAgain | OnFailure::Partial) && failure.kind == Kind::Step;
             let words = || crate::live::reach::blip(&format!("{}\n{}", failure.chain(), failure.hints.join("\n")));
@@ -731,7 +741,7 @@ pub fn text_of(value: &serde_json::Value) -> String {
 fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let program = command.tool.program();
     let (kind, what) = match outcome.ended {
-        Ended::Code(0) => return Ok(()),
+        Ended::Code(0) | Ended::Dismissed => return Ok(()),
         Ended::Code(_) | Ended::Signal(_) | Ended::Deadline if command.on_failure == OnFailure::LookNext => {
             return Ok(());
         }

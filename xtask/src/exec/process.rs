@@ -30,6 +30,9 @@ const CAPTURE_LIMIT: u64 = 512 * 1024 * 1024;
 /// How long a child may take to end after SIGINT or SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a look at a running child may be put off.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// How long output may go on after the child ended; a daemon that kept the pipe must not hold us.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -76,6 +79,8 @@ pub(crate) enum Ended {
     Signal(i32),
     Deadline,
     Interrupted,
+    /// We ended it, for what it was there for was done.
+    Dismissed,
 }
 
 /// What came of a child.
@@ -153,6 +158,36 @@ impl Interrupt {
 impl Process {
     /// Starts the child and waits for its end, its deadline, or an interrupt.
     pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<Outcome> {
+        self.run_until(interrupt, &AtomicBool::new(false))
+    }
+
+    /// Starts the child and does the work that it is there for beside it; then it is dismissed. None for the work
+    /// where the child ended before it was done: what it said tells why. The work is told by a flag that the child is
+    /// gone, and has to end then.
+    pub(crate) fn run_beside<T: Send>(
+        &self,
+        interrupt: &Interrupt,
+        work: impl FnOnce(&AtomicBool) -> T + Send,
+    ) -> Result<(Outcome, Option<T>)> {
+        let (done, gone) = (AtomicBool::new(false), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let worked = work(&gone);
+                done.store(true, Ordering::SeqCst);
+                worked
+            });
+            let outcome = self.run_until(interrupt, &done);
+            gone.store(true, Ordering::SeqCst);
+            let worked = worker
+                .join()
+                .map_err(|_| Failure::unexpected(format!("what `{}` was started for panicked", self.program)))?;
+            let outcome = outcome?;
+            let worked = (outcome.ended == Ended::Dismissed).then_some(worked);
+            Ok((outcome, worked))
+        })
+    }
+
+    fn run_until(&self, interrupt: &Interrupt, done: &AtomicBool) -> Result<Outcome> {
         let started = Instant::now();
         let (log_reader, log_writer) = std::io::pipe()?;
         let mut expression = duct::cmd(self.program.as_str(), &self.args)
@@ -208,7 +243,7 @@ impl Process {
         let mut peak = 0;
         let status = loop {
             let waited = handle
-                .wait_timeout(Duration::from_millis(20))
+                .wait_timeout(GLANCE)
                 .or_fail(Kind::Unexpected, format!("cannot wait for `{}`", self.program))?;
             if let Some(output) = waited {
                 break output.status;
@@ -218,6 +253,10 @@ impl Process {
                 None if interrupt.is_set() => {
                     signal_group(&handle, rustix::process::Signal::INT);
                     asked_to_end = Some((Instant::now(), Ended::Interrupted));
+                }
+                None if done.load(Ordering::SeqCst) => {
+                    signal_group(&handle, rustix::process::Signal::TERM);
+                    asked_to_end = Some((Instant::now(), Ended::Dismissed));
                 }
                 None if started.elapsed() > self.deadline => {
                     signal_group(&handle, rustix::process::Signal::TERM);
@@ -559,6 +598,23 @@ mod tests {
                     .is_ok_and(|stat| stat.contains(") Z "))
         });
         assert!(gone, "the grandchild lives on");
+    }
+
+    #[test]
+    fn a_child_is_dismissed_once_its_work_is_done_and_the_work_ends_once_it_is_gone() {
+        let (outcome, worked) = sh("sleep 300", Duration::from_secs(60))
+            .run_beside(&Interrupt::default(), |_| 7)
+            .unwrap();
+        assert_eq!((outcome.ended, worked), (Ended::Dismissed, Some(7)));
+        let (outcome, worked) = sh("echo no; exit 3", Duration::from_secs(60))
+            .run_beside(&Interrupt::default(), |gone| {
+                while !gone.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            })
+            .unwrap();
+        assert_eq!((outcome.ended, worked), (Ended::Code(3), None));
+        assert_eq!(outcome.tail, ["no"]);
     }
 
     #[test]

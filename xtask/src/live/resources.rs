@@ -1,5 +1,7 @@
 //! What an API server serves, from `kubectl api-resources -o wide`: kinds with their group, version and verbs.
 
+use serde::{Deserialize, Serialize};
+
 use crate::failure::{Failure, Result};
 use crate::project::ObjectRef;
 
@@ -72,10 +74,22 @@ pub fn parse(table: &str) -> Result<Vec<Resource>> {
     Ok(resources)
 }
 
-/// The resources that a stage can have objects of, as one argument of `kubectl get`. What cannot be created
-/// is no object of a stage, and Events would only cost time.
-pub fn listable(resources: &[Resource]) -> String {
-    let mut arguments: Vec<String> = resources
+/// Where an API server lists all objects of a resource, in every namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct List {
+    /// Path below the server's address.
+    pub path: String,
+    /// Its objects' `apiVersion`, which a list of them says once.
+    pub api_version: String,
+    /// Their kind.
+    pub kind: String,
+}
+
+/// The resources that a stage can have objects of. What cannot be created is no object of a stage, and Events would
+/// only cost time.
+fn creatable(resources: &[Resource]) -> Vec<&Resource> {
+    let mut found: Vec<&Resource> = resources
         .iter()
         .filter(|resource| {
             ["list", "create", "patch"]
@@ -83,10 +97,30 @@ pub fn listable(resources: &[Resource]) -> String {
                 .all(|verb| resource.verbs.iter().any(|has| has == verb))
         })
         .filter(|resource| resource.kind != "Event")
-        .map(Resource::argument)
         .collect();
-    arguments.sort_unstable();
+    found.sort_by_key(|resource| resource.argument());
+    found
+}
+
+/// The resources that a stage can have objects of, as one argument of `kubectl get`.
+pub fn listable(resources: &[Resource]) -> String {
+    let arguments: Vec<String> = creatable(resources).into_iter().map(Resource::argument).collect();
     arguments.join(",")
+}
+
+/// The same as a list to ask for each.
+pub fn lists(resources: &[Resource]) -> Vec<List> {
+    let list = |resource: &Resource| List {
+        path: format!(
+            "/{}/{}/{}",
+            if resource.group().is_empty() { "api" } else { "apis" },
+            resource.api_version,
+            resource.name
+        ),
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+    };
+    creatable(resources).into_iter().map(list).collect()
 }
 
 /// Whether an object's kind is served, in whatever version.
@@ -115,7 +149,10 @@ deployments   deploy   apps/v1   true   Deployment   create,delete,deletecollect
 
     #[test]
     fn only_what_a_stage_can_create_is_listed() {
-        assert_eq!(listable(&parse(TABLE).unwrap()), "deployments.apps,pods");
+        let resources = parse(TABLE).unwrap();
+        assert_eq!(listable(&resources), "deployments.apps,pods");
+        let paths: Vec<String> = lists(&resources).into_iter().map(|list| list.path).collect();
+        assert_eq!(paths, ["/apis/apps/v1/deployments", "/api/v1/pods"]);
     }
 
     #[test]

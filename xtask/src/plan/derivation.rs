@@ -61,14 +61,14 @@ pub enum Derivation {
         /// JSON file `{ "paths": ["/nix/store/…"] }`.
         to: Utf8PathBuf,
     },
-    /// Which of the served resources to list, as one comma-separated argument.
+    /// Which of the served resources to list: as one comma-separated argument, and as a path each.
     Resources {
         /// Output of `kubectl api-resources --no-headers -o wide`.
         served: Utf8PathBuf,
         /// Only kinds that this project has objects of. A server takes a third of a second for the first listing
         /// of each new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
         project: Option<Utf8PathBuf>,
-        /// JSON file `{ "resources": "a,b" }`.
+        /// JSON file `{ "resources": "a,b", "lists": […] }`.
         to: Utf8PathBuf,
     },
     /// What differs between a project and the live objects.
@@ -79,7 +79,7 @@ pub enum Derivation {
         whole: Utf8PathBuf,
         /// The part that is deployed; none means all of it.
         only: Option<Only>,
-        /// `kubectl get … --show-managed-fields -o json`.
+        /// What a [`super::Listing`] wrote.
         listing: Utf8PathBuf,
         /// Groups of phases that go in one kluctl call.
         groups: Vec<Vec<String>>,
@@ -90,7 +90,7 @@ pub enum Derivation {
     Show {
         /// The project.
         project: Utf8PathBuf,
-        /// `kubectl get … --show-managed-fields -o json`.
+        /// What a [`super::Listing`] wrote.
         listing: Utf8PathBuf,
         /// JSON file of the type `live::Delta`.
         delta: Utf8PathBuf,
@@ -106,7 +106,7 @@ pub enum Derivation {
     Downgrades {
         /// The project.
         project: Utf8PathBuf,
-        /// `kubectl get … --show-managed-fields -o json`.
+        /// What a [`super::Listing`] wrote.
         listing: Utf8PathBuf,
         /// JSON file of the type `live::Delta`.
         delta: Utf8PathBuf,

@@ -6,6 +6,7 @@ mod command;
 mod derivation;
 pub mod dns;
 pub mod evidence;
+mod listing;
 mod operator_key;
 mod print;
 mod probe;
@@ -18,6 +19,7 @@ pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
 pub use derivation::{
     Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale, Then,
 };
+pub use listing::Listing;
 pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
 pub use probe::{GuestIs, Probe};
@@ -145,6 +147,8 @@ pub enum Action {
         /// Seconds between two looks, at least 1.
         every: u64,
     },
+    /// Lists objects of a cluster.
+    List(Listing),
     /// Reads files and says yes or no.
     Check(Derivation),
     /// Reads files and writes another.
@@ -257,6 +261,7 @@ impl Step {
         }
         match &self.action {
             Action::Run(command) | Action::Serve { command, .. } => commands.push(command),
+            Action::List(listing) => commands.push(&listing.proxy),
             Action::Wait { until, .. } => commands.extend(until.commands()),
             Action::OperatorKey { read, put, replace, .. } => commands.extend([read, put, replace]),
             Action::Write { .. }

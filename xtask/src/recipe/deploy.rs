@@ -8,7 +8,7 @@ use super::{Source, closures};
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
-    Action, Arg, Command, Derivation, Effect, LedgerContent, Only, OperatorKey, Probe, Stale, Step, Then, Tool,
+    Action, Arg, Command, Derivation, Effect, LedgerContent, Listing, Only, OperatorKey, Probe, Stale, Step, Then, Tool,
 };
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
@@ -497,27 +497,29 @@ impl Deploy<'_> {
             format!("-{name}")
         };
         let listing = self.work(&format!("listing{suffix}.json"));
+        let socket = self.work("api/socket");
         vec![
             Step::new(
                 &format!("{name}.list"),
                 "List what the stages have in the cluster",
                 "One listing is what every comparison and every guard looks at.",
                 Effect::Read,
-                Action::Run(
-                    self.access
+                Action::List(Listing {
+                    proxy: self
+                        .access
                         .kubectl()
-                        .arg("get")
-                        .arg(Arg::Later {
-                            file: self.work("resources.json"),
-                            pointer: "/resources".to_owned(),
-                        })
-                        .args(["--all-namespaces", "--show-managed-fields", "--output=json"])
-                        // Every stage's, so that none takes from another what it has.
-                        .arg("--selector=kluctl.io/discriminator")
-                        .to_file(&listing)
+                        .arg("proxy")
+                        // Below the root, where it starts: a path of a socket must be short.
+                        .arg(format!("--unix-socket={socket}"))
+                        .arg("--reject-methods=^(POST|PUT|PATCH|DELETE)$")
                         .within(120)
                         .or_ask_again(),
-                ),
+                    socket,
+                    of: self.work("resources.json"),
+                    // Every stage's, so that none takes from another what it has.
+                    label: "kluctl.io/discriminator".to_owned(),
+                    to: listing.clone(),
+                }),
             ),
             Step::new(
                 &format!("{name}.compare"),

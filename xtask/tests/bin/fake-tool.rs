@@ -2,10 +2,11 @@
 //! `$FAKE_LOG` and answers from `$FAKE_SCRIPT`. It refuses what the real tool would refuse. Never installed.
 //!
 //! A line of the script is `[once ]PATTERN => ANSWER`, the first that fits counts. A pattern is parts of the call with
-//! `*` between them. An answer is an exit code with a text, or `@FILE` for its content; or `stay`, `hang`, `deaf`,
+//! `*` between them. An answer is an exit code with a text, or `@FILE` for its content; or `serve` with a list of objects
+//! to answer from; or `stay`, `hang`, `deaf`,
 //! `flood`, `garbage`, `die`.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -122,7 +123,10 @@ fn answer(call: &str, log: &str) -> ExitCode {
         {
             fs_err::write(result, "errors: []\nwarnings: []\n").expect("the result is writable");
         }
-        return give(what);
+        return match what.strip_prefix("serve ") {
+            Some(items) => serve(call, items),
+            None => give(what),
+        };
     }
     let _gone = writeln!(std::io::stderr(), "the script has no answer to: {call}");
     ExitCode::from(99)
@@ -137,6 +141,48 @@ fn fits(call: &str, pattern: &str) -> bool {
         }
         None => false,
     })
+}
+
+/// As `kubectl proxy` on a socket: every list has those objects of a file whose kind its path names.
+fn serve(call: &str, items: &str) -> ExitCode {
+    let all: serde_json::Value = match items.strip_prefix('@') {
+        Some(path) => {
+            let text = fs_err::read_to_string(path).expect("the answer's file is there");
+            serde_json::from_str(&text).expect("the answer's file is JSON")
+        }
+        None => serde_json::from_str(items).expect("the answer is JSON"),
+    };
+    let socket = call
+        .split("--unix-socket=")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .expect("a proxy has a socket");
+    let listener = std::os::unix::net::UnixListener::bind(socket).expect("the socket's folder is there");
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("a client that connects");
+        let all = all.clone();
+        std::thread::spawn(move || {
+            let mut lines = std::io::BufReader::new(stream.try_clone().expect("a socket can be shared")).lines();
+            while let Some(Ok(request)) = lines.next() {
+                let _head: Vec<_> = lines
+                    .by_ref()
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .collect();
+                let path = request.split([' ', '?']).nth(1).unwrap_or_default();
+                let plural = path.rsplit('/').next().unwrap_or_default();
+                let of_kind = |object: &&serde_json::Value| {
+                    let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
+                    format!("{kind}s") == plural
+                };
+                let found: Vec<_> = all["items"].as_array().into_iter().flatten().filter(of_kind).collect();
+                let body = serde_json::json!({"kind": "List", "items": found}).to_string();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let _gone = stream.write_all(answer.as_bytes());
+            }
+        });
+    }
+    ExitCode::SUCCESS
 }
 
 fn give(what: &str) -> ExitCode {

@@ -82,9 +82,9 @@ impl Fakes {
             "kubectl *get serviceaccount => 0 ok".to_owned(),
             format!("kubectl *get namespace kube-system => 0 @{base}/namespace.json"),
             format!("kubectl *api-resources => 0 @{base}/served.txt"),
-            "once kubectl *--show-managed-fields => 0 {\"items\":[]}".to_owned(),
-            "once kubectl *--show-managed-fields => 0 {\"items\":[]}".to_owned(),
-            format!("kubectl *--show-managed-fields => 0 @{base}/listing.json"),
+            "once kubectl *proxy --unix-socket= => serve {\"items\":[]}".to_owned(),
+            "once kubectl *proxy --unix-socket= => serve {\"items\":[]}".to_owned(),
+            format!("kubectl *proxy --unix-socket= => serve @{base}/listing.json"),
             format!("kubectl *get --all-namespaces --output=json --ignore-not-found => 0 @{base}/listing.json"),
             "once kubectl *get lease => 0".to_owned(),
             // Whoever asks again finds it held, by the nonce that the run wrote.

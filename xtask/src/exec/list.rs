@@ -1,0 +1,293 @@
+//! Lists objects of many kinds through `kubectl proxy`: it holds the credentials and speaks to the server, we ask it
+//! for lists over a socket. It says what was answered, in kubectl's words; what an object means is for others.
+
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::socket::{Answer, Client};
+use super::{Runner, judge, later, write};
+use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::live::resources::List;
+use crate::plan::Listing;
+
+/// Lists that are asked for at the same time; more do not make an API server faster.
+const CONNECTIONS: usize = 4;
+
+/// How often an overloaded server is asked when it says for how long to wait, as client-go does.
+const TRIES: u32 = 10;
+
+/// Bytes that the path of a socket may have on every system that we run on.
+const SOCKET_PATH: usize = 100;
+
+impl Runner<'_> {
+    /// Lists what is asked for; nothing is written where one list is missing.
+    pub(super) fn list(&self, listing: &Listing, log: &Utf8Path) -> Result<()> {
+        let lists: Vec<List> = serde_json::from_value(later(self.root, &listing.of, "/lists")?)
+            .or_fail(Kind::Unexpected, format!("`{}` has no lists", listing.of))?;
+        let own = self.root.join(&listing.socket);
+        let folder = own.parent().unwrap_or(self.root);
+        // Whoever reaches the socket has the credentials behind it.
+        if folder.exists() {
+            fs_err::remove_dir_all(folder)?;
+        }
+        fs_err::create_dir_all(folder.parent().unwrap_or(self.root))?;
+        let mut private = std::fs::DirBuilder::new();
+        private
+            .mode(0o700)
+            .create(folder)
+            .or_fail(Kind::Unexpected, format!("cannot create `{folder}`"))?;
+        let door = Door::of(&own)?;
+        let command = &listing.proxy;
+        let (outcome, answered) = self.process(command, Some(log))?.run_beside(self.interrupt, |gone| {
+            read_all(&door.path, &lists, &listing.label, gone)
+        })?;
+        fs_err::remove_dir_all(folder)?;
+        let Some(answered) = answered else {
+            judge(command, &outcome)?;
+            return Err(Failure::new(
+                Kind::Step,
+                "`kubectl proxy` ended before it was asked for everything",
+            ));
+        };
+        let answers = answered.map_err(|failure| failure.hinted(format!("the command: {}", command.shell())))?;
+        write(
+            &self.root.join(&listing.to),
+            together(&lists, &answers)?.as_bytes(),
+            0o600,
+        )
+    }
+}
+
+/// A path to a socket that is short enough to be one.
+struct Door {
+    path: Utf8PathBuf,
+    _link: Option<tempfile::TempDir>,
+}
+
+impl Door {
+    fn of(socket: &Utf8Path) -> Result<Self> {
+        if socket.as_str().len() <= SOCKET_PATH {
+            return Ok(Self {
+                path: socket.to_owned(),
+                _link: None,
+            });
+        }
+        let link = tempfile::Builder::new().prefix("xtask-").tempdir()?;
+        let folder = Utf8PathBuf::from_path_buf(link.path().join("s"))
+            .map_err(|path| Failure::config(format!("the path `{}` is not UTF-8", path.display())))?;
+        symlink(socket.parent().unwrap_or(socket), &folder)?;
+        Ok(Self {
+            path: folder.join(socket.file_name().unwrap_or_default()),
+            _link: Some(link),
+        })
+    }
+}
+
+/// The text of every list, in the order that was asked for; the first failure ends all of it.
+fn read_all(socket: &Utf8Path, lists: &[List], label: &str, gone: &AtomicBool) -> Result<Vec<String>> {
+    while UnixStream::connect(socket).is_err() {
+        if gone.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let client = Client::of(socket, CONNECTIONS);
+    let next = AtomicUsize::new(0);
+    let over = AtomicBool::new(false);
+    let answers: Mutex<Vec<Result<String>>> = Mutex::new(lists.iter().map(|_| Err(closed())).collect());
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS.min(lists.len()) {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    let index = next.fetch_add(1, Ordering::SeqCst);
+                    let Some(list) = lists.get(index) else { return };
+                    let answer = read(&client, list, label, gone);
+                    if answer.is_err() {
+                        over.store(true, Ordering::SeqCst);
+                    }
+                    answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = answer;
+                }
+            });
+        }
+    });
+    let answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // What was given up because another failed is not why.
+    let (read, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    match failed
+        .into_iter()
+        .filter_map(Result::err)
+        .max_by_key(|failure| failure.kind == Kind::Step)
+    {
+        Some(failure) => Err(failure),
+        None => read.into_iter().collect(),
+    }
+}
+
+fn closed() -> Failure {
+    Failure::new(Kind::Unexpected, "`kubectl proxy` is gone")
+}
+
+fn read(client: &Client, list: &List, label: &str, gone: &AtomicBool) -> Result<String> {
+    let path = format!("{}?labelSelector={}", list.path, super::http::query(label));
+    for tried in 1.. {
+        let Answer {
+            status,
+            retry_after,
+            text,
+        } = client
+            .get(&path)
+            .map_err(|error| Failure::new(Kind::Step, format!("cannot list {}: {error}", list.path)))?;
+        match (status, retry_after) {
+            (200, _) => return Ok(text),
+            (429 | 500..=599, Some(wait)) if tried < TRIES => rest(wait, gone)?,
+            _ => return Err(refused(status, &text, &list.path)),
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+fn rest(wait: Duration, gone: &AtomicBool) -> Result<()> {
+    let end = std::time::Instant::now() + wait;
+    while std::time::Instant::now() < end {
+        if gone.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// What kubectl says of such an answer; the proxy's own trouble comes as bare words.
+fn refused(status: u16, text: &str, path: &str) -> Failure {
+    #[derive(Deserialize)]
+    struct Status {
+        reason: Option<String>,
+        message: String,
+    }
+    let said = match serde_json::from_str::<Status>(text) {
+        Ok(Status {
+            reason: Some(reason),
+            message,
+        }) => format!("Error from server ({reason}): {message}"),
+        Ok(Status { reason: None, message }) => format!("Error from server: {message}"),
+        Err(_) => text.trim().to_owned(),
+    };
+    Failure::new(Kind::Step, format!("listing {path} was answered {status}: {said}"))
+}
+
+/// One `List` of all objects, each with its type: a list of a kind that the server itself has says it once.
+fn together(lists: &[List], answers: &[String]) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Objects<'a> {
+        #[serde(borrow)]
+        items: Option<Vec<&'a RawValue>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        api_version: Option<IgnoredAny>,
+        kind: Option<IgnoredAny>,
+    }
+    let mut text = String::with_capacity(answers.iter().map(String::len).sum());
+    text.push_str(r#"{"apiVersion":"v1","kind":"List","items":["#);
+    let mut first = true;
+    for (list, answer) in lists.iter().zip(answers) {
+        let unread = || format!("the API server's list of {} cannot be read", list.path);
+        let answer: Objects<'_> = serde_json::from_str(answer).or_fail(Kind::Step, unread())?;
+        let header = format!(
+            r#"{{"apiVersion":{},"kind":{}"#,
+            serde_json::Value::from(list.api_version.as_str()),
+            serde_json::Value::from(list.kind.as_str())
+        );
+        for item in answer.items.into_iter().flatten() {
+            let typed: Typed = serde_json::from_str(item.get()).or_fail(Kind::Step, unread())?;
+            if !std::mem::take(&mut first) {
+                text.push_str(",\n");
+            }
+            if typed.api_version.is_some() && typed.kind.is_some() {
+                text.push_str(item.get());
+                continue;
+            }
+            let fields = item.get().trim_start_matches('{').trim_start();
+            text.push_str(&header);
+            if !fields.starts_with('}') {
+                text.push(',');
+            }
+            text.push_str(fields);
+        }
+    }
+    text.push_str("]}\n");
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn list(path: &str, api_version: &str, kind: &str) -> List {
+        List {
+            path: path.to_owned(),
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_object_has_its_type_however_its_list_says_it() {
+        let lists = [
+            list("/api/v1/configmaps", "v1", "ConfigMap"),
+            list("/apis/x.org/v1/xs", "x.org/v1", "X"),
+            list("/api/v1/secrets", "v1", "Secret"),
+        ];
+        let answers = [
+            r#"{"kind":"ConfigMapList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"a"}},{}]}"#,
+            r#"{"items":[{"apiVersion":"x.org/v1","kind":"X","metadata":{"name":"{"}}]}"#,
+            r#"{"items":null}"#,
+        ]
+        .map(ToOwned::to_owned);
+        let read: Value = serde_json::from_str(&together(&lists, &answers).unwrap()).unwrap();
+        assert_eq!(
+            read["items"],
+            json!([
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}},
+                {"apiVersion": "v1", "kind": "ConfigMap"},
+                {"apiVersion": "x.org/v1", "kind": "X", "metadata": {"name": "{"}},
+            ])
+        );
+        let cut = [r#"{"items":[{"metadata""#.to_owned()];
+        assert_eq!(together(&lists[..1], &cut).unwrap_err().kind, Kind::Step);
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_words_that_are_known_to_pass_or_not() {
+        let said = |text: &str| refused(500, text, "/api/v1/pods").chain();
+        let blip = |text: &str| crate::live::reach::blip(&said(text)).is_some();
+        assert!(blip(r#"{"kind":"Status","reason":"ServiceUnavailable","message":"x"}"#));
+        assert!(blip("dial tcp 127.0.0.1:6443: connect: connection refused\n"));
+        assert!(!blip(
+            r#"{"kind":"Status","reason":"Forbidden","message":"pods is forbidden"}"#
+        ));
+        assert!(said(r#"{"message":"odd"}"#).ends_with("Error from server: odd"));
+    }
+
+    #[test]
+    fn a_socket_far_down_is_reached_by_a_short_path() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let deep = Utf8Path::from_path(folder.path()).unwrap().join("d".repeat(120));
+        fs_err::create_dir(&deep).unwrap();
+        fs_err::write(deep.join("api"), "there").unwrap();
+        let door = Door::of(&deep.join("api")).unwrap();
+        assert!(door.path.as_str().len() <= SOCKET_PATH, "{}", door.path);
+        assert_eq!(fs_err::read_to_string(&door.path).unwrap(), "there");
+    }
+}
