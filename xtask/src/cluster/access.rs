@@ -22,6 +22,10 @@ pub struct Access {
     work: String,
 }
 
+/// How much a Go program's heap may grow before it is collected, in percent. A program that runs for a moment spends a
+/// sixth of it on collecting what its end frees anyway.
+const SHORT_LIVED: &str = "400";
+
 impl Access {
     /// The cluster as the facts state it.
     pub fn of(name: &str, facts: &Cluster) -> Self {
@@ -71,6 +75,7 @@ impl Access {
         Command::new(Tool::Kubectl)
             .flag_path("--kubeconfig", &self.kubeconfig)
             .env("KUBERC", "off")
+            .env("GOGC", SHORT_LIVED)
             .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))
             .env("HOME", self.folder.join("home"))
     }
@@ -84,6 +89,7 @@ impl Access {
             .arg(format!("--context={}", self.context))
             .env("KUBECONFIG", &self.kubeconfig)
             .env("KLUCTL_NO_UPDATE_CHECK", "true")
+            .env("GOGC", SHORT_LIVED)
             .env("KLUCTL_BASE_TMP_DIR", self.folder.join("kluctl"))
             .env("KLUCTL_CACHE_DIR", self.folder.join("kluctl"))
             // 2.22 unpacks its Python there under a name that all users of a host share.

@@ -35,13 +35,18 @@ impl Runner<'_> {
                 own,
                 cluster,
             } => crate::cluster::embedded::check_kubeconfig(root, kubeconfig, context, own, cluster),
-            Derivation::EmbeddedProject { from, served, to } => {
-                let notes =
+            Derivation::EmbeddedProject {
+                from,
+                served,
+                to,
+                left_out,
+            } => {
+                let adapted =
                     crate::cluster::embedded::copy_project(&root.join(from), &root.join(served), &root.join(to))?;
-                for note in notes {
+                for note in adapted.notes {
                     self.ui.status(Word::Skipped, note);
                 }
-                Ok(())
+                write_json(root, left_out, &adapted.left_out)
             }
             Derivation::CopyProject { from, to } => crate::project::copy_enclosed(&root.join(from), &root.join(to)),
             Derivation::NoClosures { project, cluster } => closures::check_none(&root.join(project), cluster),
@@ -71,20 +76,17 @@ impl Runner<'_> {
             }
             Derivation::Compare {
                 project,
-                whole,
+                left_out,
                 only,
                 listing,
                 groups,
                 to,
             } => {
-                // Of the whole project names are enough, and it goes before the copy is read.
-                let of_whole = if project == whole {
-                    BTreeSet::new()
-                } else {
-                    let whole = Project::read(&root.join(whole))?;
-                    whole.refuse_empty()?;
-                    whole.identities()
+                let left_out: Vec<ObjectRef> = match left_out {
+                    Some(file) => typed(root, file)?,
+                    None => Vec::new(),
                 };
+                let left_out = left_out.iter().map(ObjectRef::identity).collect();
                 let project = Project::read(&root.join(project))?;
                 project.refuse_empty()?;
                 let mut comparison = Comparison::of(&project);
@@ -92,9 +94,22 @@ impl Runner<'_> {
                     comparison.see(&object);
                     None
                 })?;
-                let delta = comparison.conclude(&of_whole, only.as_ref(), groups);
+                let delta = comparison.conclude(&left_out, only.as_ref(), groups);
                 self.say_delta(&delta);
                 write_json(root, to, &delta)
+            }
+            Derivation::Due {
+                project,
+                delta,
+                phases,
+                to,
+            } => {
+                let from = root.join(project);
+                let due = typed::<Delta>(root, delta)?.due(Project::read(&from)?, phases);
+                crate::project::replace(&root.join(to), |beside| {
+                    due.write(&from, beside)?;
+                    crate::project::enclose(beside)
+                })
             }
             Derivation::Show {
                 project,

@@ -276,12 +276,14 @@ impl Runner<'_> {
             }
             Action::Survey(survey) => self.survey(survey),
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
+            Action::LookForKey { key, read, to } => self.look_for_key(key, read, to),
             Action::OperatorKey {
                 key,
                 read,
                 put,
                 replace,
-            } => self.put_operator_key(key, read, put, replace),
+                to,
+            } => self.put_operator_key(key, read, put, replace, to),
             Action::End { folder } => {
                 let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
                 if ended > 0 {

@@ -1,9 +1,11 @@
 //! Finds the one identity that a cluster's operator gets, and hands it to kubectl on standard input.
 //! It is in no file, argument, log, journal or message; people see its recipient.
 
+use camino::Utf8Path;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Runner;
+use super::{Runner, write};
 use crate::cluster::trust::decode;
 use crate::failure::{Failure, Kind, Result};
 use crate::golden::json::base64;
@@ -21,26 +23,37 @@ enum Live {
     Recipient(String),
 }
 
+/// What was found of it, for the steps that come after.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Found {
+    /// It is the identity that the facts name; or, where that is not at hand and need not be, any one.
+    right: bool,
+    /// The operator has yet to take it up.
+    pending: bool,
+}
+
 impl Runner<'_> {
-    /// Whether the cluster has the identity that the facts name; or, where that is not at hand and need not be,
-    /// any one.
-    pub(super) fn has_operator_key(&self, key: &OperatorKey, read: &Command) -> Result<bool> {
-        Ok(match self.live_key(read)? {
-            Live::Recipient(recipient) if recipient == key.recipient => true,
-            Live::Recipient(_) => key.otherwise == Otherwise::ThrowAway && self.identity_of(key)?.is_none(),
-            Live::Nothing | Live::Unusable => false,
-        })
+    /// Looks which identity the cluster has, and writes down what was found.
+    pub(super) fn look_for_key(&self, key: &OperatorKey, read: &Command, to: &Utf8Path) -> Result<()> {
+        let (live, pending) = self.live_key(read)?;
+        let right = self.is_right(key, &live)?;
+        self.found(to, Found { right, pending })
     }
 
-    /// Puts the identity in.
+    /// Puts the identity in, unless it is there.
     pub(super) fn put_operator_key(
         &self,
         key: &OperatorKey,
         read: &Command,
         put: &Command,
         replace: &Command,
+        to: &Utf8Path,
     ) -> Result<()> {
-        let before = self.live_key(read)?;
+        let (before, pending) = self.live_key(read)?;
+        if self.is_right(key, &before)? {
+            // A run that was cut off put it there and could not say so.
+            return self.found(to, Found { right: true, pending });
+        }
         let (identity, words) = match self.identity_of(key)? {
             Some(identity) => {
                 let place = identity.place.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -70,7 +83,13 @@ impl Runner<'_> {
                     Word::Taking
                 };
                 self.ui.status(word, format!("the operator's identity: {words}"));
-                Ok(())
+                self.found(
+                    to,
+                    Found {
+                        right: true,
+                        pending: exchanged,
+                    },
+                )
             }
             // What kubectl complains of could quote what it was given.
             Err(tail) => Err(Failure::new(
@@ -78,6 +97,19 @@ impl Runner<'_> {
                 format!("cannot write Secret `{OPERATOR}/{SECRET}`: {}", last(&tail, &identity)),
             )),
         }
+    }
+
+    fn is_right(&self, key: &OperatorKey, live: &Live) -> Result<bool> {
+        Ok(match live {
+            Live::Recipient(recipient) if *recipient == key.recipient => true,
+            Live::Recipient(_) => key.otherwise == Otherwise::ThrowAway && self.identity_of(key)?.is_none(),
+            Live::Nothing | Live::Unusable => false,
+        })
+    }
+
+    fn found(&self, to: &Utf8Path, found: Found) -> Result<()> {
+        let text = serde_json::to_vec(&found).map_err(|_| Failure::unexpected("cannot write what was found"))?;
+        write(&self.root.join(to), &text, 0o600)
     }
 
     fn identity_of(&self, key: &OperatorKey) -> Result<Option<Identities>> {
@@ -103,7 +135,8 @@ impl Runner<'_> {
         Ok(failure.hinted("set `SOPS_AGE_KEY` or `SOPS_AGE_KEY_FILE`, in this order of precedence, or put it into sops' own file of keys"))
     }
 
-    fn live_key(&self, read: &Command) -> Result<Live> {
+    /// The identity that the cluster has, and whether its operator has yet to take it up.
+    fn live_key(&self, read: &Command) -> Result<(Live, bool)> {
         let printed = match self.feed(read, b"", &[])? {
             Ok(printed) => printed,
             // What could not be read is not nothing: an operator would go on with another identity than the Secret's.
@@ -119,10 +152,16 @@ impl Runner<'_> {
             }
         };
         if printed.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Live::Nothing);
+            return Ok((Live::Nothing, false));
         }
         let secret: Value = serde_json::from_slice(&printed)
             .map_err(|_| Failure::unexpected("kubectl printed a Secret that is no JSON"))?;
+        let annotations = secret.pointer("/metadata/annotations");
+        let pending = annotations.and_then(|all| all.get(PENDING)).is_some();
+        Ok((self.identity_in(&secret), pending))
+    }
+
+    fn identity_in(&self, secret: &Value) -> Live {
         let data = secret.get("data").and_then(Value::as_object);
         // The operator's folder has a file a key, and one identity is all that it may find there.
         let text = data
@@ -132,22 +171,22 @@ impl Runner<'_> {
             .and_then(decode)
             .and_then(|bytes| String::from_utf8(bytes).ok());
         let Some(text) = text else {
-            return Ok(Live::Unusable);
+            return Live::Unusable;
         };
         let Ok(texts) = crate::secrets::identity::parse(&text, &"the Secret") else {
-            return Ok(Live::Unusable);
+            return Live::Unusable;
         };
         if texts.len() != 1 {
-            return Ok(Live::Unusable);
+            return Live::Unusable;
         }
         let Ok(identity) = desk::with_recipients(self, texts, None) else {
-            return Ok(Live::Unusable);
+            return Live::Unusable;
         };
-        Ok(identity
+        identity
             .recipients()
             .into_iter()
             .next()
-            .map_or(Live::Unusable, Live::Recipient))
+            .map_or(Live::Unusable, Live::Recipient)
     }
 }
 

@@ -135,12 +135,6 @@ impl Runner<'_> {
                     Err(error) => format!("`{address}` does not answer: {error}"),
                 })
             }
-            Probe::OperatorKey { key, read } => Seen::from(self.has_operator_key(key, read)?, || {
-                format!(
-                    "the cluster does not hold the identity `{}` ({})",
-                    key.name, key.recipient
-                )
-            }),
             Probe::Guest { list, instance, is } => match self.ask(list)? {
                 Ok(listing) => guest_is(&String::from_utf8_lossy(&listing), instance, *is)?,
                 Err(reason) => {

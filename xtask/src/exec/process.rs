@@ -30,9 +30,6 @@ const CAPTURE_LIMIT: u64 = 512 * 1024 * 1024;
 /// How long a child may take to end after SIGINT or SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long a look at a running child may be put off.
-const GLANCE: Duration = Duration::from_millis(5);
-
 /// How long output may go on after the child ended; a daemon that kept the pipe must not hold us.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -158,7 +155,7 @@ impl Interrupt {
 impl Process {
     /// Starts the child and waits for its end, its deadline, or an interrupt.
     pub(crate) fn run(&self, interrupt: &Interrupt) -> Result<Outcome> {
-        self.run_until(interrupt, &AtomicBool::new(false))
+        self.run_until(interrupt, None)
     }
 
     /// Starts the child and does the work that it is there for beside it; then it is dismissed. None for the work
@@ -176,7 +173,7 @@ impl Process {
                 done.store(true, Ordering::SeqCst);
                 worked
             });
-            let outcome = self.run_until(interrupt, &done);
+            let outcome = self.run_until(interrupt, Some(&done));
             gone.store(true, Ordering::SeqCst);
             let worked = worker
                 .join()
@@ -187,7 +184,9 @@ impl Process {
         })
     }
 
-    fn run_until(&self, interrupt: &Interrupt, done: &AtomicBool) -> Result<Outcome> {
+    fn run_until(&self, interrupt: &Interrupt, done: Option<&AtomicBool>) -> Result<Outcome> {
+        // Its end wakes us at once; what is done beside it does not.
+        let glance = Duration::from_millis(if done.is_some() { 2 } else { 20 });
         let started = Instant::now();
         let (log_reader, log_writer) = std::io::pipe()?;
         let mut expression = duct::cmd(self.program.as_str(), &self.args)
@@ -243,7 +242,7 @@ impl Process {
         let mut peak = 0;
         let status = loop {
             let waited = handle
-                .wait_timeout(GLANCE)
+                .wait_timeout(glance)
                 .or_fail(Kind::Unexpected, format!("cannot wait for `{}`", self.program))?;
             if let Some(output) = waited {
                 break output.status;
@@ -254,7 +253,7 @@ impl Process {
                     signal_group(&handle, rustix::process::Signal::INT);
                     asked_to_end = Some((Instant::now(), Ended::Interrupted));
                 }
-                None if done.load(Ordering::SeqCst) => {
+                None if done.is_some_and(|done| done.load(Ordering::SeqCst)) => {
                     signal_group(&handle, rustix::process::Signal::TERM);
                     asked_to_end = Some((Instant::now(), Ended::Dismissed));
                 }

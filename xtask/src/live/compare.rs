@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::ownership;
 use crate::plan::Only;
-use crate::project::{Identity, ObjectRef, Project, digest_of};
+use crate::project::{Identity, Object, ObjectRef, Project, digest_of};
 
 /// The result of a comparison, as `delta.json` and for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,18 +23,20 @@ pub struct Delta {
     pub groups: Vec<GroupDelta>,
     /// Every object that differs.
     pub differences: Vec<Difference>,
+    /// Whether a definition is among them: kinds may be served afterwards that are not served now.
+    pub defines: bool,
     /// Live objects of the stage that the project no longer has.
     pub orphans: Vec<Orphan>,
 }
 
-/// What one kluctl call has to do.
+/// What one kluctl call has to do; [`Delta::due`] is the project that it gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct GroupDelta {
     /// No object of the group differs.
     pub fresh: bool,
-    /// Arguments that limit kluctl to the items that differ; by tag, for kluctl takes a directory filter relative
-    /// to the Git repository that the project happens to lie in.
+    /// Arguments that limit what kluctl takes for orphans to the items that differ: it describes each one at length.
+    /// By tag, for it takes a directory filter relative to the Git repository that the project happens to lie in.
     pub arguments: Vec<String>,
 }
 
@@ -167,9 +169,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What differs, for the whole project or a part of it. What the whole project has before anything was left out
-    /// of it (`whole`) is never an orphan.
-    pub fn conclude(self, whole: &BTreeSet<Identity>, only: Option<&Only>, groups: &[Vec<String>]) -> Delta {
+    /// What differs, for the whole project or a part of it. What was left out of the project is no orphan.
+    pub fn conclude(self, left_out: &BTreeSet<Identity>, only: Option<&Only>, groups: &[Vec<String>]) -> Delta {
         let mut differences = Vec::new();
         let mut objects = 0;
         for (item, object) in self.project.objects() {
@@ -199,7 +200,7 @@ impl<'a> Comparison<'a> {
             .own
             .into_iter()
             .filter_map(|(identity, found)| match found {
-                Found::Left(orphan) if !whole.contains(&identity) => Some(orphan),
+                Found::Left(orphan) if !left_out.contains(&identity) => Some(orphan),
                 _ => None,
             })
             .collect();
@@ -207,13 +208,19 @@ impl<'a> Comparison<'a> {
             fresh: differences.is_empty(),
             objects,
             groups: by_group(self.project, &differences, groups),
+            defines: differences.iter().any(|difference| {
+                matches!(
+                    difference.object.kind.as_str(),
+                    "CustomResourceDefinition" | "APIService"
+                )
+            }),
             differences,
             orphans,
         }
     }
 }
 
-/// What one kluctl call a group has to do.
+/// Which groups of phases have something to do.
 fn by_group(project: &Project, differences: &[Difference], groups: &[Vec<String>]) -> Vec<GroupDelta> {
     groups
         .iter()
@@ -291,6 +298,24 @@ impl Delta {
         work(self) == work(other) && left(self) == left(other)
     }
 
+    /// The part of a project that one kluctl call gets: what differs in these phases. Of an item that kluctl waits for
+    /// it gets all, for it waits only for what it applies.
+    pub fn due(&self, mut project: Project, phases: &[String]) -> Project {
+        let differs: BTreeSet<Identity> = self.differences.iter().map(|one| one.object.identity()).collect();
+        let is_due = |object: &Object| differs.contains(&object.reference().identity());
+        project.items.retain_mut(|item| {
+            if !phases.contains(&item.item.phase) || !item.objects.iter().any(is_due) {
+                return false;
+            }
+            if !item.item.wait_readiness {
+                item.objects.retain(is_due);
+            }
+            true
+        });
+        project.description.items = project.items.iter().map(|item| item.item.clone()).collect();
+        project
+    }
+
     /// Objects that belong to another stage, other than to the one that they may be taken from.
     pub fn of_others<'a>(&'a self, taken_from: Option<&'a str>) -> impl Iterator<Item = &'a Difference> {
         self.differences.iter().filter(move |difference| {
@@ -347,6 +372,7 @@ mod tests {
             fresh: false,
             objects: 1,
             groups: Vec::new(),
+            defines: false,
             differences: vec![Difference {
                 object: object("ConfigMap", "x"),
                 component: "x".into(),
@@ -399,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn each_object_is_judged_as_it_passes_and_what_the_whole_project_has_is_no_orphan() {
+    fn each_object_is_judged_as_it_passes_and_what_was_left_out_is_no_orphan() {
         let names = ["fresh", "changed", "missing", "theirs"];
         let project = project(&names.map(|name| config(name, "new", "mine")));
         let mut comparison = Comparison::of(&project);
@@ -432,6 +458,16 @@ mod tests {
         assert_eq!((delta.objects, orphans), (4, vec!["left"]));
         let fresh: Vec<bool> = delta.groups.iter().map(|group| group.fresh).collect();
         assert_eq!(fresh, [false, true]);
+        let due = |project: &Project, phase: &str| -> Vec<String> {
+            let due = delta.due(project.clone(), &[phase.to_owned()]);
+            assert_eq!(due.description.items.len(), due.items.len());
+            due.objects().map(|(_, object)| object.reference().name).collect()
+        };
+        assert_eq!(due(&project, "base"), ["changed", "missing", "theirs"]);
+        assert_eq!(due(&project, "apps"), Vec::<String>::new());
+        let mut waiting = project.clone();
+        waiting.items[0].item.wait_readiness = true;
+        assert_eq!(due(&waiting, "base"), names, "kluctl waits only for what it applies");
     }
 
     #[test]

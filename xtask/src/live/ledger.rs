@@ -241,6 +241,7 @@ mod tests {
             fresh: false,
             objects: 1,
             groups: Vec::new(),
+            defines: false,
             differences: Vec::new(),
             orphans: Vec::new(),
         }

@@ -408,6 +408,7 @@ mod tests {
             fresh: true,
             objects: 100,
             groups: Vec::new(),
+            defines: false,
             differences: Vec::new(),
             orphans,
         }

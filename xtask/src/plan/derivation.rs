@@ -37,6 +37,8 @@ pub enum Derivation {
         served: Utf8PathBuf,
         /// Folder of the copy; replaced whole.
         to: Utf8PathBuf,
+        /// JSON file with the names of what was left out.
+        left_out: Utf8PathBuf,
     },
     /// Copies a project so that kluctl sees it alone.
     CopyProject {
@@ -75,8 +77,8 @@ pub enum Derivation {
     Compare {
         /// The project.
         project: Utf8PathBuf,
-        /// The project before anything was left out of it; what it has is never an orphan.
-        whole: Utf8PathBuf,
+        /// What `EmbeddedProject` left out of it, which is never an orphan.
+        left_out: Option<Utf8PathBuf>,
         /// The part that is deployed; none means all of it.
         only: Option<Only>,
         /// What a [`super::Listing`] wrote.
@@ -84,6 +86,17 @@ pub enum Derivation {
         /// Groups of phases that go in one kluctl call.
         groups: Vec<Vec<String>>,
         /// JSON file of the type `live::Delta`.
+        to: Utf8PathBuf,
+    },
+    /// Copies of a project what one kluctl call has to do.
+    Due {
+        /// The project.
+        project: Utf8PathBuf,
+        /// JSON file of the type `live::Delta`.
+        delta: Utf8PathBuf,
+        /// Phases that go in the call.
+        phases: Vec<String>,
+        /// Folder of the copy; replaced whole.
         to: Utf8PathBuf,
     },
     /// Shows what a deploy would change, field by field.

@@ -171,6 +171,15 @@ pub enum Action {
         /// What is started; its output goes to a file in the folder.
         command: Command,
     },
+    /// Looks which identity a cluster's operator has, in memory.
+    LookForKey {
+        /// Whose identity it should be.
+        key: OperatorKey,
+        /// Reads the Secret, prints nothing when there is none.
+        read: Command,
+        /// JSON file `{ "right": bool, "pending": bool }`: whether it has it, and whether it still has to take it up.
+        to: Utf8PathBuf,
+    },
     /// Puts the identity that the facts name into a cluster, from memory; the private key is in no plan.
     OperatorKey {
         /// Whose identity.
@@ -181,6 +190,8 @@ pub enum Action {
         put: Command,
         /// Writes it in the place of one that is there, so that nothing of that one stays.
         replace: Command,
+        /// What `LookForKey` wrote, as it is then.
+        to: Utf8PathBuf,
     },
     /// Ends the processes whose pid files stand in a folder, and looks that they are gone.
     End {
@@ -262,6 +273,7 @@ impl Step {
         match &self.action {
             Action::Run(command) | Action::Serve { command, .. } => commands.push(command),
             Action::List(listing) => commands.push(&listing.proxy),
+            Action::LookForKey { read, .. } => commands.push(read),
             Action::Wait { until, .. } => commands.extend(until.commands()),
             Action::OperatorKey { read, put, replace, .. } => commands.extend([read, put, replace]),
             Action::Write { .. }
@@ -286,7 +298,7 @@ impl Step {
     pub fn tools(&self) -> Vec<Tool> {
         let mut tools: Vec<Tool> = self.commands().into_iter().flat_map(Command::tools).collect();
         tools.extend(self.unless.iter().flat_map(Probe::tools));
-        if matches!(self.action, Action::OperatorKey { .. }) {
+        if matches!(self.action, Action::OperatorKey { .. } | Action::LookForKey { .. }) {
             tools.push(OperatorKey::TOOL);
         }
         // A token that no variable holds is decrypted.

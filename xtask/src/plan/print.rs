@@ -89,9 +89,17 @@ impl Plan {
                     writeln!(text, "        waits at most {deadline} s, looking every {every} s")
                         .expect("a string takes everything");
                 }
-                if let Action::Run(command) = &step.action {
-                    writeln!(text, "        $ {}", command.shell()).expect("a string takes everything");
+                match &step.action {
+                    Action::Run(command) => writeln!(text, "        $ {}", command.shell()),
+                    Action::List(listing) => writeln!(
+                        text,
+                        "        $ {}\n        which is asked for the lists in `{}`, and ended",
+                        listing.proxy.shell(),
+                        listing.of
+                    ),
+                    _ => Ok(()),
                 }
+                .expect("a string takes everything");
                 if let Some(undo) = &step.undo {
                     writeln!(text, "        undo: {}", undo.shell()).expect("a string takes everything");
                 }

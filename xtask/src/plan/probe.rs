@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capi::Want;
 use super::dns::Record;
-use super::{Command, OperatorKey, Tool};
+use super::{Command, Tool};
 use crate::project::Gate;
 
 /// A question with yes or no for an answer.
@@ -75,13 +75,6 @@ pub enum Probe {
     },
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),
-    /// A cluster's Secret has the identity that the facts name; what is read stays in memory.
-    OperatorKey {
-        /// Whose identity.
-        key: OperatorKey,
-        /// Reads the Secret, prints nothing when there is none.
-        read: Command,
-    },
     /// A listing of Lima's says this of a guest. A listing that fails says nothing, and is a failure: a guest is never
     /// taken for gone because nobody could look.
     Guest {
@@ -134,7 +127,6 @@ impl Probe {
             | Self::Listens { .. }
             | Self::Routes(_)
             | Self::Alive(_) => Vec::new(),
-            Self::OperatorKey { read, .. } => vec![read],
             Self::Succeeds(command)
             | Self::Prints { command, .. }
             | Self::Gone { command, .. }
@@ -149,19 +141,6 @@ impl Probe {
 
     /// Every tool that the probe may start.
     pub fn tools(&self) -> Vec<Tool> {
-        let mut tools: Vec<Tool> = self.commands().into_iter().flat_map(Command::tools).collect();
-        if self.asks_for_key() {
-            tools.push(OperatorKey::TOOL);
-        }
-        tools
-    }
-
-    fn asks_for_key(&self) -> bool {
-        match self {
-            Self::OperatorKey { .. } => true,
-            Self::All(probes) | Self::Any(probes) => probes.iter().any(Self::asks_for_key),
-            Self::Not(probe) => probe.asks_for_key(),
-            _ => false,
-        }
+        self.commands().into_iter().flat_map(Command::tools).collect()
     }
 }

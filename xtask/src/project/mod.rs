@@ -4,8 +4,6 @@
 mod enclosure;
 mod write;
 
-use std::collections::BTreeSet;
-
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
@@ -196,13 +194,24 @@ impl Project {
     /// Reads a project: its description and every object.
     pub fn read(folder: &Utf8Path) -> Result<Self> {
         let description = StageDescription::read(folder)?;
-        let mut items = Vec::new();
-        for item in &description.items {
-            items.push(ItemObjects {
-                item: item.clone(),
-                objects: read_item(&folder.join(&item.directory))?,
-            });
-        }
+        // A run reads its project half a dozen times, and most of that is parsing.
+        let items = std::thread::scope(|scope| {
+            let read: Vec<_> = description
+                .items
+                .iter()
+                .map(|item| scope.spawn(|| read_item(&folder.join(&item.directory))))
+                .collect();
+            let items = description.items.iter().zip(read);
+            items
+                .map(|(item, read)| {
+                    let unread = || Failure::unexpected(format!("reading `{}` panicked", item.directory));
+                    Ok(ItemObjects {
+                        item: item.clone(),
+                        objects: read.join().map_err(|_| unread())??,
+                    })
+                })
+                .collect::<Result<Vec<_>>>()
+        })?;
         Ok(Self { description, items })
     }
 
@@ -215,13 +224,6 @@ impl Project {
             Failure::refused("the project has no object: the stage was rendered empty; nothing was changed")
                 .hinted("an empty rendering is a fault of the rendering; look at it first"),
         )
-    }
-
-    /// What its objects are called.
-    pub fn identities(&self) -> BTreeSet<Identity> {
-        self.objects()
-            .map(|(_, object)| object.reference().identity())
-            .collect()
     }
 
     /// Every object with the item it belongs to.

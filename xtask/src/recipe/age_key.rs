@@ -36,12 +36,13 @@ pub fn of(platform: &Platform, cluster: &str, backend: Backend) -> Option<Operat
 pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
     let get = |what: &str| access.kubectl().arg("get").arg(what).within(30);
     let in_namespace = |command: Command| command.arg(format!("--namespace={OPERATOR}"));
-    let mark = access.work().join("operator-key.json");
-    let settled = Probe::Not(Box::new(Probe::Says {
-        file: mark.clone(),
-        pointer: "/mark".to_owned(),
-        value: json!("pending"),
-    }));
+    let found = access.work().join("operator-key.json");
+    let says = |pointer: &str| Probe::Says {
+        file: found.clone(),
+        pointer: pointer.to_owned(),
+        value: json!(true),
+    };
+    let settled = Probe::Not(Box::new(says("/pending")));
     let lacks = |command: Command| Probe::Not(Box::new(Probe::Succeeds(command)));
     let workload = format!("deployment/{OPERATOR}");
     let no_operator = Probe::Any(vec![
@@ -60,13 +61,28 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
     };
     vec![
         Step::new(
+            "age-key.look",
+            format!("Look whether the operator has the identity `{}`", key.name),
+            "One that is there stays; a run that was cut off may have exchanged it.",
+            Effect::Read,
+            // What is found is written down, and never the key.
+            Action::LookForKey {
+                key: key.clone(),
+                read: read(access),
+                to: found.clone(),
+            },
+        ),
+        Step::new(
             "age-key.namespace",
             format!("Create namespace `{OPERATOR}`"),
             "The operator's identity has to be there before the operator.",
             Effect::Remote,
             Action::Run(access.kubectl().args(["create", "namespace", OPERATOR]).within(30)),
         )
-        .unless(Probe::Succeeds(get("namespace").arg(OPERATOR))),
+        .unless(Probe::Any(vec![
+            says("/right"),
+            Probe::Succeeds(get("namespace").arg(OPERATOR)),
+        ])),
         Step::new(
             "age-key.put",
             format!(
@@ -91,26 +107,10 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
                     .kubectl()
                     .args(["replace", "--field-manager=xtask", "--filename=-"])
                     .within(30),
+                to: found.clone(),
             },
         )
-        .unless(Probe::OperatorKey {
-            key: key.clone(),
-            read: read(access),
-        }),
-        Step::new(
-            "operator.look",
-            "Look whether the operator has a new identity to take up",
-            "A run that was cut off may have exchanged it.",
-            Effect::Read,
-            // The mark alone: the key itself is in no file.
-            Action::Run(
-                in_namespace(access.kubectl().args(["get", "secret", SECRET, "--ignore-not-found"]))
-                    .arg(format!("--output=go-template={}", only_mark()))
-                    .within(30)
-                    .to_file(&mark)
-                    .or_ask_again(),
-            ),
-        ),
+        .unless(says("/right")),
         Step::new(
             "operator.restart",
             "Restart the operator with its new identity",
@@ -191,13 +191,6 @@ fn without_status() -> String {
     let head = r#"{"apiVersion":"v1","kind":"List","items":[{{range $index, $one := .items}}{{if $index}},{{end}}"#;
     let one = r#"{"apiVersion":"{{$one.apiVersion}}","kind":"{{$one.kind}}","metadata":{"name":"{{$one.metadata.name}}","namespace":"{{$one.metadata.namespace}}"},"#;
     format!("{head}{one}\"status\":{}}}{{{{end}}}}]}}", json!({"message": AWAITED}))
-}
-
-/// A template for kubectl that prints what a Secret's mark of an exchanged identity says; nothing where there is none.
-fn only_mark() -> String {
-    format!(
-        r#"{{{{with .metadata.annotations}}}}{{{{with index . "{PENDING}"}}}}{{"mark":"{{{{.}}}}"}}{{{{end}}}}{{{{end}}}}"#
-    )
 }
 
 /// Reads the Secret; what it prints stays in memory.

@@ -89,13 +89,9 @@ impl Deploy<'_> {
         self.work("project")
     }
 
-    /// The project before anything was left out of it.
-    fn whole(&self) -> Utf8PathBuf {
-        if self.embedded() {
-            self.source.folder()
-        } else {
-            self.project()
-        }
+    /// What the copy lacks; on a real cluster it lacks nothing.
+    fn left_out(&self) -> Option<Utf8PathBuf> {
+        self.embedded().then(|| self.work("left-out.json"))
     }
 
     fn production(&self) -> bool {
@@ -289,10 +285,16 @@ impl Deploy<'_> {
                 },
             ));
         }
+        let defines_nothing = Probe::Says {
+            file: delta.clone(),
+            pointer: "/defines".to_owned(),
+            value: json!(false),
+        };
         // Kinds that the deploy has defined were not served when the run began.
-        let look_again = [self.api_list("served"), self.api_choose("served", Some(self.project()))];
+        let look_again = [self.api_list("served"), self.api_choose("served", Some(self.project()))]
+            .map(|step| step.unless(defines_nothing.clone()));
         let verify = look_again.into_iter().chain(self.compare_steps("verify", &groups));
-        steps.extend(verify.map(|step| step.unless(fresh.clone())));
+        steps.extend(verify.map(|step| step.or_when(fresh.clone())));
         steps.push(
             Step::new(
                 "verify.judge",
@@ -430,7 +432,7 @@ impl Deploy<'_> {
             ));
         }
         steps.push(self.api_list("api"));
-        steps.push(if self.embedded() {
+        steps.push(if let Some(left_out) = self.left_out() {
             Step::new(
                 "project.adapt",
                 "Copy the project without what an embedded cluster cannot hold",
@@ -440,6 +442,7 @@ impl Deploy<'_> {
                     from: self.source.folder(),
                     served: self.work("served.txt"),
                     to: self.project(),
+                    left_out,
                 }),
             )
         } else {
@@ -528,7 +531,7 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Derive(Derivation::Compare {
                     project: self.project(),
-                    whole: self.whole(),
+                    left_out: self.left_out(),
                     only: self.mode.only.clone(),
                     listing,
                     groups: groups.to_vec(),
@@ -540,9 +543,7 @@ impl Deploy<'_> {
 
     fn lease_steps(&self, fresh: &Probe) -> Vec<Step> {
         let steps = super::guard::take(self.access, self.nonce, self.goal).into_iter();
-        std::iter::once(super::guard::look(self.access))
-            .chain(steps.map(|step| step.unless(fresh.clone())))
-            .collect()
+        steps.map(|step| step.unless(fresh.clone())).collect()
     }
 
     fn group_steps(&self, index: usize, groups: &[Vec<String>], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
@@ -553,6 +554,7 @@ impl Deploy<'_> {
             value: json!(true),
         };
         let fresh = is_fresh(index);
+        let due = self.work(&format!("due-{index}"));
         let result = self.work(&format!("result-{index}.yaml"));
         let names = phases.join(", ");
         let first = &phases[0];
@@ -564,7 +566,7 @@ impl Deploy<'_> {
             .args(["--yes", "--abort-on-error", "--write-command-result=false"])
             .arg(format!("--readiness-timeout={READINESS}s"))
             .arg(format!("--timeout={timeout}s"))
-            .flag_path("--project-dir", self.project())
+            .flag_path("--project-dir", &due)
             .list_path("--output-format", format!("yaml={result}"))
             .arg(Arg::LaterList {
                 file: delta.clone(),
@@ -591,9 +593,21 @@ impl Deploy<'_> {
         }
         steps.extend([
             Step::new(
+                &format!("phase-{first}.narrow"),
+                format!("Copy what differs in {names}"),
+                "kluctl applies all that it is given, one object after the other.",
+                Effect::Local,
+                Action::Derive(Derivation::Due {
+                    project: self.project(),
+                    delta: delta.clone(),
+                    phases: phases.clone(),
+                    to: due,
+                }),
+            ),
+            Step::new(
                 &format!("phase-{first}.deploy"),
                 format!("Deploy {names}"),
-                "Only the items that differ; kluctl keeps the order and waits for workloads and CRDs.",
+                "Only what differs; kluctl keeps the order and waits for workloads and CRDs.",
                 Effect::Remote,
                 Action::Run(deploy),
             ),
@@ -683,7 +697,8 @@ impl Deploy<'_> {
                 Action::Run(
                     self.access
                         .kubectl()
-                        .args(["apply", "--server-side", "--force-conflicts"])
+                        // The server validates it; kubectl would fetch its whole OpenAPI to learn that.
+                        .args(["apply", "--server-side", "--force-conflicts", "--validate=false"])
                         // A manager a stage: one apply must not take away what another stage wrote.
                         .arg(format!("--field-manager=xtask-{}", self.stage))
                         .list_path("--filename", next)

@@ -105,18 +105,6 @@ fn wanted(access: &Access) -> Utf8PathBuf {
     access.work().join("lease.json")
 }
 
-/// Reads who holds the Lease: a run that was killed after it deployed still has a ledger to write.
-pub fn look(access: &Access) -> Step {
-    Step::new(
-        "lease.look",
-        "Look who holds the cluster's Lease",
-        "A run that was cut off may hold it, and is not over before it gives it back.",
-        Effect::Read,
-        Action::Run(lease_get(access).to_file(held(access))),
-    )
-    .guarding()
-}
-
 /// Takes the Lease, and makes sure that it is ours.
 pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
     let wanted = wanted(access);
@@ -185,12 +173,7 @@ pub fn give_back(access: &Access, nonce: &str) -> Vec<Step> {
     )
     .unless(never_wanted.clone());
     let not_ours = Probe::Not(Box::new(ours(access, nonce)));
-    let given_back = Probe::Gone {
-        command: lease_get(access),
-        pointer: lease::NONCE_POINTER.to_owned(),
-        value: nonce.to_owned(),
-    };
-    let done = Probe::Any(vec![never_wanted, not_ours, given_back]);
+    let done = Probe::Any(vec![never_wanted, not_ours]);
     std::iter::once(find)
         .chain(release(access, held, Effect::Local, &done))
         .collect()

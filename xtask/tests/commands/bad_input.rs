@@ -212,7 +212,7 @@ fn long_paths_with_spaces_quotes_and_dollars_are_paths() {
     let odd = fakes.checkout.base().join(&name);
     fs_err::rename(&fakes.checkout.root, &odd).unwrap();
     fakes.checkout.root = odd;
-    fakes.answers(&["kluctl *deploy => 1 no", "once kubectl *get lease => 0", &lease(&fakes)]);
+    fakes.answers(&["kluctl *deploy => 1 no", &lease(&fakes)]);
     assert_eq!(plain.run(&["local-up"]).code, Some(6));
     let ran = fakes.run(&["local-up"]);
     assert_eq!(ran.code, Some(6), "{ran}");

@@ -86,8 +86,7 @@ impl Fakes {
             "once kubectl *proxy --unix-socket= => serve {\"items\":[]}".to_owned(),
             format!("kubectl *proxy --unix-socket= => serve @{base}/listing.json"),
             format!("kubectl *get --all-namespaces --output=json --ignore-not-found => 0 @{base}/listing.json"),
-            "once kubectl *get lease => 0".to_owned(),
-            // Whoever asks again finds it held, by the nonce that the run wrote.
+            // Held, by the nonce that the run wrote.
             format!("kubectl *get lease => 0 @{base}/checkout/.xtask/clusters/k3s-dev/work/lease.json"),
             "kubectl *create --filename => 0 created".to_owned(),
             "kubectl *get configmap => 0".to_owned(),

@@ -10,16 +10,33 @@ use crate::failure::{Failure, Result};
 use crate::live::resources::{self, Resource};
 use crate::project::{self, Object, ObjectRef, Project};
 
-/// Copies a project and returns what was left out or changed, a sentence each.
-pub fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Vec<String>> {
+/// What a copy lacks, and what was changed in it.
+#[derive(Debug, Clone, Default)]
+pub struct Adapted {
+    /// A sentence for each thing that was left out or changed.
+    pub notes: Vec<String>,
+    /// Every object that was left out.
+    pub left_out: Vec<ObjectRef>,
+}
+
+/// Copies a project without what an embedded cluster cannot hold.
+pub fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted> {
     let mut project = Project::read(from)?;
     project.refuse_empty()?;
     let served = resources::parse(&fs_err::read_to_string(served)?)?;
     let defined = defined_kinds(&project);
-    let mut notes = Vec::new();
+    let Adapted {
+        mut notes,
+        mut left_out,
+    } = Adapted::default();
     for item in &mut project.items {
-        item.objects
-            .retain_mut(|object| adapt(object, &served, &defined, &mut notes));
+        item.objects.retain_mut(|object| {
+            let stays = adapt(object, &served, &defined, &mut notes);
+            if !stays {
+                left_out.push(object.reference());
+            }
+            stays
+        });
     }
     project.items.retain(|item| {
         if item.objects.is_empty() {
@@ -37,7 +54,7 @@ pub fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Vec<Str
         project.write(from, beside)?;
         project::enclose(beside)
     })?;
-    Ok(notes)
+    Ok(Adapted { notes, left_out })
 }
 
 /// Kinds that the project's own CRDs define, as (group, kind).

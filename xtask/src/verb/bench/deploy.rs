@@ -168,9 +168,7 @@ impl Bench<'_> {
 
     /// kluctl as a person calls it, with the same flags as ours.
     fn kluctl(&self, place: &Place, project: &Utf8PathBuf) -> Command {
-        place
-            .access
-            .kluctl("deploy")
+        as_a_person(place.access.kluctl("deploy"))
             .args(["--yes", "--abort-on-error", "--write-command-result=false"])
             .args(["--readiness-timeout=300s", "--timeout=900s"])
             .flag_path("--project-dir", project)
@@ -178,9 +176,7 @@ impl Bench<'_> {
     }
 
     fn apply(&self, place: &Place, folder: &Utf8PathBuf) -> Command {
-        place
-            .access
-            .kubectl()
+        as_a_person(place.access.kubectl())
             .args(["apply", "--server-side", "--recursive"])
             .list_path("--filename", folder)
             .within(900)
@@ -188,11 +184,13 @@ impl Bench<'_> {
 
     /// What a person without kluctl does: definitions, wait, the rest.
     fn kubectl_loop(&self, place: &Place) -> Result<Duration> {
-        let wait =
-            place
-                .access
-                .kubectl()
-                .args(["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+        let wait = as_a_person(place.access.kubectl()).args([
+            "wait",
+            "--for=condition=Established",
+            "crd",
+            "--all",
+            "--timeout=60s",
+        ]);
         let steps = [
             self.apply(place, &place.stage.first),
             wait,
@@ -212,4 +210,10 @@ impl Bench<'_> {
             .measure(command, None)
             .map_err(|failure: Failure| failure.context(format!("`{}` was to be measured", command.tool.program())))
     }
+}
+
+/// A peer without what we tune.
+fn as_a_person(mut command: Command) -> Command {
+    command.env.remove("GOGC");
+    command
 }
