@@ -515,6 +515,7 @@ impl Deploy<'_> {
                         // Below the root, where it starts: a path of a socket must be short.
                         .arg(format!("--unix-socket={socket}"))
                         .arg("--reject-methods=^(POST|PUT|PATCH|DELETE)$")
+                        .arg("--append-server-path")
                         .within(120)
                         .or_ask_again(),
                     socket,

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::world::{For, World, child};
 
+/// The path below which everything is served, as by those who serve many clusters at one address.
+const BELOW: &str = "/clusters/one";
+
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -100,7 +103,7 @@ impl Proxy {
     pub(crate) fn kubeconfig(&self, context: &str) -> String {
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: {context}\nclusters:\n- name: {context}\n  cluster:\n    \
-             server: http://127.0.0.1:{}\ncontexts:\n- name: {context}\n  context: {{cluster: {context}, user: \
+             server: http://127.0.0.1:{}{BELOW}\ncontexts:\n- name: {context}\n  context: {{cluster: {context}, user: \
              {context}}}\nusers:\n- name: {context}\n  user: {{}}\n",
             self.port
         )
@@ -156,6 +159,10 @@ fn serve(client: &TcpStream, upstream: &str, asked: &Mutex<Vec<Asked>>, judge: &
         reader.read_exact(&mut byte)?;
         body.push(byte[0]);
     }
+    if !head.contains(&format!(" {BELOW}/")) {
+        return refuse(client, "404 Not Found", "", "NotFound", 404);
+    }
+    let head = head.replacen(BELOW, "", 1);
     let mut words = head.split(' ');
     let request = Asked {
         method: words.next().unwrap_or_default().to_owned(),
