@@ -33,23 +33,21 @@ impl Runner<'_> {
         let lists: Vec<List> = serde_json::from_value(later(self.root, &listing.of, "/lists")?)
             .or_fail(Kind::Unexpected, format!("`{}` has no lists", listing.of))?;
         let own = self.root.join(&listing.socket);
-        let folder = own.parent().unwrap_or(self.root);
+        let folder = own.parent().unwrap_or(&own);
         // Whoever reaches the socket has the credentials behind it.
-        if folder.exists() {
-            fs_err::remove_dir_all(folder)?;
-        }
-        fs_err::create_dir_all(folder.parent().unwrap_or(self.root))?;
         let mut private = std::fs::DirBuilder::new();
         private
+            .recursive(true)
             .mode(0o700)
             .create(folder)
             .or_fail(Kind::Unexpected, format!("cannot create `{folder}`"))?;
+        take_away(&own)?;
         let door = Door::of(&own)?;
         let command = &listing.proxy;
         let (outcome, answered) = self.process(command, Some(log))?.run_beside(self.interrupt, |gone| {
             read_all(&door.path, &lists, &listing.label, gone)
         })?;
-        fs_err::remove_dir_all(folder)?;
+        take_away(&own)?;
         let Some(answered) = answered else {
             judge(command, &outcome)?;
             return Err(Failure::new(
@@ -63,6 +61,14 @@ impl Runner<'_> {
             together(&lists, &answers)?.as_bytes(),
             0o600,
         )
+    }
+}
+
+/// Removes a socket, of this run or of one that was killed; never a folder.
+fn take_away(socket: &Utf8Path) -> Result<()> {
+    match fs_err::remove_file(socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
