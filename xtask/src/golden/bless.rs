@@ -71,7 +71,7 @@ fn order(fixes: Vec<Fix>) -> Vec<Fix> {
                     removals.push(fix);
                 }
             }
-            Fix::Write { path, .. } | Fix::Move { to: path, .. } => {
+            Fix::Write { path, .. } | Fix::Rewrite { path, .. } | Fix::Move { to: path, .. } => {
                 if seen.insert(path.clone()) {
                     writes.push(fix);
                 }
@@ -110,7 +110,7 @@ fn refuse(comparison: &Comparison, golden: &Utf8Path, edited: &BTreeSet<Utf8Path
         .iter()
         .filter_map(Problem::fix)
         .flat_map(|fix| match fix {
-            Fix::Write { path, .. } | Fix::Remove { path } => vec![path],
+            Fix::Write { path, .. } | Fix::Rewrite { path, .. } | Fix::Remove { path } => vec![path],
             Fix::Move { from, to, .. } => vec![from, to],
         })
         .filter(|path| edited.contains(path))

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::facts::facts;
 use super::object::{self, Identity, Object, Origin};
 use super::{json as text, yaml};
+use crate::failure::Failure;
 
 /// First line of every YAML file of a golden.
 pub const HEADER: &str = "# Made by `cargo xtask golden bless`: review it, do not edit it.\n";
@@ -145,6 +146,20 @@ pub fn write_plain(role: Role, value: &Value) -> String {
             out
         }
     }
+}
+
+/// The text that the golden should have at a path of a project, from the rendered file.
+///
+/// # Errors
+///
+/// A file that cannot be read, or is no manifest.
+pub fn of_file(path: &camino::Utf8Path, rendered: &camino::Utf8Path) -> Result<String, Failure> {
+    let content = fs_err::read_to_string(rendered)?;
+    let text = match Role::of(path) {
+        Role::Objects => read(&content).map(|manifest| write(&manifest)),
+        role => read_plain(role, &content).map(|value| write_plain(role, &value)),
+    };
+    text.map_err(|reason| Failure::config(format!("`{rendered}` cannot be read: {reason}")))
 }
 
 fn sorted(value: &Value) -> Value {

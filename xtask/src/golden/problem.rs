@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::diff::{self, Change};
+use super::normal;
 use super::object::Identity;
 use crate::failure::{Failure, Kind, Result, ResultExt};
 
@@ -131,7 +132,11 @@ pub enum Problem {
     /// There is no golden at all, and nothing to make one from.
     Absent,
     /// Says the same, but not in normal form: worth a word, never a failure.
-    Untidy { path: Utf8PathBuf, content: String },
+    Untidy {
+        path: Utf8PathBuf,
+        /// The rendered file, which the normal form is made from when it is wanted.
+        rendered: Utf8PathBuf,
+    },
 }
 
 /// What differs inside one stale file.
@@ -152,6 +157,8 @@ pub enum StalePart {
 pub enum Fix {
     /// Write this file.
     Write { path: Utf8PathBuf, content: String },
+    /// Write the normal form of a rendered file.
+    Rewrite { path: Utf8PathBuf, rendered: Utf8PathBuf },
     /// Remove this file.
     Remove { path: Utf8PathBuf },
     /// Write one file and remove the other.
@@ -175,9 +182,11 @@ impl Problem {
             })
         };
         match self {
-            Self::Missing { path, content, .. }
-            | Self::Stale { path, content, .. }
-            | Self::Untidy { path, content } => write(path, content),
+            Self::Missing { path, content, .. } | Self::Stale { path, content, .. } => write(path, content),
+            Self::Untidy { path, rendered } => Some(Fix::Rewrite {
+                path: path.clone(),
+                rendered: rendered.clone(),
+            }),
             Self::Unreadable {
                 path,
                 content: Some(content),
@@ -333,7 +342,7 @@ impl fmt::Display for Problem {
 impl fmt::Display for Fix {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Write { path, .. } => write!(formatter, "write `{path}`"),
+            Self::Write { path, .. } | Self::Rewrite { path, .. } => write!(formatter, "write `{path}`"),
             Self::Remove { path } => write!(formatter, "remove `{path}`"),
             Self::Move { from, to, .. } => write!(formatter, "move `{from}` to `{to}`"),
         }
@@ -345,6 +354,7 @@ impl Fix {
     pub fn execute(&self, golden: &Utf8Path) -> Result<()> {
         match self {
             Self::Write { path, content } => write_beside(&golden.join(path), content),
+            Self::Rewrite { path, rendered } => write_beside(&golden.join(path), &normal::of_file(path, rendered)?),
             Self::Remove { path } => remove(golden, path),
             Self::Move { from, to, content } => {
                 write_beside(&golden.join(to), content)?;

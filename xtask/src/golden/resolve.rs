@@ -196,7 +196,7 @@ impl<'a> Sides<'a> {
         }
         comparison.skipped = skipped;
         comparison.count = comparison.objects.len();
-        comparison.problems.sort_by_key(rank);
+        comparison.problems.sort_by_cached_key(rank);
         comparison
     }
 
@@ -401,15 +401,15 @@ fn evaluate(rendered: &Utf8Path, golden: &Utf8Path, (path, left, right): &PathPa
             if golden_file.is_none() {
                 outcome.stands = Stands::RenderedOnly;
             }
-            let Some((expected, manifest)) = expect(rendered, path, &mut outcome) else {
+            let Some(wanted) = expect(rendered, path, &mut outcome) else {
                 return outcome;
             };
             if let Some(file) = golden_file {
-                compare_one(golden, file, expected, manifest.as_ref(), &mut outcome);
+                compare_one(golden, file, &wanted, &mut outcome);
             } else {
-                outcome.content = Some(expected);
+                outcome.content = Some(wanted.text());
             }
-            if let Some(manifest) = manifest {
+            if let Meaning::Objects(manifest) = wanted.meaning {
                 sort_out(manifest, &mut outcome);
             }
         }
@@ -431,10 +431,57 @@ fn unreadable(path: &Utf8Path, side: Side, reason: impl Into<String>, content: O
     }
 }
 
-/// The text that the golden should hold, and the objects it comes from.
-fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option<(String, Option<Manifest>)> {
+/// What the golden should hold at a path. Its text is made where it is wanted: most of a check can do without.
+struct Wanted {
+    /// The rendered file.
+    rendered: Utf8PathBuf,
+    meaning: Meaning,
+}
+
+enum Meaning {
+    Objects(Manifest),
+    Plain(Role, serde_json::Value),
+}
+
+impl Wanted {
+    fn text(&self) -> String {
+        match &self.meaning {
+            Meaning::Objects(manifest) => normal::write(manifest),
+            Meaning::Plain(role, value) => normal::write_plain(*role, value),
+        }
+    }
+
+    fn is(&self, text: &str) -> bool {
+        // No text of objects in normal form is without it.
+        let may_be = matches!(self.meaning, Meaning::Plain(..)) || text.starts_with(normal::HEADER);
+        may_be && text == self.text()
+    }
+
+    /// Whether a text of JSON says the same, which is told without reading it into values.
+    fn is_said_by(&self, text: &str) -> bool {
+        let Meaning::Objects(Manifest {
+            frame: Frame::Single,
+            objects,
+        }) = &self.meaning
+        else {
+            return false;
+        };
+        text.starts_with('{') && matches!(objects.as_slice(), [one] if json::says(text, &normal::normal(one)))
+    }
+
+    fn identities(&self) -> Vec<Identity> {
+        match &self.meaning {
+            Meaning::Objects(manifest) => normal::identities(&manifest.objects),
+            Meaning::Plain(..) => Vec::new(),
+        }
+    }
+}
+
+/// Reads what was rendered to a path, and what is wrong with it by itself.
+fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option<Wanted> {
     let side = Side::Rendered;
-    let text = match read_text(&rendered.join(path)) {
+    let rendered = rendered.join(path);
+    let text = match read_text(&rendered) {
         Ok(text) => text,
         Err(reason) => {
             outcome.problems.push(unreadable(path, side, reason, None));
@@ -444,7 +491,10 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
     let role = Role::of(path);
     if role != Role::Objects {
         return match normal::read_plain(role, &text) {
-            Ok(value) => Some((normal::write_plain(role, &value), None)),
+            Ok(value) => Some(Wanted {
+                rendered,
+                meaning: Meaning::Plain(role, value),
+            }),
             Err(reason) => {
                 outcome.problems.push(unreadable(path, side, reason, None));
                 None
@@ -456,7 +506,10 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
             for object in &manifest.objects {
                 judge(path, &text, object, manifest.frame, outcome);
             }
-            Some((normal::write(&manifest), Some(manifest)))
+            Some(Wanted {
+                rendered,
+                meaning: Meaning::Objects(manifest),
+            })
         }
         Err(reason) => {
             outcome.problems.push(unreadable(path, side, reason, None));
@@ -535,7 +588,7 @@ fn sort_out(manifest: Manifest, outcome: &mut Outcome) {
 }
 
 /// Compares a golden's file with the text it should hold.
-fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Option<&Manifest>, outcome: &mut Outcome) {
+fn compare_one(golden: &Utf8Path, file: &File, wanted: &Wanted, outcome: &mut Outcome) {
     let path = &file.path;
     let disguise = match file.form {
         Form::Plain => None,
@@ -547,7 +600,7 @@ fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Optio
         outcome.problems.extend(disguise.map(|disguise| Problem::Disguised {
             path: path.clone(),
             disguise,
-            content: Some(expected),
+            content: Some(wanted.text()),
         }));
         return;
     }
@@ -556,18 +609,16 @@ fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Optio
         Err(reason) => {
             outcome
                 .problems
-                .push(unreadable(path, Side::Golden, reason, Some(expected)));
+                .push(unreadable(path, Side::Golden, reason, Some(wanted.text())));
             return;
         }
     };
-    if text == expected {
-        outcome.golden = manifest
-            .map(|manifest| normal::identities(&manifest.objects))
-            .unwrap_or_default();
+    if wanted.is(&text) {
+        outcome.golden = wanted.identities();
         outcome.problems.extend(disguise.map(|disguise| Problem::Disguised {
             path: path.clone(),
             disguise,
-            content: Some(expected),
+            content: Some(wanted.text()),
         }));
         return;
     }
@@ -579,24 +630,30 @@ fn compare_one(golden: &Utf8Path, file: &File, expected: String, manifest: Optio
         return;
     }
     let disguise = disguise.or_else(|| disguise_of(&text));
-    match differences(path, &text, manifest, &expected, outcome) {
+    let parts = if wanted.is_said_by(&text) {
+        outcome.golden = wanted.identities();
+        Ok(Vec::new())
+    } else {
+        differences(path, &text, wanted, outcome)
+    };
+    match parts {
         Err(reason) => outcome
             .problems
-            .push(unreadable(path, Side::Golden, reason, Some(expected))),
+            .push(unreadable(path, Side::Golden, reason, Some(wanted.text()))),
         Ok(parts) if !parts.is_empty() => outcome.problems.push(Problem::Stale {
             path: path.clone(),
             parts,
-            content: expected,
+            content: wanted.text(),
         }),
         Ok(_) => outcome.problems.push(match disguise {
             Some(disguise) => Problem::Disguised {
                 path: path.clone(),
                 disguise,
-                content: Some(expected),
+                content: Some(wanted.text()),
             },
             None => Problem::Untidy {
                 path: path.clone(),
-                content: expected,
+                rendered: wanted.rendered.clone(),
             },
         }),
     }
@@ -628,29 +685,24 @@ pub(crate) fn merge_marker(text: &str) -> Option<usize> {
 }
 
 /// How a golden's text differs from what was rendered; nothing when both say the same.
-fn differences(
-    path: &Utf8Path,
-    text: &str,
-    manifest: Option<&Manifest>,
-    expected: &str,
-    outcome: &mut Outcome,
-) -> Result<Vec<StalePart>, String> {
-    let Some(manifest) = manifest else {
-        let role = Role::of(path);
-        let old = normal::read_plain(role, text)?;
-        let new = normal::read_plain(role, expected)?;
-        let changes = diff::changes(&old, &new);
-        return Ok(if changes.is_empty() {
-            Vec::new()
-        } else {
-            vec![StalePart::File(changes)]
-        });
+fn differences(path: &Utf8Path, text: &str, wanted: &Wanted, outcome: &mut Outcome) -> Result<Vec<StalePart>, String> {
+    let manifest = match &wanted.meaning {
+        Meaning::Objects(manifest) => manifest,
+        Meaning::Plain(role, new) => {
+            let old = normal::read_plain(*role, text)?;
+            let changes = diff::changes(&old, new);
+            return Ok(if changes.is_empty() {
+                Vec::new()
+            } else {
+                vec![StalePart::File(changes)]
+            });
+        }
     };
     let found = normal::read(text)?;
     outcome.golden = normal::identities(&found.objects);
     let fix = || Fix::Write {
         path: path.to_owned(),
-        content: expected.to_owned(),
+        content: wanted.text(),
     };
     let mut parts = Vec::new();
     let mut old: Vec<&Object> = found.objects.iter().collect();
