@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Prefixes of variables that no child inherits: cargo's own, and every setting of a wrapped tool.
-const SCRUBBED_PREFIXES: [&str; 13] = [
+const SCRUBBED_PREFIXES: [&str; 12] = [
     "CARGO_PKG_",
     "CARGO_MANIFEST_",
     "CARGO_CFG_",
@@ -16,12 +16,10 @@ const SCRUBBED_PREFIXES: [&str; 13] = [
     "LIMA_",
     "CLUSTERCTL_",
     "TF_VAR_",
-    // kluctl brings a Python of its own, which starts four times as slowly where it may not keep its bytecode.
-    "PYTHON",
 ];
 
 /// Single variables that no child inherits. Tokens reach a child only when its command names them.
-const SCRUBBED: [&str; 12] = [
+const SCRUBBED: [&str; 13] = [
     // A hook of Git's that starts us must not lead our own calls of Git elsewhere.
     "GIT_DIR",
     "GIT_WORK_TREE",
@@ -35,6 +33,8 @@ const SCRUBBED: [&str; 12] = [
     "GITHUB_TOKEN",
     "GH_TOKEN",
     "EXP_CLUSTER_RESOURCE_SET",
+    // kluctl brings a Python of its own, which starts four times as slowly where it may not keep its bytecode.
+    "PYTHONDONTWRITEBYTECODE",
 ];
 
 /// The scrubbed environment of a child. Entries that are not UTF-8 are left out: no wrapped tool needs one.
