@@ -276,7 +276,7 @@ impl Runner<'_> {
             }
             Action::Survey(survey) => self.survey(survey),
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
-            Action::LookForKey { key, read, to } => self.look_for_key(key, read, to),
+            Action::LookForKey { key, read, to } => self.patiently(read, || self.look_for_key(key, read, to)),
             Action::OperatorKey {
                 key,
                 read,

@@ -23,8 +23,9 @@ pub struct Delta {
     pub groups: Vec<GroupDelta>,
     /// Every object that differs.
     pub differences: Vec<Difference>,
-    /// Whether a definition is among them: kinds may be served afterwards that are not served now.
-    pub defines: bool,
+    /// Whether kinds may be served afterwards that are not served now: a definition is among them, or an object is
+    /// missing, whose kind an operator may define on its way.
+    pub more_kinds: bool,
     /// Live objects of the stage that the project no longer has.
     pub orphans: Vec<Orphan>,
 }
@@ -208,11 +209,12 @@ impl<'a> Comparison<'a> {
             fresh: differences.is_empty(),
             objects,
             groups: by_group(self.project, &differences, groups),
-            defines: differences.iter().any(|difference| {
-                matches!(
-                    difference.object.kind.as_str(),
-                    "CustomResourceDefinition" | "APIService"
-                )
+            more_kinds: differences.iter().any(|difference| {
+                difference.why == Why::Missing
+                    || matches!(
+                        difference.object.kind.as_str(),
+                        "CustomResourceDefinition" | "APIService"
+                    )
             }),
             differences,
             orphans,
@@ -372,7 +374,7 @@ mod tests {
             fresh: false,
             objects: 1,
             groups: Vec::new(),
-            defines: false,
+            more_kinds: false,
             differences: vec![Difference {
                 object: object("ConfigMap", "x"),
                 component: "x".into(),
@@ -458,6 +460,13 @@ mod tests {
         assert_eq!((delta.objects, orphans), (4, vec!["left"]));
         let fresh: Vec<bool> = delta.groups.iter().map(|group| group.fresh).collect();
         assert_eq!(fresh, [false, true]);
+        assert!(delta.more_kinds, "the kind of what is missing may not be served yet");
+        let mut repair = Comparison::of(&project);
+        for name in names {
+            repair.see(&config(name, if name == "changed" { "old" } else { "new" }, "mine"));
+        }
+        let repair = repair.conclude(&BTreeSet::new(), None, &groups);
+        assert_eq!((repair.differences.len(), repair.more_kinds), (1, false));
         let due = |project: &Project, phase: &str| -> Vec<String> {
             let due = delta.due(project.clone(), &[phase.to_owned()]);
             assert_eq!(due.description.items.len(), due.items.len());

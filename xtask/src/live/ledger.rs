@@ -241,7 +241,7 @@ mod tests {
             fresh: false,
             objects: 1,
             groups: Vec::new(),
-            defines: false,
+            more_kinds: false,
             differences: Vec::new(),
             orphans: Vec::new(),
         }

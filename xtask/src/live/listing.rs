@@ -1,4 +1,4 @@
-//! A listing as kubectl prints it, read an object at a time, so that of thousands only that stays in memory which
+//! A `List` of live objects, read an object at a time, so that of thousands only that stays in memory which
 //! somebody asks for. It keeps and drops; what an object means is for others to say.
 
 use std::borrow::Cow;

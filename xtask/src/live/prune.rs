@@ -408,7 +408,7 @@ mod tests {
             fresh: true,
             objects: 100,
             groups: Vec::new(),
-            defines: false,
+            more_kinds: false,
             differences: Vec::new(),
             orphans,
         }

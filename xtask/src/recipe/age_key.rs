@@ -200,4 +200,5 @@ fn read(access: &Access) -> Command {
         .args(["get", "secret", SECRET, "--ignore-not-found", "--output=json"])
         .arg(format!("--namespace={OPERATOR}"))
         .within(30)
+        .or_ask_again()
 }

@@ -285,14 +285,14 @@ impl Deploy<'_> {
                 },
             ));
         }
-        let defines_nothing = Probe::Says {
+        let no_more_kinds = Probe::Says {
             file: delta.clone(),
-            pointer: "/defines".to_owned(),
+            pointer: "/moreKinds".to_owned(),
             value: json!(false),
         };
-        // Kinds that the deploy has defined were not served when the run began.
+        // Kinds that the deploy has brought were not served when the run began.
         let look_again = [self.api_list("served"), self.api_choose("served", Some(self.project()))]
-            .map(|step| step.unless(defines_nothing.clone()));
+            .map(|step| step.unless(no_more_kinds.clone()));
         let verify = look_again.into_iter().chain(self.compare_steps("verify", &groups));
         steps.extend(verify.map(|step| step.or_when(fresh.clone())));
         steps.push(

@@ -741,10 +741,10 @@ fn problem_diff(pair: &Pair, golden: &Utf8Path, problem: &Problem) -> String {
             };
             diff::unified(&old_name, &old, &name("b", &path), &content)
         }
-        Some(Fix::Rewrite { path, rendered }) => {
-            let content = crate::golden::normal::of_file(&path, &rendered).unwrap_or_default();
-            diff::unified(&name("a", &path), &read(&path), &name("b", &path), &content)
-        }
+        Some(Fix::Rewrite { path, rendered }) => match crate::golden::normal::of_file(&path, &rendered) {
+            Ok(content) => diff::unified(&name("a", &path), &read(&path), &name("b", &path), &content),
+            Err(failure) => format!("# {}\n", failure.chain()),
+        },
         Some(Fix::Remove { path }) => diff::unified(&name("a", &path), &read(&path), "/dev/null", ""),
         Some(Fix::Move { from, to, content }) => {
             diff::unified(&name("a", &from), &read(&from), &name("b", &to), &content)

@@ -62,6 +62,18 @@ fn refused(tool: &str, words: &[String]) -> Option<String> {
     let has = |flag: &str| words.iter().any(|word| word.split('=').next() == Some(flag));
     match tool {
         "kubectl" if !has("--kubeconfig") => Some("The connection to the server localhost:8080 was refused".to_owned()),
+        "kubectl" if words.iter().any(|word| word == "proxy") => {
+            let known = [
+                "--kubeconfig",
+                "--context",
+                "--unix-socket",
+                "--reject-methods",
+                "--append-server-path",
+            ];
+            let flag =
+                |word: &&String| word.starts_with('-') && !known.contains(&word.split('=').next().unwrap_or_default());
+            words.iter().find(flag).map(|word| format!("unknown flag: {word}"))
+        }
         "kluctl" => {
             if std::env::var("KUBECONFIG").is_err() {
                 return Some("no kubeconfig".to_owned());
@@ -157,6 +169,13 @@ fn serve(call: &str, items: &str) -> ExitCode {
         .nth(1)
         .and_then(|rest| rest.split(' ').next())
         .expect("a proxy has a socket");
+    let folder = std::path::Path::new(socket).parent().expect("a socket has a folder");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(folder).expect("it is there").permissions());
+    assert_eq!(
+        mode & 0o077,
+        0,
+        "others reach the socket, and the credentials behind it"
+    );
     let listener = std::os::unix::net::UnixListener::bind(socket).expect("the socket's folder is there");
     for stream in listener.incoming() {
         let mut stream = stream.expect("a client that connects");

@@ -135,6 +135,27 @@ fn the_first_ctrl_c_ends_the_tool_and_its_children_and_says_how_to_go_on() {
 }
 
 #[test]
+fn a_listing_whose_proxy_fails_is_told_and_one_that_never_answers_ends_with_ctrl_c() {
+    let fakes = Fakes::new();
+    fakes.answers(&["kubectl *proxy => 1 no such thing"]);
+    let ran = fakes.run(&["local-up"]);
+    assert_eq!(ran.code, Some(6), "{ran}");
+    for part in ["stage.list", "no such thing", "--reject-methods"] {
+        assert!(ran.stderr.contains(part), "{part}: {ran}");
+    }
+    let fakes = Fakes::new();
+    fakes.answers(&["kubectl *proxy => hang"]);
+    let child = fakes.command(&["local-up"]).spawn().unwrap();
+    until("the proxy is called", || {
+        fakes.calls().iter().any(|call| call.contains(" proxy "))
+    });
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ran = finish(child);
+    assert_eq!(ran.code, Some(130), "{ran}");
+    until("nothing is left", || fakes.left().is_empty());
+}
+
+#[test]
 fn the_second_ctrl_c_stops_at_once_and_takes_a_deaf_tool_along() {
     let fakes = Fakes::new();
     fakes.answers(&["kluctl *deploy => deaf"]);

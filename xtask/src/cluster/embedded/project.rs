@@ -11,7 +11,7 @@ use crate::live::resources::{self, Resource};
 use crate::project::{self, Object, ObjectRef, Project};
 
 /// What a copy lacks, and what was changed in it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub struct Adapted {
     /// A sentence for each thing that was left out or changed.
     pub notes: Vec<String>,
@@ -25,10 +25,7 @@ pub fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted
     project.refuse_empty()?;
     let served = resources::parse(&fs_err::read_to_string(served)?)?;
     let defined = defined_kinds(&project);
-    let Adapted {
-        mut notes,
-        mut left_out,
-    } = Adapted::default();
+    let (mut notes, mut left_out) = (Vec::new(), Vec::new());
     for item in &mut project.items {
         item.objects.retain_mut(|object| {
             let stays = adapt(object, &served, &defined, &mut notes);
