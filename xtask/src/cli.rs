@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use camino::Utf8PathBuf;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::context::Context;
 use crate::failure::Result;
-use crate::ui::Ui;
+use crate::ui::{Ui, Verbosity};
 use crate::verb;
 
 /// Takes a k3s/NixOS platform from nothing to running, as typed, reviewed, resumable plans
@@ -20,15 +21,32 @@ use crate::verb;
     disable_help_subcommand = true
 )]
 pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every verb")]
+pub struct Global {
     /// Checkout to work in; the default is the nearest folder upwards with `platform.json`
     #[arg(long, global = true, value_name = "DIR", env = "XTASK_ROOT", hide_env_values = true)]
     pub root: Option<Utf8PathBuf>,
     /// Keep every socket on loopback, also those of tools; whatever would leave it is a failure
     #[arg(long, global = true, env = "XTASK_OFFLINE", hide_env_values = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub offline: bool,
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
+    /// Whether there is colour; `auto` looks at the terminal, `NO_COLOR`, `CLICOLOR` and `CLICOLOR_FORCE`
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: clap::ColorChoice,
+    /// Tell every step; twice: also what its tool prints
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Tell only the result and failures
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
 }
 
 /// Every verb.
@@ -83,14 +101,37 @@ pub enum Verb {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     leave_no_core();
+    colour_of_help(std::env::args()).write_global();
     let cli = Cli::parse();
-    let ui = Ui::from_environment();
+    let verbosity = Verbosity::asked(cli.global.quiet, cli.global.verbose);
+    let ui = Ui::from_environment(choice(cli.global.color), verbosity);
     match dispatch(&ui, cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             ui.failure(&failure);
             ExitCode::from(failure.kind.exit_code())
         }
+    }
+}
+
+/// What `--color` says, for help and for errors of the command line: those are printed before it is read.
+fn colour_of_help(arguments: impl Iterator<Item = String>) -> ColorChoice {
+    let words: Vec<String> = arguments.take_while(|word| word != "--").collect();
+    let next = words.iter().skip(1).map(String::as_str).chain([""]);
+    let given = words.iter().zip(next).find_map(|(word, next)| match word.as_str() {
+        "--color" => Some(next),
+        word => word.strip_prefix("--color="),
+    });
+    given
+        .and_then(|word| clap::ColorChoice::from_str(word, false).ok())
+        .map_or(ColorChoice::Auto, choice)
+}
+
+fn choice(color: clap::ColorChoice) -> ColorChoice {
+    match color {
+        clap::ColorChoice::Auto => ColorChoice::Auto,
+        clap::ColorChoice::Always => ColorChoice::Always,
+        clap::ColorChoice::Never => ColorChoice::Never,
     }
 }
 
@@ -106,10 +147,10 @@ fn leave_no_core() {
 }
 
 fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
-    if cli.offline {
+    if cli.global.offline {
         crate::network::stay_on_loopback();
     }
-    let context = Context::new(ui.clone(), cli.root)?;
+    let context = Context::new(ui.clone(), cli.global.root)?;
     match &cli.verb {
         Verb::LocalUp(arguments) => verb::local_up::run(&context, arguments).map(done),
         Verb::LocalDown(arguments) => verb::local_down::run(&context, arguments).map(done),
@@ -160,6 +201,20 @@ fn done((): ()) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_colour_of_help_is_read_wherever_it_stands_before_what_belongs_to_a_tool() {
+        for (line, wanted) in [
+            ("xtask --color=always --help", ColorChoice::Always),
+            ("xtask deploy --color never --help", ColorChoice::Never),
+            ("xtask --help", ColorChoice::Auto),
+            ("xtask --color", ColorChoice::Auto),
+            ("xtask kubectl -- --color=always", ColorChoice::Auto),
+        ] {
+            let words = line.split(' ').map(ToOwned::to_owned);
+            assert_eq!(colour_of_help(words), wanted, "{line}");
+        }
+    }
 
     #[test]
     fn no_two_flags_of_a_verb_have_one_name() {

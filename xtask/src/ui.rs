@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -113,8 +114,33 @@ impl Word {
 #[derive(Clone)]
 pub struct Ui {
     shared: Arc<Shared>,
-    /// What went well is not said.
-    quiet: bool,
+    verbosity: Verbosity,
+}
+
+/// How much of a run is told; a later one tells all that an earlier one does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// `-q`: the result and failures.
+    Quiet,
+    /// What a person wants to know of every run.
+    #[default]
+    Normal,
+    /// `-v`: every step.
+    Steps,
+    /// `-vv`: every step and what its tool prints.
+    Tools,
+}
+
+impl Verbosity {
+    /// What `-q`, and `-v` given so many times, ask for.
+    pub fn asked(quiet: bool, verbose: u8) -> Self {
+        match (quiet, verbose) {
+            (true, _) => Self::Quiet,
+            (false, 0) => Self::Normal,
+            (false, 1) => Self::Steps,
+            (false, _) => Self::Tools,
+        }
+    }
 }
 
 struct Shared {
@@ -144,11 +170,18 @@ enum Prompts {
 }
 
 impl Ui {
-    /// Looks at the terminal and at `CI`, `NO_COLOR` and `GITHUB_ACTIONS`.
-    pub fn from_environment() -> Self {
-        let ci = std::env::var("CI").is_ok_and(|value| !value.is_empty() && value != "false");
+    /// Looks at the terminal and at `CI`, `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `GITHUB_ACTIONS`.
+    pub fn from_environment(color: ColorChoice, verbosity: Verbosity) -> Self {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let ci = set("CI").is_some_and(|value| value != "false");
         let terminal = std::io::stderr().is_terminal();
-        let colour = terminal && !ci && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = coloured(color, terminal && !ci, |name| {
+            set(name).map(|value| value.to_string_lossy().into_owned())
+        });
+        if colour {
+            // What writes to stderr takes escapes out again unless it is told that they are meant.
+            ColorChoice::Always.write_global();
+        }
         let spinner = (terminal && !ci).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
             if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {wide_msg}") {
@@ -158,7 +191,7 @@ impl Ui {
         });
         let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         Self {
-            quiet: false,
+            verbosity,
             shared: Arc::new(Shared {
                 styles: if colour { Styles::coloured() } else { Styles::default() },
                 spinner,
@@ -180,14 +213,14 @@ impl Ui {
     pub fn quiet(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
-            quiet: true,
+            verbosity: Verbosity::Quiet,
         }
     }
 
     /// Plain lines, no prompts: for tests.
     pub fn plain() -> Self {
         Self {
-            quiet: false,
+            verbosity: Verbosity::Normal,
             shared: Arc::new(Shared {
                 styles: Styles::default(),
                 spinner: None,
@@ -200,9 +233,16 @@ impl Ui {
         }
     }
 
+    /// How much of a run is told.
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
     /// Prints a status line to stderr: a right-aligned word, then the text.
     pub fn status(&self, word: Word, text: impl AsRef<str>) {
-        if self.quiet && matches!(word, Word::Checked | Word::Done | Word::Fresh | Word::Running) {
+        if self.verbosity == Verbosity::Quiet
+            && matches!(word, Word::Checked | Word::Done | Word::Fresh | Word::Running)
+        {
             return;
         }
         let style = word.style(&self.shared.styles);
@@ -348,6 +388,18 @@ impl Ui {
     }
 }
 
+/// Whether what goes to a stream has colour: what was asked for, else the variables that terminals agree on
+/// (<https://bixense.com/clicolors>, <https://no-color.org>), else whether a person watches. An empty variable is unset.
+fn coloured(asked: ColorChoice, watched: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
+    match asked {
+        ColorChoice::Always | ColorChoice::AlwaysAnsi => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto if variable("NO_COLOR").is_some() => false,
+        ColorChoice::Auto if variable("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
+        ColorChoice::Auto => watched && variable("CLICOLOR").is_none_or(|value| value != "0"),
+    }
+}
+
 /// `1 object`, `2 objects`.
 pub fn plural(count: usize, noun: &str) -> String {
     if count == 1 {
@@ -431,6 +483,28 @@ mod tests {
     fn a_mistyped_name_finds_the_one_that_was_meant() {
         assert_eq!(nearest("lcoal", ["local", "capi", "full"]), Some("local"));
         assert_eq!(nearest("zzzzzz", ["local", "capi", "full"]), None);
+    }
+
+    #[test]
+    fn colour_is_what_was_asked_for_then_what_the_variables_say_then_whether_a_person_watches() {
+        use ColorChoice::{Always, Auto, Never};
+        for (asked, watched, variables, wanted) in [
+            (Auto, true, vec![], true),
+            (Auto, false, vec![], false),
+            (Auto, true, vec![("NO_COLOR", "1")], false),
+            (Auto, true, vec![("CLICOLOR", "0")], false),
+            (Auto, true, vec![("CLICOLOR", "1")], true),
+            (Auto, false, vec![("CLICOLOR", "1")], false),
+            (Auto, false, vec![("CLICOLOR_FORCE", "1")], true),
+            (Auto, false, vec![("CLICOLOR_FORCE", "0")], false),
+            (Auto, false, vec![("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+            (Always, false, vec![("NO_COLOR", "1")], true),
+            (Never, true, vec![("CLICOLOR_FORCE", "1")], false),
+        ] {
+            let set: std::collections::BTreeMap<&str, &str> = variables.into_iter().collect();
+            let got = coloured(asked, watched, |name| set.get(name).map(ToString::to_string));
+            assert_eq!(got, wanted, "{asked:?}, watched {watched}: {set:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,17 @@ pub enum Answer {
     Explain,
 }
 
+impl Answer {
+    /// What a typed line means; what is neither yes nor a question is no.
+    fn of(line: &str) -> Self {
+        match line.trim().to_lowercase().as_str() {
+            "y" | "yes" => Self::Yes,
+            "e" | "explain" => Self::Explain,
+            _ => Self::No,
+        }
+    }
+}
+
 impl Ui {
     /// Lets this flag end a prompt.
     pub fn heed(&self, interrupt: &Arc<AtomicBool>) {
@@ -43,11 +54,7 @@ impl Ui {
     /// Asks `question [y]es/[N]o/[e]xplain`. Without a terminal, or at its end, the answer is no.
     pub fn ask(&self, question: &str) -> Result<Answer> {
         let line = self.read_line(&format!("{question} [y]es/[N]o/[e]xplain "))?;
-        Ok(match line.as_deref() {
-            Some("y" | "yes") => Answer::Yes,
-            Some("e" | "explain") => Answer::Explain,
-            _ => Answer::No,
-        })
+        Ok(line.map_or(Answer::No, |line| Answer::of(&line)))
     }
 
     /// Asks for a line of text. None without a terminal or at the end of the input.
@@ -95,6 +102,24 @@ impl Ui {
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(std::io::Error::from(error).into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn yes_is_yes_however_it_is_written_and_anything_else_is_no() {
+        for (lines, wanted) in [
+            (["y", "Y", "yes", "Yes", "YES", " y "].as_slice(), Answer::Yes),
+            (&["e", "E", "Explain"], Answer::Explain),
+            (&["", "n", "No", "ye", "yes please", "true", "1"], Answer::No),
+        ] {
+            for line in lines {
+                assert_eq!(Answer::of(line), wanted, "`{line}`");
             }
         }
     }
