@@ -6,9 +6,9 @@ use anstream::ColorChoice;
 use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::base::failure::Result;
+use crate::base::ui::{Ui, Verbosity};
 use crate::context::Context;
-use crate::failure::Result;
-use crate::ui::{Ui, Verbosity};
 use crate::verb;
 
 /// Takes a k3s/NixOS platform from nothing to running, as typed, reviewed, resumable plans
@@ -148,7 +148,7 @@ fn leave_no_core() {
 
 fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
     if cli.global.offline {
-        crate::network::stay_on_loopback();
+        crate::base::offline::stay_on_loopback();
     }
     let context = Context::new(ui.clone(), cli.global.root)?;
     match &cli.verb {

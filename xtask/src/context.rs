@@ -2,12 +2,12 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::exec::Interrupt;
-use crate::failure::Result;
+use crate::base::failure::Result;
+use crate::base::process::Interrupt;
+use crate::base::root;
+use crate::base::ui::Ui;
 use crate::platform::Platform;
-use crate::root;
 use crate::tool::Toolbox;
-use crate::ui::Ui;
 
 /// What every verb is handed.
 pub struct Context {
@@ -52,7 +52,7 @@ impl Context {
     /// Finds the checkout and reads its facts.
     pub fn checkout(&self) -> Result<Checkout> {
         let root = root::find(self.given_root.as_deref())?;
-        let platform = root::facts(&root)?;
+        let platform = crate::platform::facts(&root)?;
         Ok(Checkout { root, platform })
     }
 

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use clap::CommandFactory;
 
+use crate::base::failure::Kind;
 use crate::cli::Cli;
-use crate::failure::Kind;
 
 /// The whole page.
 pub fn page() -> String {

@@ -3,9 +3,9 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::root::STATE;
 use crate::plan::{Command, Tool};
 use crate::platform::Cluster;
-use crate::root::STATE;
 
 /// How one cluster is reached, and where its files are; all paths relative to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Access {
 pub fn servers(kubeconfig: &Utf8Path) -> Vec<String> {
     let config = fs_err::read_to_string(kubeconfig)
         .ok()
-        .and_then(|text| crate::golden::yaml::read_one(&text).ok());
+        .and_then(|text| crate::base::formats::yaml::read_one(&text).ok());
     let clusters = config.as_ref().and_then(|config| config.get("clusters")?.as_array());
     clusters
         .into_iter()

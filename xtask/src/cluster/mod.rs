@@ -3,11 +3,5 @@
 
 pub mod access;
 pub mod capi;
-pub mod colima;
 pub mod embedded;
-pub mod guest;
-pub mod host;
-pub mod image;
-pub mod lima;
-pub mod route;
-pub mod trust;
+pub mod vm;

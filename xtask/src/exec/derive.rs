@@ -6,13 +6,17 @@ use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Runner, write};
-use crate::failure::{Failure, Kind, Result, ResultExt};
+use super::Runner;
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::files::write;
+use crate::base::text::plural;
+use crate::base::ui::Word;
+use crate::call::kluctl;
 use crate::live::compare::Comparison;
-use crate::live::{Delta, Why, closures, definitions, diff, fence, kluctl, lease, ledger, listing, resources, review};
+use crate::live::{Delta, Why, closures, definitions, diff, history, identity, lease, listing, review};
 use crate::plan::Derivation;
+use crate::project::resources;
 use crate::project::{ObjectRef, Project};
-use crate::ui::{Word, plural};
 
 /// Lines of a difference that a run shows; `diff` shows all.
 const SHOWN_LINES: usize = 60;
@@ -193,7 +197,7 @@ impl Runner<'_> {
             }
             Derivation::CleanTree { status } => review::check_clean(&fs_err::read(root.join(status))?),
             Derivation::Keep { project, to } => {
-                ledger::keep(&root.join(project), &root.join(to))?;
+                history::keep(&root.join(project), &root.join(to))?;
                 Ok(())
             }
             Derivation::Downgrades {
@@ -246,13 +250,13 @@ impl Runner<'_> {
                 expected,
                 cluster,
             } => {
-                let note = fence::check(root, namespace, expected, cluster)?;
+                let note = identity::check(root, namespace, expected, cluster)?;
                 self.ui.status(Word::Checked, note);
                 Ok(())
             }
             Derivation::KluctlResult { result } => {
                 let text = read(root, result)?;
-                let value = crate::golden::yaml::read_one(&text).or_fail(
+                let value = crate::base::formats::yaml::read_one(&text).or_fail(
                     Kind::Step,
                     "kluctl's result cannot be read, so nothing is known of what it did",
                 )?;
@@ -276,12 +280,12 @@ impl Runner<'_> {
                 to,
             } => {
                 let current = read(root, current)?;
-                let observed = ledger::Observed {
+                let observed = history::Observed {
                     revision: optional(root, revision)?.map(|text| text.trim().to_owned()),
                     reviewed: optional(root, review)?
                         .and_then(|text| serde_json::from_str::<review::Review>(&text).ok())
                         .map(|review| review.reviewed),
-                    lock: optional(root, Utf8Path::new("flake.lock"))?.map(crate::golden::json::sha256),
+                    lock: optional(root, Utf8Path::new("flake.lock"))?.map(crate::base::formats::json::sha256),
                     tools: self
                         .tools
                         .iter()
@@ -290,7 +294,7 @@ impl Runner<'_> {
                         })
                         .collect(),
                 };
-                let object = ledger::append(
+                let object = history::append(
                     &current,
                     &root.join(project),
                     &typed::<Delta>(root, delta)?,
@@ -323,10 +327,10 @@ impl Runner<'_> {
                 Ok(())
             }
             Derivation::NixpkgsLib { metadata, to } => {
-                crate::nix::place_library(&read(root, metadata)?, &root.join(to))
+                crate::call::nix::place_library(&read(root, metadata)?, &root.join(to))
             }
             Derivation::NixTests { result } => {
-                let (passed, not_run) = crate::nix::judge_tests(&read_json(root, result)?)?;
+                let (passed, not_run) = crate::call::nix::judge_tests(&read_json(root, result)?)?;
                 self.ui.status(Word::Checked, format!("{passed} Nix tests"));
                 for name in not_run {
                     self.ui.status(Word::Skipped, name);
@@ -354,7 +358,7 @@ impl Runner<'_> {
             | Derivation::Routes { .. }
             | Derivation::RootCertificate { .. } => self.derive_guest(derivation),
             Derivation::Secrets { cluster, project } => {
-                let platform = crate::root::facts(root)?;
+                let platform = crate::platform::facts(root)?;
                 let mut problems = crate::secrets::check::problems(root, &platform)?;
                 problems.extend(crate::secrets::check::project_problems(&root.join(project), project)?);
                 crate::secrets::check::judge(&problems, cluster.as_deref())

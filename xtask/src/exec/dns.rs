@@ -7,15 +7,15 @@ use std::time::Duration;
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use super::Interrupt;
-use super::http::{Api, query};
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::http::{Api, query};
+use crate::base::process::Interrupt;
 use crate::plan::dns::{Cloudflare, Record};
 
 /// Where a record has to lead.
 pub(super) fn address(root: &Utf8Path, record: &Record) -> Result<IpAddr> {
-    let found = super::later(root, &record.address, "/address")?;
-    let text = super::text_of(&found);
+    let found = crate::base::files::later(root, &record.address, "/address")?;
+    let text = crate::base::files::text_of(&found);
     text.parse()
         .map_err(|error| Failure::unexpected(format!("`{text}` is no address: {error}")))
 }
@@ -178,8 +178,8 @@ pub(super) fn leads_elsewhere(name: &str, address: IpAddr) -> Option<String> {
 mod tests {
     use std::time::Instant;
 
-    use super::super::http::server::{Answer, Server, TOKEN, serve as serve_by};
     use super::*;
+    use crate::base::http::server::{Answer, Server, TOKEN, serve as serve_by};
 
     /// Answers in turn.
     fn serve(answers: Vec<Answer>) -> Server {

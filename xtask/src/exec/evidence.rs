@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Runner;
-use crate::live::evidence;
+use crate::live::diagnostics;
 use crate::plan::{Command, evidence::questions};
 use crate::project::ObjectRef;
 
@@ -30,7 +30,7 @@ impl Runner<'_> {
                 Some(Ok(Some(bytes))) => String::from_utf8_lossy(&bytes).into_owned(),
                 _ => String::new(),
             };
-            lines.extend(evidence::lines(object, &found, &around, &logs));
+            lines.extend(diagnostics::lines(object, &found, &around, &logs));
         }
         lines
     }

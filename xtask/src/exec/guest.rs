@@ -4,16 +4,18 @@
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
+use super::Runner;
 use super::derive::{read, read_json, write_json};
-use super::{Runner, write};
-use crate::cluster::guest::{self, Record, Saved};
-use crate::cluster::image::Image;
-use crate::cluster::route::{self, Routes};
-use crate::cluster::{host, lima};
-use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::files::write;
+use crate::base::text::bytes;
+use crate::base::ui::Word;
+use crate::cluster::vm::image::Image;
+use crate::cluster::vm::route::{self, Routes};
+use crate::cluster::vm::{self, Record, Saved};
+use crate::cluster::vm::{host, lima};
 use crate::plan::{Derivation, Driver, GuestWanted};
 use crate::project::Project;
-use crate::ui::{Word, bytes};
 
 impl Runner<'_> {
     pub(super) fn derive_guest(&self, derivation: &Derivation) -> Result<()> {
@@ -56,8 +58,8 @@ impl Runner<'_> {
                 let saved = saved_profile(root, home, wanted)?;
                 let image = image_if_any(root, image)?;
                 let record = Record::read(&root.join(record))?;
-                let instance = guest::instance(&read(root, listing)?, &wanted.instance)?;
-                let drift = guest::compare(wanted, instance.as_ref(), &saved, image.as_ref(), record.as_ref());
+                let instance = vm::instance(&read(root, listing)?, &wanted.instance)?;
+                let drift = vm::compare(wanted, instance.as_ref(), &saved, image.as_ref(), record.as_ref());
                 for field in &drift.fields {
                     self.ui.status(Word::Stale, field.words());
                 }
@@ -70,19 +72,19 @@ impl Runner<'_> {
                 write_json(root, to, &drift)
             }
             Derivation::GuestFits { wanted, listing } => {
-                let instance = guest::instance(&read(root, listing)?, &wanted.instance)?;
-                let note = guest::fits(wanted, instance.as_ref())?;
+                let instance = vm::instance(&read(root, listing)?, &wanted.instance)?;
+                let note = vm::fits(wanted, instance.as_ref())?;
                 self.ui.status(Word::Checked, note);
                 Ok(())
             }
-            Derivation::GuestDoomed { instance, listing } => match guest::instance(&read(root, listing)?, instance)? {
+            Derivation::GuestDoomed { instance, listing } => match vm::instance(&read(root, listing)?, instance)? {
                 None => Ok(()),
                 Some(doomed) => {
-                    self.ui.status(Word::Checked, guest::doomed(&doomed)?);
+                    self.ui.status(Word::Checked, vm::doomed(&doomed)?);
                     Ok(())
                 }
             },
-            Derivation::GuestGone { instance, listing } => match guest::instance(&read(root, listing)?, instance)? {
+            Derivation::GuestGone { instance, listing } => match vm::instance(&read(root, listing)?, instance)? {
                 None => Ok(()),
                 Some(left) => Err(Failure::new(
                     Kind::Step,
@@ -114,16 +116,16 @@ impl Runner<'_> {
                 to,
             } => {
                 let text = read(root, from)?;
-                let value = crate::golden::yaml::read_one(&text)
+                let value = crate::base::formats::yaml::read_one(&text)
                     .or_fail(Kind::Step, "the kubeconfig of the guest cannot be read")?;
-                let own = guest::kubeconfig(&value, context, *port)?;
-                let text = crate::golden::yaml::write(&own);
+                let own = vm::kubeconfig(&value, context, *port)?;
+                let text = crate::base::formats::yaml::write(&own);
                 write(&root.join(to), text.as_bytes(), 0o600)
             }
             Derivation::GuestSystem { link, to } => {
                 let path = root.join(link).canonicalize_utf8()?;
                 let kernel = path.join("kernel").canonicalize_utf8()?;
-                let disks = guest::disks(&fs_err::read_to_string(path.join("etc/fstab"))?);
+                let disks = vm::disks(&fs_err::read_to_string(path.join("etc/fstab"))?);
                 let home = host::guests_folder(root)?;
                 let mut ssh = serde_json::Map::new();
                 for instance in fs_err::read_dir(home.join("_lima"))? {
@@ -167,7 +169,7 @@ impl Runner<'_> {
                 let objects: Vec<&Value> = project.objects().map(|(_, object)| &object.value).collect();
                 let addresses = route::addresses(&objects);
                 let published = read_json(root, configmaps)?;
-                let pem = match crate::cluster::trust::certificate(&published) {
+                let pem = match crate::cluster::vm::trust::certificate(&published) {
                     Ok(pem) => Some(pem.to_owned()),
                     // A cluster whose issuer is a public one publishes none.
                     Err(failure) if failure.kind == Kind::Preflight => None,
@@ -186,12 +188,12 @@ impl Runner<'_> {
             }
             Derivation::RootCertificate { from, to } => {
                 let object = read_json(root, from)?;
-                let pem = crate::cluster::trust::certificate(&object)?;
+                let pem = crate::cluster::vm::trust::certificate(&object)?;
                 self.ui.status(
                     Word::Checked,
                     format!(
                         "root certificate, SHA-256 of it {}",
-                        crate::cluster::trust::fingerprint(pem)?
+                        crate::cluster::vm::trust::fingerprint(pem)?
                     ),
                 );
                 write(&root.join(to), pem.as_bytes(), 0o644)
@@ -232,7 +234,7 @@ fn saved_profile(root: &Utf8Path, home: &Utf8Path, wanted: &GuestWanted) -> Resu
     }
     let home: Value = read_json(root, home)?;
     let folder = home["home"].as_str().unwrap_or_default();
-    guest::saved(Utf8Path::new(folder), wanted)
+    vm::saved(Utf8Path::new(folder), wanted)
 }
 
 fn image_if_any(root: &Utf8Path, record: &Utf8Path) -> Result<Option<Image>> {
@@ -248,21 +250,21 @@ fn image_if_any(root: &Utf8Path, record: &Utf8Path) -> Result<Option<Image>> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::super::process::{Ended, Input, Interrupt, Process, Stdout};
+    use crate::base::process::{Ended, Input, Interrupt, Process, Stdout};
 
     #[test]
     fn what_a_program_of_the_system_says_is_read_and_a_failure_is_nothing() {
-        let said = super::super::ask_system("/bin/echo", &["15.5"]);
+        let said = crate::base::process::ask_system("/bin/echo", &["15.5"]);
         assert_eq!(said.as_deref().map(str::trim), Some("15.5"));
-        assert_eq!(super::super::ask_system("/bin/false", &[]), None);
-        assert_eq!(super::super::ask_system("/no/such/program", &[]), None);
+        assert_eq!(crate::base::process::ask_system("/bin/false", &[]), None);
+        assert_eq!(crate::base::process::ask_system("/no/such/program", &[]), None);
     }
 
     #[test]
     fn the_program_that_tries_rosetta_runs_and_ends_as_it_says() {
         let folder = tempfile::Builder::new().tempdir().unwrap();
         let program = camino::Utf8Path::from_path(folder.path()).unwrap().join("amd64");
-        let bytes = crate::cluster::trust::decode(crate::cluster::guest::AMD64).unwrap();
+        let bytes = crate::cluster::vm::trust::decode(crate::cluster::vm::AMD64).unwrap();
         fs_err::write(&program, bytes).unwrap();
         fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
         let outcome = Process {
@@ -275,7 +277,7 @@ mod tests {
             log: None,
             partial: None,
             note: None,
-            veil: super::super::Veil::default(),
+            veil: crate::base::process::redact::Veil::default(),
             deadline: std::time::Duration::from_secs(10),
         }
         .run(&Interrupt::default())

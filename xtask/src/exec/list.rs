@@ -12,11 +12,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::socket::{Answer, Client};
-use super::{Runner, judge, later, write};
-use crate::failure::{Failure, Kind, Result, ResultExt};
-use crate::live::resources::List;
+use super::{Runner, judge};
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::files::{later, write};
+use crate::base::http::unix::{Answer, Client};
 use crate::plan::Listing;
+use crate::project::resources::List;
 
 /// Lists that are asked for at the same time; more do not make an API server faster.
 const CONNECTIONS: usize = 4;
@@ -142,7 +143,7 @@ fn closed() -> Failure {
 }
 
 fn read(client: &Client, list: &List, label: &str, gone: &AtomicBool) -> Result<String> {
-    let path = format!("{}?labelSelector={}", list.path, super::http::query(label));
+    let path = format!("{}?labelSelector={}", list.path, crate::base::http::query(label));
     for tried in 1.. {
         let Answer {
             status,
@@ -277,7 +278,7 @@ mod tests {
     #[test]
     fn a_refusal_is_told_in_words_that_are_known_to_pass_or_not() {
         let said = |text: &str| refused(500, text, "/api/v1/pods").chain();
-        let blip = |text: &str| crate::live::reach::blip(&said(text)).is_some();
+        let blip = |text: &str| crate::call::kubectl::blip(&said(text)).is_some();
         assert!(blip(r#"{"kind":"Status","reason":"ServiceUnavailable","message":"x"}"#));
         assert!(blip("dial tcp 127.0.0.1:6443: connect: connection refused\n"));
         assert!(!blip(

@@ -3,46 +3,33 @@
 
 mod derive;
 mod dns;
-mod environment;
 mod evidence;
 mod guest;
-mod http;
-pub(crate) mod leftover;
 mod list;
 mod operator_key;
 mod probe;
-mod process;
 mod route;
-mod socket;
 mod survey;
 mod token;
-mod veil;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+pub use crate::base::process::{Interrupt, command_line};
 pub(crate) use guest::make_home as make_guest_home;
-pub use process::{Interrupt, command_line};
 
-use crate::failure::{Failure, Kind, Result};
-use crate::journal::{Journal, State};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::files::{later, remove, text_of, write};
+use crate::base::process::own_binary;
+pub(crate) use crate::base::process::redact::Veil;
+use crate::base::process::{Ended, Input, Outcome, Process, Stdout};
+use crate::base::text::{plural, seconds};
+use crate::base::ui::{Answer, Ui, Word};
 use crate::plan::{Action, Agreement, Arg, Command, Effect, OnFailure, Output, Plan, Reasons, Stdin, Step, Tool};
+use crate::run::journal::{Journal, State};
 use crate::tool::Tools;
-use crate::ui::{Answer, Ui, Word, plural, seconds};
-use process::{Ended, Input, Outcome, Process, Stdout};
-pub(crate) use veil::Veil;
-
-pub(crate) fn own_binary() -> Result<Utf8PathBuf> {
-    let path = std::env::current_exe()?;
-    if !path.exists() && cfg!(target_os = "linux") {
-        // Built anew while it runs, as by the tests of `ci`; the kernel still has the one that runs.
-        return Ok(Utf8PathBuf::from(format!("/proc/{}/exe", std::process::id())));
-    }
-    Utf8PathBuf::from_path_buf(path)
-        .map_err(|path| Failure::config(format!("the path of xtask itself, `{}`, is not UTF-8", path.display())))
-}
 
 /// Variables whose folder has to exist before a tool starts.
 const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
@@ -370,7 +357,7 @@ impl Runner<'_> {
             let dead = outcome
                 .tail
                 .iter()
-                .find(|line| line.contains(crate::live::reach::DEAD_GROUPS));
+                .find(|line| line.contains(crate::call::kubectl::DEAD_GROUPS));
             if let Some(line) = dead.filter(|_| command.on_failure == OnFailure::Partial) {
                 self.ui.status(Word::Warning, format!("an APIService is dead; {line}"));
             }
@@ -385,7 +372,7 @@ impl Runner<'_> {
             let Err(failure) = attempt() else { return Ok(()) };
             let blip =
                 matches!(command.on_failure, OnFailure::AskAgain | OnFailure::Partial) && failure.kind == Kind::Step;
-            let words = || crate::live::reach::blip(&format!("{}\n{}", failure.chain(), failure.hints.join("\n")));
+            let words = || crate::call::kubectl::blip(&format!("{}\n{}", failure.chain(), failure.hints.join("\n")));
             match (blip.then(words).flatten(), pauses.next()) {
                 (None, _) => return Err(failure),
                 (Some(_), None) => {
@@ -433,9 +420,9 @@ impl Runner<'_> {
         });
         let result = result
             .and_then(|path| fs_err::read_to_string(path).ok())
-            .and_then(|text| crate::golden::yaml::read_one(&text).ok());
+            .and_then(|text| crate::base::formats::yaml::read_one(&text).ok());
         let Some((value, said)) = result.and_then(|value| {
-            let said = crate::live::kluctl::judge(&value).err()?;
+            let said = crate::call::kluctl::judge(&value).err()?;
             Some((value, said))
         }) else {
             return failure;
@@ -447,7 +434,7 @@ impl Runner<'_> {
             failure.kind
         };
         let mut words = said.chain();
-        for line in self.evidence(command, &crate::live::kluctl::not_ready(&value)) {
+        for line in self.evidence(command, &crate::call::kluctl::not_ready(&value)) {
             words.push_str("\n    ");
             words.push_str(&line);
         }
@@ -548,15 +535,15 @@ impl Runner<'_> {
             });
         let servers = kubeconfig.map_or_else(Vec::new, |path| crate::cluster::access::servers(&self.root.join(path)));
         servers.iter().try_for_each(|server| {
-            crate::network::allow(
-                crate::network::host_of(server),
+            crate::base::offline::allow(
+                crate::base::offline::host_of(server),
                 &format!("have `{}` connect to `{server}`", command.tool.program()),
             )
         })
     }
 
     fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
-        if crate::network::is_offline() {
+        if crate::base::offline::is_offline() {
             self.keep_in(command)?;
         }
         let mut args = Vec::new();
@@ -565,7 +552,7 @@ impl Runner<'_> {
             self.resolve(arg, &mut args)?;
         }
         shorten_readiness(&mut args);
-        let mut env = environment::scrubbed();
+        let mut env = crate::base::process::environment::scrubbed();
         for (name, value) in &command.env {
             let mut values = Vec::new();
             self.resolve(value, &mut values)?;
@@ -598,8 +585,8 @@ impl Runner<'_> {
                 Output::File(path) => Stdout::File(self.root.join(path)),
             },
             log: log.map(Utf8Path::to_owned),
-            partial: (command.on_failure == OnFailure::Partial).then_some(crate::live::reach::DEAD_GROUPS),
-            note: log.map(|log| log.with_file_name(crate::journal::CHILD)),
+            partial: (command.on_failure == OnFailure::Partial).then_some(crate::call::kubectl::DEAD_GROUPS),
+            note: log.map(|log| log.with_file_name(crate::run::journal::CHILD)),
             deadline: Duration::from_secs(command.deadline),
         })
     }
@@ -657,33 +644,6 @@ pub fn become_tool(root: &Utf8Path, tools: &Tools, command: &Command) -> Result<
     Err(process.become_it())
 }
 
-/// Runs a person's editor on a file, with this terminal's streams; its exit status. The words of the editor's command
-/// are split as a shell would.
-pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
-    let mut words = shell_words::split(editor)
-        .map_err(|_| Failure::config(format!("the editor `{editor}` has an open quote")))?
-        .into_iter();
-    let program = words
-        .next()
-        .ok_or_else(|| Failure::config("no editor is named").hinted("set `EDITOR`"))?;
-    let mut args: Vec<String> = words.collect();
-    args.push(file.to_string());
-    let process = Process {
-        program: program.into(),
-        args,
-        env: environment::scrubbed(),
-        directory: file.parent().unwrap_or(Utf8Path::new("/")).to_owned(),
-        stdin: Input::Null,
-        stdout: Stdout::Log,
-        log: None,
-        partial: None,
-        note: None,
-        veil: Veil::default(),
-        deadline: Duration::MAX,
-    };
-    process.pass_through()
-}
-
 /// The limit that `XTASK_MAX_WAIT` sets to every wait, in seconds: for who would rather be told early.
 fn longest_wait() -> Option<u64> {
     std::env::var("XTASK_MAX_WAIT").ok()?.parse().ok()
@@ -701,44 +661,6 @@ fn shorten_readiness(args: &mut [String]) {
     }
 }
 
-/// What a program of the system prints, for a look at the host; none when it cannot be asked or fails.
-#[cfg(any(test, not(target_os = "linux")))]
-pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
-    let process = Process {
-        program: program.into(),
-        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        env: environment::scrubbed(),
-        directory: "/".into(),
-        stdin: Input::Null,
-        stdout: Stdout::Capture,
-        log: None,
-        partial: None,
-        note: None,
-        veil: Veil::default(),
-        deadline: Duration::from_secs(10),
-    };
-    let outcome = process.run(&Interrupt::default()).ok()?;
-    (outcome.ended == Ended::Code(0)).then(|| String::from_utf8_lossy(&outcome.captured).into_owned())
-}
-
-/// What a JSON file says at a pointer.
-pub fn later(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Result<serde_json::Value> {
-    let path = root.join(file);
-    let text = fs_err::read_to_string(&path)?;
-    let value: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|error| Failure::unexpected(format!("`{file}`, written by an earlier step, is no JSON: {error}")))?;
-    value.pointer(pointer).cloned().ok_or_else(|| {
-        Failure::unexpected(format!(
-            "`{file}`, written by an earlier step, has nothing at `{pointer}`"
-        ))
-    })
-}
-
-/// A JSON value as an argument: a string bare, anything else as JSON.
-pub fn text_of(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
-}
-
 /// Turns how a command ended into a verdict, with the last lines of what it said.
 fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let program = command.tool.program();
@@ -753,7 +675,9 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
             format!("`{program}` ended with exit status {code}"),
         ),
         Ended::Code(_) if command.on_failure == OnFailure::NotReached => {
-            return Err(crate::live::reach::explain(&outcome.tail).hinted(format!("the command: {}", command.shell())));
+            return Err(
+                crate::call::kubectl::explain(&outcome.tail).hinted(format!("the command: {}", command.shell()))
+            );
         }
         Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
         Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
@@ -781,7 +705,7 @@ fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
 fn explained(command: &Command, log: &Utf8Path, outcome: &Outcome, mut failure: Failure) -> Failure {
     if matches!(command.tool, Tool::Nix | Tool::NixInstantiate) && matches!(outcome.ended, Ended::Code(_)) {
         let said = fs_err::read(log).unwrap_or_default();
-        let hints = crate::nix::explain(&String::from_utf8_lossy(&said), &outcome.tail);
+        let hints = crate::call::nix::explain(&String::from_utf8_lossy(&said), &outcome.tail);
         failure.hints.splice(0..0, hints);
     }
     failure
@@ -805,54 +729,6 @@ fn with_way_back(failure: Failure, plan: &Plan, failed: usize) -> Failure {
         .fold(failure, |failure, undo| {
             failure.hinted(format!("to take back: {}", undo.shell()))
         })
-}
-
-/// Writes beside and renames, so that a reader sees the old file or the new one.
-pub fn write(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
-    use std::io::Write;
-
-    let parent = path.parent().unwrap_or(Utf8Path::new("."));
-    fs_err::create_dir_all(parent)?;
-    let beside = parent.join(format!(
-        ".{}.{}",
-        path.file_name().unwrap_or("file"),
-        std::process::id()
-    ));
-    let written = fs_err::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .options_mode(mode)
-        .open(&beside)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs_err::rename(&beside, path));
-    if written.is_err() {
-        let _nothing_to_lose = fs_err::remove_file(&beside);
-    }
-    Ok(written?)
-}
-
-/// Sets the mode a file is created with.
-trait OptionsMode {
-    fn options_mode(&mut self, mode: u32) -> &mut Self;
-}
-
-impl OptionsMode for fs_err::OpenOptions {
-    fn options_mode(&mut self, mode: u32) -> &mut Self {
-        use std::os::unix::fs::OpenOptionsExt;
-        self.options_mut().mode(mode);
-        self
-    }
-}
-
-/// Removes a file or a folder with all that is in it; absent is fine.
-fn remove(path: &Utf8Path) -> Result<()> {
-    match fs_err::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(metadata) if metadata.is_dir() => Ok(fs_err::remove_dir_all(path)?),
-        Ok(_) => Ok(fs_err::remove_file(path)?),
-    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -918,7 +794,7 @@ mod tests {
         let mut plan = Plan::new("fill the disk");
         plan.steps.push(write("step.do", "done"));
         plan.finally.push(write("lease.release", "given-back"));
-        let mut journal = crate::journal::Journal::on_a_full_disk(root);
+        let mut journal = crate::run::journal::Journal::on_a_full_disk(root);
         let failure = run(root, &plan, &mut journal, Consent::Given).unwrap_err();
         assert_eq!(failure.kind, Kind::Step);
         assert!(

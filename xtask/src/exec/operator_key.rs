@@ -5,15 +5,16 @@ use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Runner, write};
-use crate::cluster::trust::decode;
-use crate::failure::{Failure, Kind, Result};
-use crate::golden::json::base64;
+use super::Runner;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::files::write;
+use crate::base::formats::json::base64;
+use crate::base::ui::Word;
+use crate::cluster::vm::trust::decode;
 use crate::plan::{Command, OperatorKey, Otherwise};
-use crate::secrets::desk;
 use crate::secrets::identity::{Identities, Surroundings};
+use crate::secrets::sops;
 use crate::secrets::{KEY, OPERATOR, PENDING, SECRET};
-use crate::ui::Word;
 
 /// What the cluster has.
 enum Live {
@@ -60,7 +61,7 @@ impl Runner<'_> {
                 (identity, format!("`{}` ({}) from {place}", key.name, key.recipient))
             }
             None if key.otherwise == Otherwise::ThrowAway => {
-                let (_, identity) = desk::new_identity(self)?;
+                let (_, identity) = sops::new_identity(self)?;
                 let recipient: Vec<String> = identity.recipients().into_iter().collect();
                 let words = format!(
                     "a throw-away identity ({}), for `{}` is not at hand and nothing is decrypted on this cluster",
@@ -113,13 +114,13 @@ impl Runner<'_> {
     }
 
     fn identity_of(&self, key: &OperatorKey) -> Result<Option<Identities>> {
-        Ok(desk::load(self, Surroundings::of_process().place())?.only(&key.recipient))
+        Ok(sops::load(self, Surroundings::of_process().place())?.only(&key.recipient))
     }
 
     fn not_at_hand(&self, key: &OperatorKey) -> Result<Failure> {
         let around = Surroundings::of_process();
         let place = around.place();
-        let found = desk::load(self, place.clone())?.recipients();
+        let found = sops::load(self, place.clone())?.recipients();
         let failure = Failure::preflight(format!(
             "the identity `{}` ({}) is not at hand",
             key.name, key.recipient
@@ -179,7 +180,7 @@ impl Runner<'_> {
         if texts.len() != 1 {
             return Live::Unusable;
         }
-        let Ok(identity) = desk::with_recipients(self, texts, None) else {
+        let Ok(identity) = sops::with_recipients(self, texts, None) else {
             return Live::Unusable;
         };
         identity

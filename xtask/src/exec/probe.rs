@@ -2,10 +2,11 @@
 
 use camino::Utf8Path;
 
-use super::process::Ended;
-use super::{Runner, later};
-use crate::failure::{Failure, Kind, Result};
-use crate::network;
+use super::Runner;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::files::later;
+use crate::base::offline;
+use crate::base::process::Ended;
 use crate::plan::{Command, GuestIs, Probe};
 
 /// What a look at the world found.
@@ -81,7 +82,7 @@ impl Runner<'_> {
                         Some(object) => Seen {
                             holds: false,
                             reasons: std::iter::once(format!("`{value}` is still there"))
-                                .chain(crate::live::evidence::going(&object))
+                                .chain(crate::live::diagnostics::going(&object))
                                 .collect(),
                         },
                     }
@@ -116,19 +117,19 @@ impl Runner<'_> {
                 Err(reason) => Seen::no(reason),
             },
             Probe::Resolves(record) => {
-                network::allow(&record.name, &format!("look up `{}`", record.name))?;
+                offline::allow(&record.name, &format!("look up `{}`", record.name))?;
                 let elsewhere = super::dns::leads_elsewhere(&record.name, super::dns::address(self.root, record)?);
                 Seen::from(elsewhere.is_none(), || elsewhere.unwrap_or_default())
             }
             Probe::Listens { at } => {
-                network::allow(network::host_of(at), &format!("connect to `{at}`"))?;
+                offline::allow(offline::host_of(at), &format!("connect to `{at}`"))?;
                 match super::dns::listens(at) {
                     Ok(()) => Seen::yes(),
                     Err(error) => Seen::no(format!("`{at}` does not answer: {error}")),
                 }
             }
             Probe::Answers { address, page } => {
-                network::allow(network::host_of(address), &format!("connect to `{address}`"))?;
+                offline::allow(offline::host_of(address), &format!("connect to `{address}`"))?;
                 let answer = answer_of(address, page);
                 Seen::from(answer.as_deref().is_ok_and(|code| code == "200"), || match answer {
                     Ok(code) => format!("`{address}{page}` answers {code}"),
@@ -222,7 +223,7 @@ impl Runner<'_> {
 
 /// Whether a guest is as asked, by Lima's listing of all.
 fn guest_is(listing: &str, name: &str, is: GuestIs) -> Result<Seen> {
-    let found = crate::cluster::guest::instance(listing, name)?;
+    let found = crate::cluster::vm::instance(listing, name)?;
     let status = found.as_ref().map(|instance| instance.status.as_str());
     let holds = match is {
         GuestIs::There => found.is_some(),

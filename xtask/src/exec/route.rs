@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use crate::cluster::route::Routes;
-use crate::failure::{Failure, Kind, Result, ResultExt};
-use crate::network;
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::offline;
+use crate::cluster::vm::route::Routes;
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -34,14 +34,14 @@ pub(super) fn unreached(file: &Utf8Path) -> Result<Vec<String>> {
         .into();
     let mut reasons = Vec::new();
     for address in &routes.addresses {
-        network::allow(network::host_of(address), &format!("ask `{address}`"))?;
+        offline::allow(offline::host_of(address), &format!("ask `{address}`"))?;
         reasons.extend(why_not(&agent, address));
     }
     Ok(reasons)
 }
 
 fn why_not(agent: &ureq::Agent, address: &str) -> Option<String> {
-    let host = network::host_of(address);
+    let host = offline::host_of(address);
     // Which port is asked for decides nothing.
     if !(host, 443)
         .to_socket_addrs()

@@ -4,12 +4,13 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
-use super::http::{Api, query};
-use super::{Interrupt, Runner, dns};
+use super::{Runner, dns};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::http::{Api, query};
+use crate::base::process::Interrupt;
+use crate::base::ui::Word;
 use crate::cluster::capi::{Machine, Wanted};
-use crate::failure::{Failure, Kind, Result};
 use crate::plan::survey::{Hetzner, Survey};
-use crate::ui::Word;
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Runner<'_> {
 }
 
 fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Wanted> {
-    serde_json::from_value(super::later(root, path, "")?)
+    serde_json::from_value(crate::base::files::later(root, path, "")?)
         .map_err(|error| Failure::unexpected(format!("`{path}`, written by an earlier step, cannot be read: {error}")))
 }
 
@@ -209,8 +210,8 @@ fn one_line(failure: &Failure) -> Vec<String> {
 mod tests {
     use serde_json::json;
 
-    use super::super::http::server::{Answer, Server, TOKEN, serve};
     use super::*;
+    use crate::base::http::server::{Answer, Server, TOKEN, serve};
 
     fn wanted() -> Wanted {
         Wanted {

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::Runner;
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 use crate::platform::RequiredSecret;
 use crate::secrets::identity::Surroundings;
-use crate::secrets::{desk, document};
+use crate::secrets::{document, sops};
 
 impl Runner<'_> {
     /// The token that a variable names.
@@ -15,7 +15,7 @@ impl Runner<'_> {
         if let Some(value) = given(variable)? {
             return Ok(value);
         }
-        let platform = crate::root::facts(self.root)?;
+        let platform = crate::platform::facts(self.root)?;
         // A secret of a host may hold the token of another project under the same variable.
         let secrets: Vec<(&RequiredSecret, &String)> = platform
             .secrets
@@ -26,13 +26,13 @@ impl Runner<'_> {
             .filter(|(.., source)| source.variable.as_deref() == Some(variable))
             .map(|(secret, key, _)| (secret, key))
             .collect();
-        let identities = desk::load(self, Surroundings::of_process().place())?;
+        let identities = sops::load(self, Surroundings::of_process().place())?;
         let mut values: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (secret, key) in secrets
             .iter()
             .filter(|(secret, _)| self.root.join(&secret.file).exists())
         {
-            let decrypted = desk::decrypt(self, &secret.file, &identities)?;
+            let decrypted = sops::decrypt(self, &secret.file, &identities)?;
             if let Some(value) = document::value(&decrypted, key) {
                 values.entry(value.to_owned()).or_default().push(&secret.id);
             }

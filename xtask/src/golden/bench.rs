@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 use super::memory::Memory;
 use super::object::{DIGEST, digest_of};
 use super::problem::RECORD;
-use super::record::Record;
+use super::provenance::Record;
 use super::resolve::Names;
-use super::{bless, json as text, normal, resolve, yaml};
-use crate::failure::{Failure, Result};
+use super::{bless, normalize, resolve};
+use crate::base::failure::{Failure, Result};
+use crate::base::formats::{json as text, yaml};
 
 /// Objects in one item folder: what a large stage has.
 const FOLDER: usize = 250;
@@ -157,7 +158,7 @@ impl Corpus {
     fn shuffle_golden(&self) -> Result<()> {
         for file in super::folder::scan(&self.golden)? {
             let path = self.golden.join(&file.path);
-            if normal::Role::of(&file.path) == normal::Role::Objects {
+            if normalize::Role::of(&file.path) == normalize::Role::Objects {
                 let value = yaml::read_one(&fs_err::read_to_string(&path)?)
                     .map_err(|error| Failure::unexpected(format!("`{path}`: {error}")))?;
                 // Every key in the opposite order, a line each: the same value in as different a text as there is.
@@ -181,14 +182,14 @@ impl Corpus {
         all.clear();
         for file in super::folder::scan(&self.rendered)? {
             let content = fs_err::read_to_string(self.rendered.join(&file.path))?;
-            match normal::Role::of(&file.path) {
-                normal::Role::Objects => {
-                    let manifest = normal::read(&content).map_err(Failure::unexpected)?;
-                    all.push_str(&normal::write(&manifest));
+            match normalize::Role::of(&file.path) {
+                normalize::Role::Objects => {
+                    let manifest = normalize::read(&content).map_err(Failure::unexpected)?;
+                    all.push_str(&normalize::write(&manifest));
                 }
                 role => {
-                    let value = normal::read_plain(role, &content).map_err(Failure::unexpected)?;
-                    all.push_str(&normal::write_plain(role, &value));
+                    let value = normalize::read_plain(role, &content).map_err(Failure::unexpected)?;
+                    all.push_str(&normalize::write_plain(role, &value));
                 }
             }
         }

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::problem::{Fix, Problem};
-use super::record::Record;
+use super::provenance::Record;
 use super::resolve::{self, Comparison};
-use crate::failure::{Failure, Kind, Result};
-use crate::ui::plural;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::plural;
 
 /// What a bless did.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use serde_json::{Map, Value};
 use similar::TextDiff;
 
-use super::json;
+use crate::base::formats::json;
 
 /// Fields shown of one object before the rest is only counted.
 const SHOWN: usize = 12;
@@ -66,8 +66,12 @@ pub fn summary(changes: &[Change]) -> String {
         text.push('\n');
     }
     if changes.len() > SHOWN {
-        writeln!(text, "… and {} more", crate::ui::plural(changes.len() - SHOWN, "field"))
-            .expect("a string takes everything");
+        writeln!(
+            text,
+            "… and {} more",
+            crate::base::text::plural(changes.len() - SHOWN, "field")
+        )
+        .expect("a string takes everything");
     }
     text
 }

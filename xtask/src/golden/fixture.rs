@@ -4,9 +4,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
-use super::json;
 use super::object::{DIGEST, Object, SOURCE, digest_of};
-use super::record::Record;
+use super::provenance::Record;
+use crate::base::formats::json;
 
 /// A folder that goes away with the test, holding a rendering, a golden and a checkout.
 pub(crate) struct Fixture {

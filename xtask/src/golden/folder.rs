@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 
-use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
 
 /// One file below a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

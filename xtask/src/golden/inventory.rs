@@ -7,11 +7,11 @@ use camino::Utf8Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::facts;
 use super::folder;
-use super::normal::{self, Role};
+use super::normalize::{self, Role};
 use super::object::{Object, Origin};
-use crate::failure::{Failure, Result};
+use super::summary;
+use crate::base::failure::{Failure, Result};
 
 /// One object of a project.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,7 +48,7 @@ pub fn objects(project: &Utf8Path, pair: &super::pairs::Pair) -> Result<Vec<Entr
         }
         let path = project.join(&file.path);
         let text = fs_err::read_to_string(&path)?;
-        let manifest = normal::read(&text).map_err(|reason| {
+        let manifest = normalize::read(&text).map_err(|reason| {
             Failure::config(format!("`{path}` cannot be read: {reason}")).hinted("`cargo xtask golden check` says more")
         })?;
         entries.extend(manifest.objects.iter().map(|object| Entry {
@@ -103,7 +103,7 @@ fn walk(value: &Value, found: &mut BTreeSet<String>) {
                             found.insert(image.clone());
                         }
                     }
-                    Value::String(text) if text.contains("image") => found.extend(facts::images_in(text)),
+                    Value::String(text) if text.contains("image") => found.extend(summary::images_in(text)),
                     other => walk(other, found),
                 }
             }

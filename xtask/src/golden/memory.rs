@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::folder::{File, Form, Stat};
-use super::json;
 use super::object::Identity;
-use crate::failure::Result;
+use crate::base::failure::Result;
+use crate::base::formats::json;
 
 /// How long before it was read a file must have changed last, so that no later change can hide in the same tick of
 /// a coarse clock; Git waits for the same reason.
@@ -111,13 +111,13 @@ impl Memory {
             write_line(&mut text, seen);
         }
         text.push_str("end\n");
-        crate::exec::write(&self.folder.join("seen"), text.as_bytes(), 0o644)?;
+        crate::base::files::write(&self.folder.join("seen"), text.as_bytes(), 0o644)?;
         let settled = left.iter().chain(right).all(|file| self.is_settled(&file.stat));
         let path = self.folder.join("whole");
         match whole {
             Some(objects) if settled => {
                 let text = format!("{} {objects}\n", self.digest(left, right));
-                crate::exec::write(&path, text.as_bytes(), 0o644)
+                crate::base::files::write(&path, text.as_bytes(), 0o644)
             }
             _ => match fs_err::remove_file(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),

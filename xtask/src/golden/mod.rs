@@ -1,16 +1,10 @@
 //! Goldens: reviewed manifests, compared with what the modules render, and blessed.
 //! It renders nothing and talks to no cluster; a folder of rendered manifests comes in from elsewhere.
 
-pub mod json;
-pub mod yaml;
-
-pub mod facts;
-pub mod normal;
 pub mod object;
 pub mod schema;
 pub mod secret;
 
-pub mod alone;
 pub mod bench;
 pub mod bless;
 pub mod diff;
@@ -20,13 +14,16 @@ pub mod memory;
 pub mod openapi;
 pub mod pairs;
 pub mod problem;
-pub mod record;
 pub mod resolve;
 pub mod revision;
-pub mod twice;
 pub mod validity;
 
 #[cfg(test)]
 mod fixture;
+pub mod normalize;
+pub mod offline;
+pub mod provenance;
+pub mod reproducible;
+pub mod summary;
 #[cfg(test)]
 mod tests;

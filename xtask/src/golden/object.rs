@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::json;
+use crate::base::formats::json;
 
 /// Annotation with the digest of the complete rendered object, without this annotation.
 pub const DIGEST: &str = "vanixiets.dev/digest";

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::object::Identity;
 use super::problem::Problem;
 use super::resolve::Comparison;
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
 use crate::platform::{Platform, Stage};
 use crate::project::StageDescription;
 

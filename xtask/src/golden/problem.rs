@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::diff::{self, Change};
-use super::normal;
+use super::normalize;
 use super::object::Identity;
-use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
 
 /// Which of the two a problem is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,7 +354,7 @@ impl Fix {
     pub fn execute(&self, golden: &Utf8Path) -> Result<()> {
         match self {
             Self::Write { path, content } => write_beside(&golden.join(path), content),
-            Self::Rewrite { path, rendered } => write_beside(&golden.join(path), &normal::of_file(path, rendered)?),
+            Self::Rewrite { path, rendered } => write_beside(&golden.join(path), &normalize::of_file(path, rendered)?),
             Self::Remove { path } => remove(golden, path),
             Self::Move { from, to, content } => {
                 write_beside(&golden.join(to), content)?;

@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::diff;
-use super::facts::is_builtin;
 use super::folder::{self, File, Form, Stat};
-use super::json;
 use super::memory::{Memory, Seen};
-use super::normal::{self, Frame, Manifest, Role};
+use super::normalize::{self, Frame, Manifest, Role};
 use super::object::{self, Identity, Object, Origin};
 use super::problem::{Disguise, Fix, Problem, RECORD, Side, StalePart};
-use super::record::Record;
+use super::provenance::Record;
 use super::schema::Schemas;
 use super::secret;
-use crate::failure::{Failure, Result};
+use super::summary::is_builtin;
+use crate::base::failure::{Failure, Result};
+use crate::base::formats::json;
 use crate::project::StageDescription;
 
 /// The file in which a renderer without all sources lists what it left out.
@@ -446,14 +446,14 @@ enum Meaning {
 impl Wanted {
     fn text(&self) -> String {
         match &self.meaning {
-            Meaning::Objects(manifest) => normal::write(manifest),
-            Meaning::Plain(role, value) => normal::write_plain(*role, value),
+            Meaning::Objects(manifest) => normalize::write(manifest),
+            Meaning::Plain(role, value) => normalize::write_plain(*role, value),
         }
     }
 
     fn is(&self, text: &str) -> bool {
         // No text of objects in normal form is without it.
-        let may_be = matches!(self.meaning, Meaning::Plain(..)) || text.starts_with(normal::HEADER);
+        let may_be = matches!(self.meaning, Meaning::Plain(..)) || text.starts_with(normalize::HEADER);
         may_be && text == self.text()
     }
 
@@ -466,12 +466,12 @@ impl Wanted {
         else {
             return false;
         };
-        text.starts_with('{') && matches!(objects.as_slice(), [one] if json::says(text, &normal::normal(one)))
+        text.starts_with('{') && matches!(objects.as_slice(), [one] if json::says(text, &normalize::normal(one)))
     }
 
     fn identities(&self) -> Vec<Identity> {
         match &self.meaning {
-            Meaning::Objects(manifest) => normal::identities(&manifest.objects),
+            Meaning::Objects(manifest) => normalize::identities(&manifest.objects),
             Meaning::Plain(..) => Vec::new(),
         }
     }
@@ -490,7 +490,7 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
     };
     let role = Role::of(path);
     if role != Role::Objects {
-        return match normal::read_plain(role, &text) {
+        return match normalize::read_plain(role, &text) {
             Ok(value) => Some(Wanted {
                 rendered,
                 meaning: Meaning::Plain(role, value),
@@ -501,7 +501,7 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
             }
         };
     }
-    match normal::read(&text) {
+    match normalize::read(&text) {
         Ok(manifest) => {
             for object in &manifest.objects {
                 judge(path, &text, object, manifest.frame, outcome);
@@ -576,7 +576,7 @@ fn sort_out(manifest: Manifest, outcome: &mut Outcome) {
         .objects
         .iter()
         .all(|object| object.origin() == Origin::Upstream);
-    outcome.rendered = normal::identities(&manifest.objects);
+    outcome.rendered = normalize::identities(&manifest.objects);
     for object in manifest.objects {
         match object.identity.group.as_str() {
             "apiextensions.k8s.io" => outcome.definitions.push(object),
@@ -689,7 +689,7 @@ fn differences(path: &Utf8Path, text: &str, wanted: &Wanted, outcome: &mut Outco
     let manifest = match &wanted.meaning {
         Meaning::Objects(manifest) => manifest,
         Meaning::Plain(role, new) => {
-            let old = normal::read_plain(*role, text)?;
+            let old = normalize::read_plain(*role, text)?;
             let changes = diff::changes(&old, new);
             return Ok(if changes.is_empty() {
                 Vec::new()
@@ -698,8 +698,8 @@ fn differences(path: &Utf8Path, text: &str, wanted: &Wanted, outcome: &mut Outco
             });
         }
     };
-    let found = normal::read(text)?;
-    outcome.golden = normal::identities(&found.objects);
+    let found = normalize::read(text)?;
+    outcome.golden = normalize::identities(&found.objects);
     let fix = || Fix::Write {
         path: path.to_owned(),
         content: wanted.text(),
@@ -711,7 +711,7 @@ fn differences(path: &Utf8Path, text: &str, wanted: &Wanted, outcome: &mut Outco
             None => parts.push(StalePart::Added(object.identity.clone())),
             Some(place) => {
                 let other = old.remove(place);
-                let changes = diff::changes(&other.value, &normal::normal(object));
+                let changes = diff::changes(&other.value, &normalize::normal(object));
                 if !changes.is_empty() {
                     parts.push(StalePart::Changed(object.identity.clone(), changes));
                 }
@@ -767,7 +767,7 @@ fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
         });
         return;
     }
-    if let Ok(manifest) = normal::read(&text) {
+    if let Ok(manifest) = normalize::read(&text) {
         let fix = || Fix::Remove {
             path: file.path.clone(),
         };
@@ -777,7 +777,7 @@ fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
                 .objects
                 .iter()
                 .all(|object| object.origin() == Origin::Upstream);
-        outcome.golden = normal::identities(&manifest.objects);
+        outcome.golden = normalize::identities(&manifest.objects);
     }
 }
 

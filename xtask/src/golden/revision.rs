@@ -2,7 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 
 /// A file of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]

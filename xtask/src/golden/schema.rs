@@ -101,7 +101,7 @@ impl Schemas {
         let count = errors.len();
         errors.truncate(TOLD);
         if count > TOLD {
-            errors.push(format!("and {} more", crate::ui::plural(count - TOLD, "error")));
+            errors.push(format!("and {} more", crate::base::text::plural(count - TOLD, "error")));
         }
         errors
     }
@@ -190,12 +190,12 @@ impl Checker {
 
     fn limits(&mut self, value: &Value, schema: &Map<String, Value>) {
         if let Some(values) = schema.get("enum").and_then(Value::as_array)
-            && !values.iter().any(|one| super::json::same(one, value))
+            && !values.iter().any(|one| crate::base::formats::json::same(one, value))
         {
-            let values: Vec<String> = values.iter().map(super::json::canonical).collect();
+            let values: Vec<String> = values.iter().map(crate::base::formats::json::canonical).collect();
             self.error(format!(
                 "{} is none of {}",
-                super::json::canonical(value),
+                crate::base::formats::json::canonical(value),
                 values.join(", ")
             ));
         }

@@ -156,8 +156,8 @@ fn key_material(string: &str) -> Option<&'static str> {
 mod tests {
     use serde_json::json;
 
-    use super::super::json::base64;
     use super::*;
+    use crate::base::formats::json::base64;
 
     fn found(value: Value) -> Vec<(String, &'static str)> {
         find(&Object::new(value).unwrap())

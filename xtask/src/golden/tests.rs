@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::bless::{Blessed, bless};
 use super::fixture::{Fixture, digested, small_platform};
-use super::normal::HEADER;
+use super::normalize::HEADER;
 use super::problem::{Disguise, Fix, Problem, StalePart};
 use super::resolve::compare;
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
 
 fn problems(fixture: &Fixture) -> Vec<Problem> {
     compare(&fixture.rendering(), &fixture.golden(), &fixture.record())
@@ -214,7 +214,7 @@ fn an_object_rendered_twice_is_refused() {
 #[test]
 fn a_golden_may_be_reordered_and_rewritten_without_being_stale() {
     let fixture = blessed();
-    let settings: Value = super::yaml::read_one(&golden_text(&fixture, SETTINGS)).unwrap();
+    let settings: Value = crate::base::formats::yaml::read_one(&golden_text(&fixture, SETTINGS)).unwrap();
     let mut keys: Vec<_> = settings.as_object().unwrap().clone().into_iter().collect();
     keys.reverse();
     let reversed: serde_json::Map<String, Value> = keys.into_iter().collect();
@@ -418,7 +418,8 @@ fn a_secret_that_nothing_renders_is_named_as_one_and_removed() {
 fn a_sops_secret_outside_a_list_is_refused() {
     let fixture = Fixture::rendered();
     let path = Utf8Path::new("30-first/80-sopssecret.demo.token.yaml");
-    let list: Value = super::json::read(&fs_err::read_to_string(fixture.rendering().join(path)).unwrap()).unwrap();
+    let list: Value =
+        crate::base::formats::json::read(&fs_err::read_to_string(fixture.rendering().join(path)).unwrap()).unwrap();
     fixture.write(path, &list["items"][0].to_string());
     let failure = try_bless(&fixture).unwrap_err();
     assert!(
@@ -635,7 +636,7 @@ mod memory {
 
 mod alone {
     use super::*;
-    use crate::golden::alone::judge;
+    use crate::golden::offline::judge;
 
     fn names(fixture: &Fixture) -> Vec<&'static str> {
         let comparison = judge(&fixture.golden(), &fixture.record()).unwrap();
@@ -684,7 +685,7 @@ mod alone {
 
 mod twice {
     use super::*;
-    use crate::golden::twice::compare;
+    use crate::golden::reproducible::compare;
 
     #[test]
     fn a_second_rendering_that_differs_names_object_and_field() {

@@ -4,8 +4,8 @@
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use crate::failure::Result;
-use crate::live::resources::Resource;
+use crate::base::failure::Result;
+use crate::project::resources::Resource;
 use crate::project::{Object, ObjectRef, Project};
 
 /// What must really be there before the rest can be tried: definitions and namespaces, as one list.
@@ -39,7 +39,7 @@ pub fn objects(project: &Project, served: &[Resource], folder: &Utf8Path) -> Res
     for (index, (_, object)) in project.objects().enumerate() {
         if is_served(object, served) {
             let text = object.value.to_string();
-            crate::exec::write(&folder.join(format!("{index:05}.json")), text.as_bytes(), 0o600)?;
+            crate::base::files::write(&folder.join(format!("{index:05}.json")), text.as_bytes(), 0o600)?;
         } else {
             left_out.push(object.reference());
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use serde_json::Value;
 
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
 use crate::project::{ObjectRef, Project};
 
 /// Driver of the volumes, whose attributes are store paths by Nix system.

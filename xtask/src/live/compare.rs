@@ -257,7 +257,7 @@ pub fn discriminator(live: &Value) -> &str {
 fn why_not_fresh(rendered: &Value, live: &Value) -> Option<Why> {
     if live.pointer("/metadata/deletionTimestamp").is_some() {
         return Some(Why::Terminating {
-            held: super::evidence::going(live),
+            held: super::diagnostics::going(live),
         });
     }
     let digest = digest_of(rendered);

@@ -301,7 +301,7 @@ fn quantity(value: &Value) -> Option<f64> {
         ("P", 1e15),
         ("", 1.0),
     ];
-    let text = crate::exec::text_of(value);
+    let text = crate::base::files::text_of(value);
     SUFFIXES
         .iter()
         .find_map(|(suffix, factor)| Some(text.strip_suffix(suffix)?.parse::<f64>().ok()? * factor))
@@ -425,9 +425,9 @@ impl Report {
                 *by_component.entry(&change.component).or_default() += 1;
             }
             lines.extend(
-                by_component
-                    .into_iter()
-                    .map(|(component, count)| format!("+ {} ({component})", crate::ui::plural(count, "object"))),
+                by_component.into_iter().map(|(component, count)| {
+                    format!("+ {} ({component})", crate::base::text::plural(count, "object"))
+                }),
             );
         }
         for change in &self.changes {

@@ -110,7 +110,10 @@ fn why_object(object: &Value, wanted: &GateCondition) -> Option<String> {
             )
         }
         GateCondition::Field { pointer, value } => {
-            let seen = object.pointer(pointer).map(crate::exec::text_of).unwrap_or_default();
+            let seen = object
+                .pointer(pointer)
+                .map(crate::base::files::text_of)
+                .unwrap_or_default();
             if seen != *value {
                 return Some(format!("has `{seen}` at `{pointer}`, not `{value}`"));
             }

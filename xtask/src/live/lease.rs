@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::host::host;
 use crate::plan::LeaseContent;
 
 /// Namespace of Lease and ledger.
@@ -159,11 +160,6 @@ pub fn delete_options(lease: &Value) -> Value {
         "kind": "DeleteOptions",
         "preconditions": {"uid": lease.pointer("/metadata/uid").cloned().unwrap_or(Value::Null)},
     })
-}
-
-/// This host's name, as holders are called.
-pub fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn is_alive(pid: i32) -> bool {

@@ -4,18 +4,15 @@
 pub mod closures;
 pub mod compare;
 pub mod definitions;
+pub mod diagnostics;
 pub mod diff;
-pub mod evidence;
-pub mod fence;
 pub mod gate;
-pub mod kluctl;
+pub mod history;
+pub mod identity;
 pub mod lease;
-pub mod ledger;
 pub mod listing;
 pub mod ownership;
 pub mod prune;
-pub mod reach;
-pub mod resources;
 pub mod review;
 pub mod secrets;
 

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::compare::{Delta, Orphan};
-use super::resources::Resource;
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
 use crate::project::ObjectRef;
+use crate::project::resources::Resource;
 
 /// Namespaces that belong to every cluster.
 const SYSTEM: [&str; 4] = ["kube-system", "default", "kube-public", "kube-node-lease"];

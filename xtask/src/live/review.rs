@@ -4,8 +4,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, Kind, Result};
-use crate::golden::record::Record;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::golden::provenance::Record;
 use crate::golden::{resolve, revision};
 use crate::plan::Stale;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
 use crate::project::{self, DIGEST, Object, ObjectRef, Project};
 
 /// Group, kind, namespace and name of an object.
@@ -24,7 +24,7 @@ pub fn encrypted(project: &Project) -> BTreeMap<Identity, Value> {
 /// The encrypted object of a file of the checkout, as the renderer would write it.
 pub fn of_file(path: &Utf8Path) -> Result<(Identity, Value)> {
     let text = fs_err::read_to_string(path)?;
-    let mut value = crate::golden::yaml::read_one(&text)
+    let mut value = crate::base::formats::yaml::read_one(&text)
         .map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
     if value.get("sops").is_none() {
         return Err(

@@ -7,7 +7,7 @@
 
 use camino::Utf8Path;
 
-use crate::failure::Result;
+use crate::base::failure::Result;
 
 /// The repository, file by file: loose objects are deflated, and named by the digest of what they hold.
 const REPOSITORY: [(&str, &[u8]); 5] = [

@@ -2,12 +2,13 @@
 //! It reads, describes and copies; it neither renders nor deploys.
 
 mod enclosure;
+pub mod resources;
 mod write;
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::platform::{Environment, Stage};
 
 pub use enclosure::{copy as copy_enclosed, enclose};
@@ -264,7 +265,7 @@ impl StageDescription {
 impl StageDescription {
     /// SHA-256 of the description: what a plan was made from.
     pub fn digest(&self) -> String {
-        crate::golden::json::sha256(serde_json::to_string(self).expect("plain data"))
+        crate::base::formats::json::sha256(serde_json::to_string(self).expect("plain data"))
     }
 }
 
@@ -367,11 +368,11 @@ fn read_item(folder: &Utf8Path) -> Result<Vec<Object>> {
 }
 
 /// The documents of a file. A renderer writes JSON, which is read as such: as YAML it takes ten times as long.
-fn documents(text: &str) -> Result<Vec<serde_json::Value>, crate::golden::yaml::Error> {
+fn documents(text: &str) -> Result<Vec<serde_json::Value>, crate::base::formats::yaml::Error> {
     if text.starts_with('{')
-        && let Ok(value) = crate::golden::json::read(text)
+        && let Ok(value) = crate::base::formats::json::read(text)
     {
         return Ok(vec![value]);
     }
-    crate::golden::yaml::read(text)
+    crate::base::formats::yaml::read(text)
 }

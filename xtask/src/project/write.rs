@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use super::Project;
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 
 impl Project {
     /// Writes the project, which was read from `from` and changed, to `to`: an object a file, in their order.
@@ -28,7 +28,7 @@ impl Project {
             }
         }
         let path = from.join("deployment.yaml");
-        let mut deployment = crate::golden::yaml::read_one(&fs_err::read_to_string(&path)?)
+        let mut deployment = crate::base::formats::yaml::read_one(&fs_err::read_to_string(&path)?)
             .map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
         // Barriers and everything else stay; items that are gone do not.
         if let Some(items) = deployment.get_mut("deployments").and_then(Value::as_array_mut) {

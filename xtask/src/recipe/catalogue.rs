@@ -7,15 +7,15 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::capi::{Bootstrap, Controllers, Stages};
 use super::deploy::{Deploy, Mode, Steps};
-use super::guest::{Guest, ImageStep};
 use super::rebuild::Rebuild;
 use super::rehearse::{At, Keep};
 use super::trust::{Change, Store};
 use super::validate::Validate;
+use super::vm::{Guest, ImageStep};
 use super::{Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
 use crate::cluster::access::Access;
-use crate::cluster::colima;
-use crate::cluster::host::System;
+use crate::cluster::vm::colima;
+use crate::cluster::vm::host::System;
 use crate::live::prune::Doomed;
 use crate::plan::{Driver, GuestWanted, Plan, Target, Then};
 use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};

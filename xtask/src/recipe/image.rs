@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use super::{nix_build, nix_with};
-use crate::cluster::image::{link_path, record_path};
+use crate::cluster::vm::image::{link_path, record_path};
 use crate::plan::{Action, Derivation, Effect, Plan, Step};
 use crate::platform::Arch;
 

@@ -1,7 +1,7 @@
 //! Takes a local cluster down.
 
 use super::embedded;
-use super::guest::Guest;
+use super::vm::Guest;
 use crate::cluster::access::Access;
 use crate::plan::{Driver, Plan, Target};
 

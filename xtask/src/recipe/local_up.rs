@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::deploy::Deploy;
 use super::embedded;
-use super::guest::Guest;
 use super::routes;
+use super::vm::Guest;
 use crate::cluster::access::Access;
 use crate::plan::{Action, Effect, Plan, Step, Target};
 use crate::platform::Environment;

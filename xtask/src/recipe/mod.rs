@@ -9,7 +9,6 @@ pub mod closures;
 pub mod deploy;
 pub mod embedded;
 pub mod guard;
-pub mod guest;
 pub mod image;
 pub mod local_down;
 pub mod local_up;
@@ -21,10 +20,11 @@ pub mod resync;
 pub mod routes;
 pub mod trust;
 pub mod validate;
+pub mod vm;
 
 use camino::Utf8PathBuf;
 
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 use crate::plan::{Command, Tool};
 use crate::platform::{Backend, Environment};
 

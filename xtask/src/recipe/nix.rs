@@ -3,9 +3,9 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::root::STATE;
 use crate::plan::{Action, Arg, Command, Derivation, Effect, Plan, Step, Tool};
 use crate::platform::{Platform, Stage};
-use crate::root::STATE;
 
 /// Folder of what is evaluated and rendered.
 fn folder() -> Utf8PathBuf {

@@ -3,10 +3,10 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::deploy::Steps;
+use crate::base::root::STATE;
 use crate::cluster::access::Access;
 use crate::plan::{Action, Command, Derivation, Effect, Probe, Step, Tool};
 use crate::platform::Stage;
-use crate::root::STATE;
 
 /// What is made once more.
 #[derive(Debug, Clone, Copy)]

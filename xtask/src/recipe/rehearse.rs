@@ -4,9 +4,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::deploy::Deploy;
 use super::{embedded, local_up};
+use crate::base::root::STATE;
 use crate::cluster::access::Access;
 use crate::plan::{Action, Command, Derivation, Effect, Plan, Probe, Step, Target, Tool};
-use crate::root::STATE;
 
 /// Whether the cluster is kept for a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::file::{Encrypted, has_metadata};
 use super::rules::{Rule, Rules};
 use super::{FOLDER, RULES, scan};
-use crate::failure::{Failure, Kind, Result};
-use crate::golden::yaml;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::formats::yaml;
+use crate::base::text::plural;
 use crate::platform::{Environment, Platform, RequiredSecret, SecretKind};
-use crate::ui::plural;
 
 /// An empty file of this name keeps a folder, and the rule for it, until its first secret comes.
 const KEEP: &str = ".gitkeep";

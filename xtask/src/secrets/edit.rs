@@ -3,11 +3,12 @@
 
 use camino::Utf8Path;
 
-use super::desk::{Desk, relative};
+use super::sops::{Desk, relative};
 use super::{check, set};
-use crate::failure::{Failure, Kind, Result};
-use crate::golden::yaml;
-use crate::ui::{Word, unknown};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::formats::yaml;
+use crate::base::text::unknown;
+use crate::base::ui::Word;
 
 /// Opens a file, or the file of a secret of the facts, in the person's editor.
 pub fn run(desk: &Desk<'_>, given: &Utf8Path) -> Result<()> {
@@ -74,7 +75,7 @@ pub fn run(desk: &Desk<'_>, given: &Utf8Path) -> Result<()> {
 /// The editor, and then a look at what it saved: sops would ask again for ever where nobody can answer.
 pub fn run_editor(file: &Utf8Path) -> Result<u8> {
     let editor = std::env::var("XTASK_EDITOR").unwrap_or_else(|_| "vi".to_owned());
-    let status = crate::exec::run_editor(&editor, file)?;
+    let status = crate::base::process::run_editor(&editor, file)?;
     if status != 0 {
         return Ok(status);
     }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use regex_lite::Regex;
 use serde_json::{Map, Value};
 
-use crate::golden::yaml;
+use crate::base::formats::yaml;
 
 /// An encrypted file, seen from outside.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 
 /// Where identities come from, the first that is there wins.
 #[derive(Debug, Clone, PartialEq, Eq)]

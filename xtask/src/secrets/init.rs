@@ -6,16 +6,17 @@ use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::desk::Desk;
 use super::identity::{self, Identities, Place, Surroundings};
 use super::rules::{Groups, Rules};
+use super::sops::Desk;
 use super::transaction::Transaction;
 use super::value::{self, Given, Made};
 use super::{FOLDER, RULES, document, scan};
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::root::{FACTS, STATE};
+use crate::base::text::plural;
+use crate::base::ui::{Answer, Word};
 use crate::platform::{Environment, Platform, RequiredSecret, SecretKind};
-use crate::root::{FACTS, STATE};
-use crate::ui::{Answer, Word, plural};
 
 /// Names that a platform without recipients begins with, as the rules of secrets speak of them.
 const FIRST_NAMES: [&str; 3] = ["admin", "ci", "dev"];
@@ -158,7 +159,7 @@ fn append(file: &Utf8Path, lines: &str) -> Result<()> {
         text.push('\n');
     }
     text.push_str(lines);
-    crate::exec::write(file, text.as_bytes(), 0o600)
+    crate::base::files::write(file, text.as_bytes(), 0o600)
 }
 
 /// Asks whether the checkout becomes one's own, and says what else can be done.
@@ -332,7 +333,7 @@ fn take(desk: &Desk<'_>, crew: &Crew, change: &mut Transaction) -> Result<Rules>
         .filter(|path| path.starts_with(FOLDER) && path.as_str().contains(".enc."))
     {
         let keep = Utf8Path::new(STATE).join("secrets/replaced").join(&path);
-        crate::exec::write(&root.join(keep), &fs_err::read(root.join(&path))?, 0o600)?;
+        crate::base::files::write(&root.join(keep), &fs_err::read(root.join(&path))?, 0o600)?;
         change.remove(path.clone());
         removed.push(path);
     }
@@ -440,7 +441,7 @@ fn make_missing(desk: &Desk<'_>, rules: &Rules, crew: Option<&Crew>, change: &mu
     }
     // Only now are all recipients known.
     let folder = Utf8Path::new(STATE).join("secrets/rules");
-    crate::exec::write(&root.join(&folder).join(RULES), rules.text().as_bytes(), 0o600)?;
+    crate::base::files::write(&root.join(&folder).join(RULES), rules.text().as_bytes(), 0o600)?;
     for (secret, made) in pending {
         let text = desk.encrypt(&folder, &secret.file, &document::of(secret, &made.values))?;
         change.write(secret.file.clone(), text);

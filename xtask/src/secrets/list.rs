@@ -10,10 +10,10 @@ use super::check::is_secret;
 use super::file::Encrypted;
 use super::rules::Rules;
 use super::{FOLDER, scan};
+use crate::base::failure::Result;
+use crate::base::text::plural;
 use crate::context::Checkout;
-use crate::failure::Result;
 use crate::platform::{RequiredSecret, SecretKind};
-use crate::ui::plural;
 
 /// One secret.
 #[derive(Debug, Clone, Serialize)]

@@ -2,7 +2,6 @@
 //! No value is ever printed, logged, journalled or put into an argument; sops and age do all cryptography of files.
 
 pub mod check;
-pub mod desk;
 pub mod document;
 pub mod edit;
 pub mod file;
@@ -14,6 +13,7 @@ pub mod rotate;
 pub mod rules;
 pub mod scan;
 pub mod set;
+pub mod sops;
 pub mod ssh;
 pub mod transaction;
 pub mod value;

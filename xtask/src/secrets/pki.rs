@@ -7,7 +7,7 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, date_time_ymd,
 };
 
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 
 /// Years for which the root is valid.
 const ROOT_YEARS: i32 = 10;

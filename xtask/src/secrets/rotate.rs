@@ -6,14 +6,15 @@ use std::fmt::Write as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::desk::Desk;
 use super::file::Encrypted;
 use super::rules::Rules;
+use super::sops::Desk;
 use super::transaction::Transaction;
 use super::{FOLDER, RULES, init, scan};
-use crate::failure::{Failure, Kind, Result};
-use crate::root::{FACTS, STATE};
-use crate::ui::{Word, plural};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::root::{FACTS, STATE};
+use crate::base::text::plural;
+use crate::base::ui::Word;
 
 /// What changes.
 #[derive(Debug, Clone, Default)]
@@ -135,7 +136,7 @@ impl Moves {
                     gone.push((name, one.clone()));
                 }
                 None => {
-                    return Err(crate::ui::unknown(
+                    return Err(crate::base::text::unknown(
                         Kind::Config,
                         "recipient",
                         one,
@@ -345,7 +346,7 @@ pub fn staged(desk: &Desk<'_>, rules: &Rules) -> Result<Utf8PathBuf> {
     if path.exists() {
         fs_err::remove_dir_all(&path)?;
     }
-    crate::exec::write(&path.join(RULES), rules.text().as_bytes(), 0o600)?;
+    crate::base::files::write(&path.join(RULES), rules.text().as_bytes(), 0o600)?;
     Ok(folder)
 }
 
@@ -380,7 +381,7 @@ pub fn reencrypt(desk: &Desk<'_>, rules: &Rules, how: How, change: &mut Transact
                     .hinted("set `SOPS_AGE_KEY` or `SOPS_AGE_KEY_FILE`, or restore your file of keys"),
             );
         }
-        crate::exec::write(&root.join(&folder).join(&path), before.as_bytes(), 0o600)?;
+        crate::base::files::write(&root.join(&folder).join(&path), before.as_bytes(), 0o600)?;
         if stale {
             desk.update_keys(&folder, &path, &identities)?;
         }

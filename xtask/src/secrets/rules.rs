@@ -8,8 +8,8 @@ use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
 use super::{FOLDER, RULES};
-use crate::failure::{Failure, Result};
-use crate::golden::yaml;
+use crate::base::failure::{Failure, Result};
+use crate::base::formats::yaml;
 
 /// What stands at the head of a `.sops.yaml` of ours.
 const HEAD: &str = "\

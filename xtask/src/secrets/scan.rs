@@ -3,7 +3,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::failure::Result;
+use crate::base::failure::Result;
 
 /// Folders that hold nothing of a checkout's own: Git's, cargo's and ours, and links to what was built.
 const SKIPPED: [&str; 5] = [".git", "target", ".xtask", ".direnv", "node_modules"];
@@ -203,7 +203,7 @@ fn in_base64(line: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::golden::json::base64;
+    use crate::base::formats::json::base64;
 
     fn pem() -> String {
         let dashes = "-----";

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::desk::Desk;
 use super::document;
 use super::rules::Rules;
+use super::sops::Desk;
 use super::transaction::Transaction;
 use super::value::{self, Given};
 use super::{RULES, init};
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::unknown;
+use crate::base::ui::Word;
 use crate::platform::{Platform, RequiredSecret, SecretKind};
-use crate::ui::{Word, unknown};
 
 /// What is set.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! Ed25519 SSH keys in OpenSSH's own form.
 //! The key itself comes from ring; this only writes it down.
 
-use crate::failure::{Failure, Result};
-use crate::golden::json::base64;
+use crate::base::failure::{Failure, Result};
+use crate::base::formats::json::base64;
 
 /// A key pair.
 pub struct Pair {

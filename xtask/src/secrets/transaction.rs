@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, Kind, Result, ResultExt};
-use crate::root::STATE;
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::root::STATE;
 
 /// New contents by path relative to the root; none removes the file.
 #[derive(Debug, Default, Clone)]
@@ -85,18 +85,18 @@ impl Transaction {
         for (path, content) in &self.files {
             let before = root.join(path);
             if before.exists() {
-                crate::exec::write(&folder.join("old").join(path), &fs_err::read(&before)?, 0o644)?;
+                crate::base::files::write(&folder.join("old").join(path), &fs_err::read(&before)?, 0o644)?;
             }
             match content {
                 Some(content) => {
-                    crate::exec::write(&folder.join("new").join(path), content, 0o644)?;
+                    crate::base::files::write(&folder.join("new").join(path), content, 0o644)?;
                     marker.write.push(path.clone());
                 }
                 None => marker.remove.push(path.clone()),
             }
         }
         let text = serde_json::to_string(&marker).or_fail(Kind::Unexpected, "cannot write the marker")?;
-        crate::exec::write(&folder.join("commit.json"), text.as_bytes(), 0o644)
+        crate::base::files::write(&folder.join("commit.json"), text.as_bytes(), 0o644)
     }
 
     fn undo(&self, root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
@@ -106,7 +106,7 @@ impl Transaction {
             if old.exists() {
                 let old = fs_err::read(old)?;
                 if fs_err::read(&target).ok().as_ref() != Some(&old) {
-                    crate::exec::write(&target, &old, 0o644)?;
+                    crate::base::files::write(&target, &old, 0o644)?;
                 }
             } else if target.exists() {
                 fs_err::remove_file(target)?;
@@ -127,7 +127,7 @@ fn apply(root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
     let marker: Marker = serde_json::from_str(&text)
         .map_err(|error| Failure::config(format!("`{folder}/commit.json` cannot be read: {error}")))?;
     for path in marker.write {
-        crate::exec::write(&root.join(&path), &fs_err::read(folder.join("new").join(&path))?, 0o644)?;
+        crate::base::files::write(&root.join(&path), &fs_err::read(folder.join("new").join(&path))?, 0o644)?;
     }
     for path in marker.remove {
         let path = root.join(path);
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn a_change_that_was_cut_off_before_its_marker_never_was() {
         let (_keep, root) = root();
-        crate::exec::write(&folder(&root).join("new/a"), b"new", 0o644).unwrap();
+        crate::base::files::write(&folder(&root).join("new/a"), b"new", 0o644).unwrap();
         assert!(!recover(&root).unwrap());
         assert!(!root.join("a").exists());
     }

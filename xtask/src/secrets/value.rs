@@ -6,11 +6,11 @@ use std::io::{BufRead, Read};
 
 use camino::Utf8PathBuf;
 
-use super::desk::Desk;
+use super::sops::Desk;
 use super::{identity, pki, ssh};
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::ui::Word;
 use crate::platform::{Platform, RequiredSecret, SecretKind, SecretSource};
-use crate::ui::Word;
 
 /// Bytes of a generated value; 256 bits are out of reach for ever.
 const BYTES: usize = 32;
@@ -19,7 +19,7 @@ const BYTES: usize = 32;
 pub fn random() -> Result<String> {
     let mut bytes = [0_u8; BYTES];
     getrandom::fill(&mut bytes).map_err(|error| Failure::unexpected(format!("no randomness: {error}")))?;
-    Ok(crate::golden::json::base64(&bytes)
+    Ok(crate::base::formats::json::base64(&bytes)
         .replace('+', "-")
         .replace('/', "_")
         .replace('=', ""))

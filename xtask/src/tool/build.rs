@@ -12,9 +12,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::process::{self, Call, Silence};
 use super::table::{Module, Program};
 use super::{Found, Outcome, Toolbox, cache, find};
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::{bytes, plural, seconds};
+use crate::base::ui::Word;
 use crate::plan::Tool;
-use crate::ui::{Word, bytes, plural, seconds};
 
 /// One program; the largest takes two minutes on 2 cores, so that this only ends what hangs.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(3600);
@@ -480,7 +481,7 @@ fn environment(toolbox: &Toolbox, go: &Found, cache: &Utf8Path) -> Result<BTreeM
             flags = "-modcacherw";
         }
     }
-    for (name, value) in crate::network::variables() {
+    for (name, value) in crate::base::offline::variables() {
         environment.insert(name.into(), value.into());
     }
     for (name, value) in [

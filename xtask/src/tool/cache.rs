@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::table::Module;
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 
 /// The schema version of a stamp.
 const SCHEMA: u32 = 1;
@@ -285,7 +285,7 @@ mod tests {
     fn without_a_home_the_variable_to_set_is_named() {
         for variables in [&[][..], &[("HOME", "")], &[("XTASK_TOOL_CACHE", "relative")]] {
             let failure = folder(&environment(variables)).unwrap_err();
-            assert_eq!(failure.kind, crate::failure::Kind::Preflight);
+            assert_eq!(failure.kind, crate::base::failure::Kind::Preflight);
             assert!(
                 failure.hints.iter().any(|hint| hint.contains("XTASK_TOOL_CACHE")),
                 "{failure:?}"

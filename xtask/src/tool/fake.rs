@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Toolbox;
-use crate::ui::Ui;
+use crate::base::ui::Ui;
 
 /// A Go that is new enough.
 pub(super) const GO: &str = "go version go1.26.8 linux/amd64";

@@ -304,7 +304,7 @@ fn ask(toolbox: &Toolbox, tool: Tool, path: &Utf8Path, arguments: &[&str]) -> st
     environment.retain(|name, _| !name.to_string_lossy().starts_with("KLUCTL_"));
     environment.insert("KLUCTL_NO_UPDATE_CHECK".into(), "true".into());
     environment.insert("KUBECONFIG".into(), "/dev/null".into());
-    for (name, value) in crate::network::variables() {
+    for (name, value) in crate::base::offline::variables() {
         environment.insert(name.into(), value.into());
     }
     if tool.speaks_to_clusters() {

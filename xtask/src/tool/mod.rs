@@ -9,9 +9,10 @@ use std::sync::{Arc, OnceLock};
 use camino::{Utf8Path, Utf8PathBuf};
 use semver::Version;
 
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::plural;
+use crate::base::ui::Ui;
 use crate::plan::Tool;
-use crate::ui::{Ui, plural};
 
 mod build;
 mod cache;
@@ -322,7 +323,7 @@ impl Toolbox {
         for lookup in lookups {
             for passed in &lookup.passed {
                 self.ui.status(
-                    crate::ui::Word::Skipped,
+                    crate::base::ui::Word::Skipped,
                     format!("{}: {}{}", passed.path, passed.reason, self.wanted(lookup.tool)),
                 );
             }

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 use super::fake::{self, Fake, GO};
 use super::find::{Origin, Outcome};
 use super::{Toolbox, cache, table};
-use crate::failure::{Failure, Kind};
+use crate::base::failure::{Failure, Kind};
 use crate::plan::Tool;
 
 /// Everything a person is told.

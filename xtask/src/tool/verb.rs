@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::find::{Lookup, Origin, Outcome};
 use super::table::{self, Module, Places};
 use super::{Toolbox, build, cache};
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::{bytes, plural, seconds, unknown};
+use crate::base::ui::{self, Ui};
 use crate::plan::Tool;
-use crate::ui::{self, Ui, bytes, seconds};
 
 /// What `tools` does.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -164,7 +165,7 @@ fn verdict(report: &Report) -> Result<()> {
     }
     Err(Failure::many(
         Kind::Preflight,
-        format!("{} missing", ui::plural(missing.len(), "tool")),
+        format!("{} missing", plural(missing.len(), "tool")),
         &missing,
     )
     .hinted("the remedy of each stands in the list above"))
@@ -206,7 +207,7 @@ fn prebuild(toolbox: &Toolbox, ui: &Ui, tools: &[Tool], dry_run: bool) -> Result
             ui::Word::Skipped,
             format!(
                 "{} to build, up to {}",
-                ui::plural(missing.len(), "module"),
+                plural(missing.len(), "module"),
                 seconds(build::expected(&missing))
             ),
         );
@@ -227,7 +228,7 @@ enum Depth {
 fn report(toolbox: &Toolbox, verb: Option<&str>, depth: Depth) -> Result<Report> {
     let needed: Vec<Tool> = match verb {
         Some(verb) => table::for_verb(verb)
-            .ok_or_else(|| ui::unknown(Kind::Usage, "verb", verb, table::verbs()))?
+            .ok_or_else(|| unknown(Kind::Usage, "verb", verb, table::verbs()))?
             .to_vec(),
         // The main job on a fresh machine.
         None => table::EMBEDDED.to_vec(),

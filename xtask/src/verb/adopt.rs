@@ -3,16 +3,16 @@
 
 use serde_json::json;
 
-use super::target;
+use crate::base::failure::{Failure, Result};
+use crate::base::root::FACTS;
+use crate::base::ui::{Answer, Word};
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::failure::{Failure, Result};
 use crate::plan::Plan;
 use crate::platform::Environment;
 use crate::recipe::guard;
-use crate::root::FACTS;
 use crate::run::{look, nonce};
-use crate::ui::{Answer, Word};
+use crate::setup::target;
 
 /// Accept a new or rebuilt cluster as the one of the facts
 #[derive(Debug, Clone, clap::Args)]
@@ -38,16 +38,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     known.uid.get_or_insert_with(String::new);
     target::preflight(context, &checkout, name, &known, &plan, None)?;
     let found = look(context, &checkout, &plan.steps, &access.work())
-        .and_then(|_| crate::exec::later(&checkout.root, &guard::found(&access), "/metadata/uid"));
+        .and_then(|_| crate::base::files::later(&checkout.root, &guard::found(&access), "/metadata/uid"));
     fs_err::remove_dir_all(checkout.path(access.work()))?;
-    let found = crate::exec::text_of(&found?);
-    crate::live::fence::check_nobody_elses(&checkout.root, name, &found)?;
+    let found = crate::base::files::text_of(&found?);
+    crate::live::identity::check_nobody_elses(&checkout.root, name, &found)?;
     let record = checkout.path(guard::record(&access));
     let before = match facts.environment {
         Environment::Production => facts.uid.clone(),
-        Environment::Local => crate::exec::later(&checkout.root, &guard::record(&access), "/uid")
+        Environment::Local => crate::base::files::later(&checkout.root, &guard::record(&access), "/uid")
             .ok()
-            .map(|uid| crate::exec::text_of(&uid)),
+            .map(|uid| crate::base::files::text_of(&uid)),
     };
     if before.as_deref() == Some(found.as_str()) {
         context
@@ -64,7 +64,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     match facts.environment {
         Environment::Local => {
             let text = serde_json::to_string_pretty(&json!({"uid": found})).expect("plain data");
-            crate::exec::write(&record, text.as_bytes(), 0o600)?;
+            crate::base::files::write(&record, text.as_bytes(), 0o600)?;
             context.ui.status(Word::Wrote, guard::record(&access).as_str());
         }
         Environment::Production => {
@@ -74,7 +74,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             value["clusters"][name.as_str()]["uid"] = json!(found);
             let mut text = serde_json::to_string_pretty(&value).expect("plain data");
             text.push('\n');
-            crate::exec::write(&path, text.as_bytes(), 0o644)?;
+            crate::base::files::write(&path, text.as_bytes(), 0o644)?;
             context.ui.status(Word::Wrote, FACTS);
             context.ui.status(
                 Word::Next,

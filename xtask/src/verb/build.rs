@@ -1,7 +1,7 @@
 //! `build`: renders a stage through Nix, prints where it is, and compares it with the golden.
 
+use crate::base::failure::{Failure, Result};
 use crate::context::Context;
-use crate::failure::{Failure, Result};
 use crate::plan::{Action, Command, Effect, Plan, Step, Tool};
 use crate::platform::Stage;
 use crate::run::{Lock, PlanArgs, carry_out};

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::{plural, seconds, unknown};
+use crate::base::ui::Word;
 use crate::context::Context;
 use crate::exec::Runner;
-use crate::failure::{Failure, Kind, Result};
-use crate::journal::{End, Journal, State};
 use crate::plan::{Action, Plan, Step, Tool};
 use crate::recipe::ci;
+use crate::run::journal::{End, Journal, State};
 use crate::tool::Outcome;
-use crate::ui::{Word, plural, seconds, unknown};
 
 /// Run every check
 #[derive(Debug, Clone, clap::Args)]
@@ -134,8 +135,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     journal.record("run", State::Ended(end))?;
     if let Some(path) = &arguments.junit {
-        let path = crate::root::absolute(path)?;
-        crate::exec::write(&path, junit(&verdicts, &left_out).as_bytes(), 0o644)?;
+        let path = crate::base::root::absolute(path)?;
+        crate::base::files::write(&path, junit(&verdicts, &left_out).as_bytes(), 0o644)?;
     }
     for reason in &left_out {
         ui.status(Word::Skipped, reason);

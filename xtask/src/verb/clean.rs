@@ -4,12 +4,13 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use super::rehearsals::{self, Which};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::root::STATE;
+use crate::base::text::{bytes, plural};
+use crate::base::ui::{Answer, Word};
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Kind, Result};
-use crate::journal::Journal;
-use crate::root::STATE;
-use crate::ui::{Answer, Word, bytes, plural};
+use crate::run::journal::Journal;
+use crate::setup::rehearsals::{self, Which};
 
 /// Show what is kept, and remove runs, clusters of rehearsals or built tools
 #[derive(Debug, Clone, clap::Args)]

@@ -2,18 +2,19 @@
 
 use camino::Utf8PathBuf;
 
-use super::target::{self, Target, TargetArgs};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::nearest;
+use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Kind, Result};
 use crate::plan::{self, Only, Plan};
 use crate::platform::{Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{Source, capi, guard, local_up};
+use crate::run::saved::{Inputs, Saved, Stamp};
 use crate::run::{Lock, PlanArgs, Reviewed, SavedArgs, carry_out_reviewed, look, nonce};
-use crate::stamp::{Inputs, Saved, Stamp};
-use crate::ui::{Word, nearest};
+use crate::setup::target::{self, Target, TargetArgs};
 
 /// Deploy a stage: fence, comparison, Lease, phases with their gates, verification, ledger
 #[derive(Debug, Clone, clap::Args)]
@@ -234,7 +235,7 @@ pub fn save(
         &subject.project,
         stamp,
     )?;
-    let path = crate::root::absolute(file)?;
+    let path = crate::base::root::absolute(file)?;
     saved.write(&path)?;
     context
         .ui
@@ -270,7 +271,7 @@ pub fn apply(
     args: &PlanArgs,
 ) -> Result<()> {
     let nonce = nonce();
-    let saved = Saved::read(&crate::root::absolute(file)?)?.applied_as(&nonce)?;
+    let saved = Saved::read(&crate::base::root::absolute(file)?)?.applied_as(&nonce)?;
     if saved.verb != verb || saved.stage != stage.name() || cluster.is_some_and(|cluster| cluster != saved.cluster) {
         return Err(Failure::new(
             Kind::Config,

@@ -1,9 +1,10 @@
 //! `diff` and `drift`: what a deploy would change, and what others changed, from one listing.
 //! Both only look.
 
-use super::target::{self, TargetArgs};
+use crate::base::failure::Result;
+use crate::base::text::plural;
+use crate::base::ui::Word;
 use crate::context::{Checkout, Context};
-use crate::failure::Result;
 use crate::live::diff::{Report, What};
 use crate::live::{Delta, diff};
 use crate::plan::Plan;
@@ -11,7 +12,7 @@ use crate::project::Project;
 use crate::recipe::Source;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::run::{look, nonce};
-use crate::ui::{Word, plural};
+use crate::setup::target::{self, TargetArgs};
 
 /// Show what a deploy would change, field by field
 #[derive(Debug, Clone, clap::Args)]
@@ -115,10 +116,10 @@ fn read(checkout: &Checkout, deploy: &Deploy<'_>) -> Result<Report> {
     let json = |name: &str| -> Result<serde_json::Value> {
         let text = fs_err::read_to_string(work.join(name))?;
         serde_json::from_str(&text)
-            .map_err(|error| crate::failure::Failure::unexpected(format!("`{name}` is no JSON: {error}")))
+            .map_err(|error| crate::base::failure::Failure::unexpected(format!("`{name}` is no JSON: {error}")))
     };
     let delta: Delta = serde_json::from_value(json("delta.json")?)
-        .map_err(|error| crate::failure::Failure::unexpected(format!("`delta.json` cannot be read: {error}")))?;
+        .map_err(|error| crate::base::failure::Failure::unexpected(format!("`delta.json` cannot be read: {error}")))?;
     let project = Project::read(&checkout.path(deploy.project()))?;
     Ok(diff::report(&project, &json("listing.json")?, &delta))
 }

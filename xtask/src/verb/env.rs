@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use crate::base::failure::Result;
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::failure::Result;
 use crate::plan::quote;
 use crate::platform::Stage;
 
@@ -41,7 +41,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     if !exists {
         context.ui.status(
-            crate::ui::Word::Warning,
+            crate::base::ui::Word::Warning,
             format!("cluster `{name}` has no kubeconfig yet; `cargo xtask local-up --cluster {name}` makes it"),
         );
     }

@@ -4,12 +4,12 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::ui::Word;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
-use crate::failure::{Failure, Kind, Result, ResultExt};
 use crate::plan::Tool;
 use crate::recipe::nix;
-use crate::ui::Word;
 
 /// Make the generated files, or check that they are current
 #[derive(Debug, Clone, clap::Args)]
@@ -103,7 +103,7 @@ fn settle(context: &Context, root: &Utf8Path, path: &str, content: &str, mode: M
     if mode == Mode::Check {
         return Ok(false);
     }
-    crate::exec::write(&file, content.as_bytes(), 0o644)?;
+    crate::base::files::write(&file, content.as_bytes(), 0o644)?;
     context.ui.status(Word::Wrote, path);
     Ok(true)
 }

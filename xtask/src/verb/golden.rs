@@ -6,24 +6,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::formats::json;
+use crate::base::root::STATE;
+use crate::base::text::plural;
+use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
-use crate::failure::{Failure, Kind, Result};
 use crate::golden::bless::bless;
 use crate::golden::memory::Memory;
 use crate::golden::pairs::{self, Named, Pair};
 use crate::golden::problem::Problem;
-use crate::golden::record::Record;
+use crate::golden::provenance::Record;
 use crate::golden::resolve::{Comparison, Names};
-use crate::golden::{alone, diff, folder, inventory, json, resolve, revision, twice};
+use crate::golden::{diff, folder, inventory, offline, reproducible, resolve, revision};
 use crate::plan::{Action, Command, Effect, Step, Tool};
 use crate::platform::Stage;
 use crate::recipe::{nix_build_of, validate};
-use crate::root::STATE;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
-use crate::ui::{Word, plural};
-use crate::verb::revision::Git;
+use crate::setup::revision::Git;
 
 /// Compare reviewed manifests with what the modules render, or accept it
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -181,7 +183,7 @@ impl Verb<'_> {
         let mut comparisons = BTreeMap::new();
         if arguments.alone {
             for pair in pairs {
-                let comparison = alone::judge(&self.checkout.path(pair.golden()), &record)?;
+                let comparison = offline::judge(&self.checkout.path(pair.golden()), &record)?;
                 comparisons.insert(pair, comparison);
             }
         } else {
@@ -201,7 +203,7 @@ impl Verb<'_> {
             for (pair, (rendered, again)) in renderings {
                 let mut comparison = self.compare(&pair, &rendered, &golden(&pair)?, &record, alone_on(&pair))?;
                 if let Some(again) = again {
-                    comparison.problems.extend(twice::compare(&rendered, &again)?);
+                    comparison.problems.extend(reproducible::compare(&rendered, &again)?);
                 }
                 comparisons.insert(pair, comparison);
             }
@@ -341,7 +343,7 @@ impl Verb<'_> {
         for (pair, (rendered, again)) in &renderings {
             let mut comparison = resolve::compare(rendered, &self.checkout.path(pair.golden()), &record)?;
             if let Some(again) = again {
-                comparison.problems.extend(twice::compare(rendered, again)?);
+                comparison.problems.extend(reproducible::compare(rendered, again)?);
             }
             comparisons.insert(pair.clone(), comparison);
         }
@@ -611,7 +613,7 @@ impl Verb<'_> {
             .join(pair.to_string())
             .join("against.txt");
         let wanted: String = files.iter().map(|file| format!("{}\n", file.blob)).collect();
-        crate::exec::write(&self.checkout.path(&names), wanted.as_bytes(), 0o644)?;
+        crate::base::files::write(&self.checkout.path(&names), wanted.as_bytes(), 0o644)?;
         let blobs = self
             .git(&Command::new(Tool::Git).args(["cat-file", "--batch"]).from_file(names))?
             .ok_or_else(unknown)?;
@@ -688,7 +690,7 @@ impl Verb<'_> {
             files.insert(file.path.into_string(), digest);
         }
         let text = serde_json::to_string(&Written { files }).expect("paths and digests are JSON");
-        crate::exec::write(&self.memory(pair), text.as_bytes(), 0o644)
+        crate::base::files::write(&self.memory(pair), text.as_bytes(), 0o644)
     }
 }
 
@@ -741,7 +743,7 @@ fn problem_diff(pair: &Pair, golden: &Utf8Path, problem: &Problem) -> String {
             };
             diff::unified(&old_name, &old, &name("b", &path), &content)
         }
-        Some(Fix::Rewrite { path, rendered }) => match crate::golden::normal::of_file(&path, &rendered) {
+        Some(Fix::Rewrite { path, rendered }) => match crate::golden::normalize::of_file(&path, &rendered) {
             Ok(content) => diff::unified(&name("a", &path), &read(&path), &name("b", &path), &content),
             Err(failure) => format!("# {}\n", failure.chain()),
         },
@@ -761,7 +763,7 @@ fn full_diff(pair: &Pair, old: &Utf8Path, new: &Utf8Path) -> Result<String> {
             .map(|file| {
                 Ok((
                     file.path.clone(),
-                    crate::golden::normal::full_text(&file.path, &fs_err::read(folder.join(&file.path))?),
+                    crate::golden::normalize::full_text(&file.path, &fs_err::read(folder.join(&file.path))?),
                 ))
             })
             .collect()

@@ -1,15 +1,15 @@
 //! `history`: the deployments of a stage, from the ledger in its cluster.
 
-use super::target;
+use crate::base::failure::Result;
+use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
-use crate::failure::Result;
-use crate::live::ledger::{self, Entry};
+use crate::live::history::{self, Entry};
 use crate::plan::{Action, Effect, Plan, Step};
 use crate::platform::{Cluster, Stage};
 use crate::recipe::guard;
 use crate::run::{look, nonce};
-use crate::ui::Word;
+use crate::setup::target;
 
 /// List the deployments of a stage
 #[derive(Debug, Clone, clap::Args)]
@@ -94,7 +94,7 @@ pub fn entries(
     target::preflight(context, checkout, name, facts, &plan, None)?;
     let outcome = look(context, checkout, &plan.steps, &access.work()).and_then(|_| {
         let text = fs_err::read_to_string(checkout.path(&current))?;
-        ledger::entries(&text, stage.name())
+        history::entries(&text, stage.name())
     });
     let folder = checkout.path(access.work());
     if folder.exists() {

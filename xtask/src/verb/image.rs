@@ -2,18 +2,18 @@
 
 use camino::Utf8PathBuf;
 
-use super::guest::{self, Setup, absolute};
 use super::local_up::local_cluster;
+use crate::base::failure::{Failure, Result};
 use crate::cluster::access::Access;
-use crate::cluster::host::{self, Host};
-use crate::cluster::image::archive_at;
+use crate::cluster::vm::host::{self, Host};
+use crate::cluster::vm::image::archive_at;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Result};
 use crate::plan::{Plan, Step, Tool};
 use crate::platform::Arch;
 use crate::recipe;
-use crate::recipe::guest::Guest;
+use crate::recipe::vm::Guest;
 use crate::run::{Lock, PlanArgs, carry_out};
+use crate::setup::vm::{self, Setup, absolute};
 
 /// What to do with images.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -69,7 +69,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
             let arch = arch.unwrap_or(host.arch);
             if plan.dry_run.is_none()
-                && let Some(why) = guest::no_builder(context, &checkout, &host, arch)
+                && let Some(why) = vm::no_builder(context, &checkout, &host, arch)
             {
                 return Err(Failure::preflight(why));
             }
@@ -126,7 +126,7 @@ fn in_guest(
 ) -> Result<()> {
     let facts = checkout.platform.cluster(cluster)?;
     let access = Access::of(cluster, facts);
-    let setup = Setup::of(checkout, cluster, facts, guest::running(checkout, cluster)?)?;
+    let setup = Setup::of(checkout, cluster, facts, vm::running(checkout, cluster)?)?;
     if arguments.dry_run.is_none() {
         let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Limactl])?;
         setup.must_run(context, checkout, &tools, cluster)?;

@@ -1,15 +1,15 @@
 //! `kubectl`: the right kubectl with a cluster's own kubeconfig and context.
 //! It changes no argument; the fence stands before it, and in production what changes something is asked for.
 
+use crate::base::failure::{Failure, Result};
+use crate::base::ui::Answer;
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Result};
 use crate::plan::{Plan, Tool};
 use crate::platform::{Cluster, Environment, Stage};
 use crate::recipe::guard;
 use crate::run::{look, nonce};
-use crate::ui::Answer;
 
 /// Run kubectl with a cluster's own kubeconfig and context
 #[derive(Debug, Clone, clap::Args)]
@@ -116,7 +116,7 @@ fn fence(context: &Context, checkout: &Checkout, name: &str, facts: &Cluster) ->
     let access = Access::of(name, facts).looking(&nonce());
     let mut plan = Plan::new(format!("kubectl --cluster {name}"));
     plan.steps = guard::steps(&access, facts);
-    super::target::preflight(context, checkout, name, facts, &plan, None)?;
+    crate::setup::target::preflight(context, checkout, name, facts, &plan, None)?;
     // The sentence that the fence held is not what somebody asked kubectl for.
     let outcome = look(&context.quiet(), checkout, &plan.steps, &access.work());
     let folder = checkout.path(access.work());

@@ -1,13 +1,13 @@
 //! `local-down`: takes a local cluster down; a guest keeps its data unless it is deleted.
 
-use super::guest::{self, Setup};
 use super::local_up::local_cluster;
+use crate::base::failure::Result;
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::failure::Result;
 use crate::platform::Backend;
 use crate::recipe::local_down::{self, Keep};
 use crate::run::{Lock, PlanArgs, carry_out};
+use crate::setup::vm::{self, Setup};
 
 /// Take a local cluster down
 #[derive(Debug, Clone, clap::Args)]
@@ -33,9 +33,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let access = Access::of(&name, facts);
     let backend = match arguments.backend {
         Some(backend) => backend,
-        None => guest::existing(&checkout, &access)?.unwrap_or(Backend::Embedded),
+        None => vm::existing(&checkout, &access)?.unwrap_or(Backend::Embedded),
     };
-    let plan = match guest::driver(backend) {
+    let plan = match vm::driver(backend) {
         None => local_down::plan(&access),
         Some(driver) => {
             let setup = Setup::of(&checkout, &name, facts, driver)?;

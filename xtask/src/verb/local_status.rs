@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::guest::{self, Setup};
-use super::local_up::{golden, local_cluster};
+use super::local_up::local_cluster;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
-use crate::cluster::guest::{Field, Record, Then, compare, record_path, saved};
+use crate::cluster::vm::{Field, Record, Then, compare, record_path, saved};
 use crate::context::Context;
 use crate::exec::Runner;
-use crate::failure::{Failure, Kind, Result};
 use crate::live::gate;
 use crate::plan::{Driver, Tool};
 use crate::platform::Stage;
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
 use crate::recipe::local_up::project_file;
-use crate::ui::Word;
+use crate::setup::target::golden;
+use crate::setup::vm::{self, Setup};
 
 /// Show what runs a local cluster, and per component ready or why not
 #[derive(Debug, Clone, clap::Args)]
@@ -85,10 +86,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         nodes: BTreeMap::new(),
         components: BTreeMap::new(),
     };
-    let backend = guest::existing(&checkout, &access)?;
+    let backend = vm::existing(&checkout, &access)?;
     if let Some(backend) = backend {
         status.backend = backend.name();
-        match guest::driver(backend) {
+        match vm::driver(backend) {
             None => status.problems = embedded::stopped_components(&checkout.path(embedded::folder(&access)))?,
             Some(driver) => look_at_guest(context, &checkout, &access, driver, &mut status)?,
         }
@@ -214,7 +215,7 @@ fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkou
         Err(reason) => status.problems.push(reason),
     }
     // What was deployed last, else what would be deployed.
-    let noted = crate::exec::later(&checkout.root, &project_file(access), "/folder").ok();
+    let noted = crate::base::files::later(&checkout.root, &project_file(access), "/folder").ok();
     let noted = noted
         .as_ref()
         .and_then(|folder| folder.as_str())

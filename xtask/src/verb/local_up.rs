@@ -2,18 +2,18 @@
 
 use camino::Utf8PathBuf;
 
-use super::guest::{self, Setup};
-use super::target;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::ui::Word;
 use crate::cluster::access::Access;
-use crate::cluster::host::{self, Host};
+use crate::cluster::vm::host::{self, Host};
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Kind, Result};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
-use crate::recipe::{Source, local_up, routes};
+use crate::recipe::{local_up, routes};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
-use crate::ui::Word;
+use crate::setup::target;
+use crate::setup::vm::{self, Setup};
 
 /// Bring a local cluster up and deploy its stage
 #[derive(Debug, Clone, clap::Args)]
@@ -51,7 +51,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let facts = checkout.platform.cluster(&name)?;
     let access = Access::of(&name, facts);
     let (backend, why) = choose_backend(context, &checkout, &access, facts, arguments.backend)?;
-    let setup = match guest::driver(backend) {
+    let setup = match vm::driver(backend) {
         None => None,
         Some(driver) => Some(Setup::of(&checkout, &name, facts, driver)?),
     };
@@ -178,10 +178,10 @@ fn choose_backend(
             ))
             .hinted(format!("the facts allow: {}", names.join(", "))));
         }
-        guest::refuse_second(checkout, access, backend)?;
+        vm::refuse_second(checkout, access, backend)?;
         return Ok((backend, format!("asked for; {}", what_it_is(backend))));
     }
-    if let Some(backend) = guest::existing(checkout, access)? {
+    if let Some(backend) = vm::existing(checkout, access)? {
         return Ok((backend, "this cluster runs on it already".to_owned()));
     }
     let mut passed = Vec::new();
@@ -209,7 +209,7 @@ pub(super) fn real_backend(
     access: &Access,
     facts: &Cluster,
 ) -> Result<std::result::Result<Backend, Vec<String>>> {
-    match guest::existing(checkout, access)? {
+    match vm::existing(checkout, access)? {
         None => {}
         Some(Backend::Embedded) => {
             return Ok(Err(vec![format!(
@@ -245,12 +245,12 @@ fn what_it_is(backend: Backend) -> &'static str {
 /// Why this host cannot run a backend; none when it can. Tools decide, what else is missing is preflight's to say:
 /// whoever installed Colima wants a guest, and is told what keeps it from running.
 fn why_not(context: &Context, checkout: &Checkout, backend: Backend) -> Result<Option<String>> {
-    let Some(driver) = guest::driver(backend) else {
+    let Some(driver) = vm::driver(backend) else {
         return Ok((backend == Backend::Remote).then(|| "it is no local one".to_owned()));
     };
     let missing: Vec<&str> = context
         .toolbox("")
-        .look(&guest::tools(driver))
+        .look(&vm::tools(driver))
         .into_iter()
         .filter(|lookup| !matches!(lookup.outcome, crate::tool::Outcome::Found(_)))
         .map(|lookup| lookup.tool.program())
@@ -260,20 +260,4 @@ fn why_not(context: &Context, checkout: &Checkout, backend: Backend) -> Result<O
     }
     let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
     Ok(host.root.then(|| "Lima does not run as root".to_owned()))
-}
-
-/// The golden of a stage with its description and words for where it is.
-pub fn golden(checkout: &Checkout, cluster: &str, stage: Stage) -> Result<(Source, StageDescription, String)> {
-    checkout.platform.stage(cluster, stage)?;
-    let path = Utf8PathBuf::from(format!("k8s/golden/{cluster}/{stage}"));
-    if !checkout.path(&path).join("stage.json").is_file() {
-        return Err(Failure::new(
-            Kind::Stale,
-            format!("there is no golden for stage `{stage}` of cluster `{cluster}`"),
-        )
-        .hinted("render and bless one: `cargo xtask golden bless`, or restore it: `git checkout -- k8s/golden`"));
-    }
-    let description = StageDescription::read(&checkout.path(&path))?;
-    let from = format!("`{path}`: the reviewed golden");
-    Ok((Source::Golden(path), description, from))
 }

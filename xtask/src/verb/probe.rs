@@ -3,9 +3,10 @@
 
 use camino::Utf8PathBuf;
 
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::files::{later, text_of};
 use crate::context::Context;
-use crate::exec::{Runner, later, text_of};
-use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::exec::Runner;
 use crate::plan::{Action, Effect, Probe, Step};
 
 /// What printed scripts ask.

@@ -3,17 +3,19 @@
 use serde_json::Value;
 
 use super::deploy::{Subject, apply, save};
-use super::target::{self, TargetArgs};
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::text::plural;
+use crate::base::ui::Word;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Kind, Result, ResultExt};
+use crate::live::Delta;
 use crate::live::prune::{self, Choice};
-use crate::live::{Delta, resources};
 use crate::plan::{self, Action, Arg, Effect, Plan, Step};
 use crate::platform::Environment;
+use crate::project::resources;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{local_up, prune as recipe};
 use crate::run::{Lock, PlanArgs, SavedArgs, carry_out, look, nonce};
-use crate::ui::{Word, plural};
+use crate::setup::target::{self, TargetArgs};
 
 /// Delete what a stage no longer has, exactly as shown
 #[derive(Debug, Clone, clap::Args)]

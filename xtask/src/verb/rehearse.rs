@@ -2,21 +2,21 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::local_up::golden;
-use super::rehearsals::{self, Which};
-use super::revision::Git;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::root::FACTS;
+use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Kind, Result};
-use crate::journal::Journal;
 use crate::platform::{Backend, Platform, Stage};
 use crate::project::StageDescription;
 use crate::recipe::Source;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::rehearse::{self, At, Keep};
-use crate::root::FACTS;
+use crate::run::journal::Journal;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
-use crate::ui::Word;
+use crate::setup::rehearsals::{self, Which};
+use crate::setup::revision::Git;
+use crate::setup::target::golden;
 
 /// Deploy the committed golden of a stage to an ephemeral embedded cluster, twice
 #[derive(Debug, Clone, clap::Args)]

@@ -1,7 +1,7 @@
 //! `render`: every stage rendered outside Nix builds, for a look or for `golden check --from`.
 
+use crate::base::failure::Result;
 use crate::context::Context;
-use crate::failure::Result;
 use crate::plan::Plan;
 use crate::platform::Stage;
 use crate::recipe::nix;

@@ -7,11 +7,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::deploy::deploy;
 use super::history;
-use super::target::{self, Target};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Kind, Result};
-use crate::live::ledger::{self, Entry};
+use crate::live::history::{Entry, digest as digest_of};
 use crate::live::secrets;
 use crate::plan::{Form, Plan, Reasons, Then};
 use crate::platform::Stage;
@@ -20,7 +20,7 @@ use crate::recipe::Source;
 use crate::recipe::deploy::{Mode, kept};
 use crate::recipe::rebuild::Rebuild;
 use crate::run::{PlanArgs, SavedArgs, look, nonce};
-use crate::ui::Word;
+use crate::setup::target::{self, Target};
 
 /// Deploy an earlier project of a stage again
 #[derive(Debug, Clone, clap::Args)]
@@ -166,7 +166,7 @@ fn find_kept(checkout: &Checkout, access: &Access, stage: Stage, entry: &Entry) 
     if !path.is_dir() {
         return Ok(None);
     }
-    let digest = ledger::digest(&path)?;
+    let digest = digest_of(&path)?;
     if digest != entry.digest {
         return Err(Failure::new(
             Kind::Refused,
@@ -257,7 +257,7 @@ fn rebuilt(
     remove_if_there(&checkout.path(rebuild.work()))?;
     outcome?;
     cleared?;
-    let digest = ledger::digest(&checkout.path(&to))?;
+    let digest = digest_of(&checkout.path(&to))?;
     if digest != entry.digest {
         fs_err::remove_dir_all(checkout.path(&to))?;
         return Err(Failure::refused(format!(

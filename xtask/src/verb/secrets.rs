@@ -3,17 +3,18 @@
 
 use camino::Utf8PathBuf;
 
+use crate::base::failure::{Failure, Result};
+use crate::base::text::plural;
+use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
 use crate::context::{Checkout, Context};
-use crate::failure::{Failure, Result};
 use crate::recipe::resync;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
-use crate::secrets::desk::{Desk, relative};
 use crate::secrets::set::{self, Renewal};
+use crate::secrets::sops::{Desk, relative};
 use crate::secrets::value::{self, Given};
 use crate::secrets::{check, edit, init, list, rotate};
-use crate::ui::{Word, plural};
 
 /// Encrypted files: make, check, change and rotate them
 #[derive(Debug, Clone, clap::Subcommand)]

@@ -1,10 +1,10 @@
 //! `ssh`: a shell or a command in a guest; the exit status of the command becomes ours.
 
-use super::guest::{self, Setup};
+use crate::base::failure::Result;
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::failure::Result;
 use crate::platform::{Environment, Stage};
+use crate::setup::vm::{self, Setup};
 
 /// Open a shell in a guest, or run a command there
 #[derive(Debug, Clone, clap::Args)]
@@ -29,8 +29,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             .find(|(_, facts)| facts.environment == Environment::Local && facts.profile.as_ref() == Some(profile))
             .map(|(name, _)| name.clone())
             .ok_or_else(|| {
-                crate::ui::unknown(
-                    crate::failure::Kind::Config,
+                crate::base::text::unknown(
+                    crate::base::failure::Kind::Config,
                     "profile",
                     profile,
                     platform.profiles.keys().map(String::as_str),
@@ -39,7 +39,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     };
     let facts = platform.cluster(&name)?;
     let access = Access::of(&name, facts);
-    let setup = Setup::of(&checkout, &name, facts, guest::running(&checkout, &name)?)?;
+    let setup = Setup::of(&checkout, &name, facts, vm::running(&checkout, &name)?)?;
     let tools = context
         .toolbox(&facts.kubernetes)
         .ensure(&[crate::plan::Tool::Limactl])?;

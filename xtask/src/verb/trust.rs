@@ -1,10 +1,10 @@
 //! `trust`: the root certificate of a local cluster in the trust store of this host.
 
 use super::local_up::local_cluster;
+use crate::base::failure::{Failure, Result};
 use crate::cluster::access::Access;
-use crate::cluster::host::{self, Host, System};
+use crate::cluster::vm::host::{self, Host, System};
 use crate::context::Context;
-use crate::failure::{Failure, Result};
 use crate::plan::Reasons;
 use crate::recipe::trust::{self, Change, Store};
 use crate::run::{Lock, PlanArgs, carry_out};

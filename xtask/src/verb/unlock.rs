@@ -1,13 +1,13 @@
 //! `unlock`: takes the lock of a dead run away, and no other.
 
-use super::target;
+use crate::base::failure::Result;
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::failure::Result;
 use crate::plan::{self, Action, Derivation, Effect, Plan, Probe, Step};
 use crate::platform::{Environment, Stage};
 use crate::recipe::guard;
 use crate::run::{Lock, PlanArgs, carry_out};
+use crate::setup::target;
 
 /// Take the lock of a dead run away
 #[derive(Debug, Clone, clap::Args)]

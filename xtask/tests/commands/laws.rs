@@ -112,8 +112,8 @@ fn reads(command: &Command) -> bool {
             words.as_slice(),
             ["list", ..]
                 | ["shell", "/", _, "date", ..]
-                | ["shell", "/", _, "sudo", "sh", xtask::cluster::guest::WRITTEN]
-                | ["shell", "/", _, "sh", xtask::cluster::guest::BOOTED]
+                | ["shell", "/", _, "sudo", "sh", xtask::cluster::vm::WRITTEN]
+                | ["shell", "/", _, "sh", xtask::cluster::vm::BOOTED]
         ),
         Tool::Nix => words.contains(&"eval"),
         _ => false,
@@ -472,7 +472,7 @@ fn a_plan_is_the_same_when_made_again_and_when_read_back() {
     for ((name, plan), (_, again)) in every_plan().into_iter().zip(every_plan()) {
         assert_eq!(plan, again, "{name}");
         let text = serde_json::to_string(&plan).unwrap();
-        assert_eq!(xtask::journal::parse_plan(&text).unwrap(), plan, "{name}");
+        assert_eq!(xtask::run::journal::parse_plan(&text).unwrap(), plan, "{name}");
     }
 }
 

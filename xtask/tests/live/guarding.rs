@@ -265,7 +265,7 @@ fn foreign_lease(world: &World) {
 
 fn dead_holder(world: &World) {
     let project = small(world, "dead", "1");
-    let host = xtask::live::lease::host();
+    let host = xtask::base::host::host();
     // Our own pid is alive, but it did not begin then.
     world.write("projects/lease.json", &lease(&host, std::process::id(), "1"));
     world.kubectl(For::Dev, &["create", "--filename=projects/lease.json"]);

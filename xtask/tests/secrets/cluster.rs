@@ -64,7 +64,7 @@ pub(crate) const REDIS: &str = "k8s/secrets/local/argocd-redis.enc.yaml";
 /// What a file of a checkout says, encrypted as it is.
 fn document(checkout: &Checkout, file: &str) -> Value {
     let text = fs_err::read_to_string(checkout.root.join(file)).unwrap();
-    xtask::golden::yaml::read_one(&text).unwrap()
+    xtask::base::formats::yaml::read_one(&text).unwrap()
 }
 
 /// The golden of k3s-dev with a secret in a list, as the renderer writes it, and the operator that would decrypt it.
@@ -108,7 +108,7 @@ pub(crate) fn stage_with_secret(checkout: &Checkout) {
     for file in folder.read_dir_utf8().unwrap() {
         let path = file.unwrap().into_path();
         let text = fs_err::read_to_string(&path).unwrap();
-        let object: Value = xtask::golden::yaml::read_one(&text).unwrap();
+        let object: Value = xtask::base::formats::yaml::read_one(&text).unwrap();
         if object["kind"] == "SopsSecret" {
             let list = json!({"apiVersion": "v1", "kind": "List", "items": [object]});
             fs_err::write(&path, list.to_string()).unwrap();

@@ -85,7 +85,7 @@ fn check_finds_every_problem_at_once_and_names_what_mends_it() {
     .unwrap();
     // Encrypted to nobody, and a threshold that no group can meet.
     let change = |path: &str, key: &str, value: serde_json::Value| {
-        let mut document = xtask::golden::yaml::read_one(&text(path)).unwrap();
+        let mut document = xtask::base::formats::yaml::read_one(&text(path)).unwrap();
         document["sops"][key] = value;
         fs_err::write(at(path), document.to_string()).unwrap();
     };

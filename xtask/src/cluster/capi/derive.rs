@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::graph::{Graph, Located, Place, leftovers};
 use super::look::text;
 use super::{preflight, project};
-use crate::exec::write;
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::files::write;
 use crate::live::lease;
 use crate::plan::capi::{Capi, Fit, Pivot, PivotState, Provider};
 
@@ -136,7 +136,7 @@ pub fn carry_out(root: &Utf8Path, capi: &Capi) -> Result<Vec<String>> {
             to,
         } => record(root, pivot, graph, located.as_deref(), to),
         Capi::Pivoted { record } => {
-            let state = crate::exec::later(root, record, "/data/pivotState").unwrap_or_default();
+            let state = crate::base::files::later(root, record, "/data/pivotState").unwrap_or_default();
             if state == "done" {
                 return Ok(Vec::new());
             }
@@ -206,7 +206,7 @@ fn components(
     repository: &Utf8Path,
 ) -> Result<Vec<String>> {
     let text = fs_err::read_to_string(root.join(rendered))?;
-    let documents = crate::golden::yaml::read(&text)
+    let documents = crate::base::formats::yaml::read(&text)
         .map_err(|error| Failure::new(Kind::Step, format!("`{rendered}` cannot be read: {error}")))?;
     let mut managers = 0;
     let mut left = Vec::new();
@@ -323,7 +323,7 @@ fn graph(root: &Utf8Path, backup: &Utf8Path, to: &Utf8Path) -> Result<Vec<String
             continue;
         }
         let text = fs_err::read_to_string(&path)?;
-        let object = crate::golden::yaml::read_one(&text)
+        let object = crate::base::formats::yaml::read_one(&text)
             .map_err(|error| Failure::new(Kind::Step, format!("`{}` cannot be read: {error}", path.display())))?;
         objects.push(object);
     }

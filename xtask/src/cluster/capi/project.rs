@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 use crate::golden::object::digest_of;
 use crate::project::{self, DIGEST, Project};
 

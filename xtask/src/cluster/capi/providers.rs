@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 use crate::plan::capi::{Provider, Role};
 
 /// Sums of the modules, as the pins of the tools have them.
@@ -141,7 +141,7 @@ pub fn pinned(infrastructure: &str, versions: &BTreeMap<String, String>) -> Resu
         return Ok(all);
     }
     Err(Failure::many(
-        crate::failure::Kind::Config,
+        crate::base::failure::Kind::Config,
         "the providers cannot be pinned",
         &problems,
     )

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::look::{kind, text};
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 use crate::project::Project;
 
 /// What has to be there before the first machine is made.

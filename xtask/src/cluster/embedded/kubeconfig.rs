@@ -4,7 +4,7 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
-use crate::failure::{Failure, Result};
+use crate::base::failure::{Failure, Result};
 
 /// Refuses a kubeconfig whose context is missing or leads to another server than the cluster's own.
 pub fn check(root: &Utf8Path, kubeconfig: &Utf8Path, context: &str, own: &Utf8Path, cluster: &str) -> Result<()> {
@@ -33,7 +33,7 @@ pub fn check(root: &Utf8Path, kubeconfig: &Utf8Path, context: &str, own: &Utf8Pa
 }
 
 fn read(path: &Utf8Path) -> Option<Value> {
-    crate::golden::yaml::read_one(&fs_err::read_to_string(path).ok()?).ok()
+    crate::base::formats::yaml::read_one(&fs_err::read_to_string(path).ok()?).ok()
 }
 
 fn server(kubeconfig: &Value, context: &str) -> Option<String> {

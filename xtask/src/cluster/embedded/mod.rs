@@ -14,7 +14,7 @@ pub use processes::{dead_processes, end_processes, is_running, stopped_component
 pub use project::copy as copy_project;
 
 use super::access::Access;
-use crate::failure::Result;
+use crate::base::failure::Result;
 use crate::plan::{Arg, Command, Tool};
 use crate::platform::Cluster;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result};
 
 /// How long the control plane may take to end by itself.
 const GRACE: Duration = Duration::from_secs(8);
@@ -160,7 +160,7 @@ fn strays(folder: &Utf8Path) -> Vec<(String, Pid)> {
     entries
         .filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
         .filter_map(|pid| {
-            let line = crate::exec::command_line(pid)?;
+            let line = crate::base::process::command_line(pid)?;
             let name = match line.strip_prefix(&programs) {
                 Some(rest) => rest.split(' ').next()?,
                 None => ORDER
@@ -180,5 +180,6 @@ fn strays(_folder: &Utf8Path) -> Vec<(String, Pid)> {
 
 /// Whether a process is alive and its command line names the cluster's folder.
 fn is_ours(pid: Pid, folder: &Utf8Path) -> bool {
-    test_kill_process(pid).is_ok() && crate::exec::command_line(pid).is_some_and(|line| line.contains(folder.as_str()))
+    test_kill_process(pid).is_ok()
+        && crate::base::process::command_line(pid).is_some_and(|line| line.contains(folder.as_str()))
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Result};
-use crate::live::resources::{self, Resource};
+use crate::base::failure::{Failure, Result};
+use crate::project::resources::{self, Resource};
 use crate::project::{self, Object, ObjectRef, Project};
 
 /// What a copy lacks, and what was changed in it.

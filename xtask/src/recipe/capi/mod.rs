@@ -22,10 +22,10 @@ use serde_json::json;
 
 use super::deploy::{Deploy, Mode};
 use super::{Source, age_key};
+use crate::base::failure::{Failure, Result};
 use crate::cluster::access::Access;
 use crate::cluster::capi;
 use crate::cluster::capi::providers::{self as known, Pinned};
-use crate::failure::{Failure, Result};
 use crate::plan::dns::Cloudflare;
 use crate::plan::{OperatorKey, Probe};
 use crate::platform::{Backend, Cluster, ClusterApi, DnsProvider, Environment, Platform, Stage};

@@ -6,10 +6,10 @@ use camino::Utf8PathBuf;
 
 use super::stage::{self, Stage};
 use super::{Bench, Row, median, row};
+use crate::base::failure::{Failure, Result};
+use crate::base::root::STATE;
 use crate::cluster::access::Access;
-use crate::failure::{Failure, Result};
 use crate::plan::{Command, Tool};
-use crate::root::STATE;
 
 /// Fresh clusters for each way to deploy the first time; the median is quoted.
 const ROUNDS: usize = 3;

@@ -11,17 +11,18 @@ use camino::Utf8PathBuf;
 use clap::CommandFactory;
 use serde::Serialize;
 
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::root::STATE;
+use crate::base::text::unknown;
+use crate::base::ui::Word;
 use crate::cli::Cli;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
-use crate::failure::{Failure, Kind, Result};
 use crate::golden::bench::{Change, Corpus, Reading};
-use crate::journal::{Journal, State};
 use crate::plan::{Command, Plan, Tool};
 use crate::recipe::nix_build_of;
-use crate::root::STATE;
+use crate::run::journal::{Journal, State};
 use crate::tool::Outcome;
-use crate::ui::{Word, unknown};
 
 /// Runs of each side of a pair; the median is quoted.
 const RUNS: usize = 11;

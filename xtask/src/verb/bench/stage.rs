@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
-use crate::failure::Result;
+use crate::base::failure::Result;
 use crate::golden::object::digest_of;
 use crate::project::DIGEST;
 

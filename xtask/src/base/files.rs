@@ -1,0 +1,72 @@
+//! Files of ours: written beside and renamed, removed, and read at a JSON pointer.
+//! It knows no format but JSON.
+
+use camino::Utf8Path;
+
+use crate::base::failure::{Failure, Result};
+
+/// Writes beside and renames, so that a reader sees the old file or the new one.
+pub fn write(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
+    use std::io::Write;
+
+    let parent = path.parent().unwrap_or(Utf8Path::new("."));
+    fs_err::create_dir_all(parent)?;
+    let beside = parent.join(format!(
+        ".{}.{}",
+        path.file_name().unwrap_or("file"),
+        std::process::id()
+    ));
+    let written = fs_err::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .options_mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs_err::rename(&beside, path));
+    if written.is_err() {
+        let _nothing_to_lose = fs_err::remove_file(&beside);
+    }
+    Ok(written?)
+}
+
+/// Sets the mode a file is created with.
+trait OptionsMode {
+    fn options_mode(&mut self, mode: u32) -> &mut Self;
+}
+
+impl OptionsMode for fs_err::OpenOptions {
+    fn options_mode(&mut self, mode: u32) -> &mut Self {
+        use std::os::unix::fs::OpenOptionsExt;
+        self.options_mut().mode(mode);
+        self
+    }
+}
+
+/// Removes a file or a folder with all that is in it; absent is fine.
+pub(crate) fn remove(path: &Utf8Path) -> Result<()> {
+    match fs_err::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(metadata) if metadata.is_dir() => Ok(fs_err::remove_dir_all(path)?),
+        Ok(_) => Ok(fs_err::remove_file(path)?),
+    }
+}
+
+/// What a JSON file says at a pointer.
+pub fn later(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Result<serde_json::Value> {
+    let path = root.join(file);
+    let text = fs_err::read_to_string(&path)?;
+    let value: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::unexpected(format!("`{file}`, written by an earlier step, is no JSON: {error}")))?;
+    value.pointer(pointer).cloned().ok_or_else(|| {
+        Failure::unexpected(format!(
+            "`{file}`, written by an earlier step, has nothing at `{pointer}`"
+        ))
+    })
+}
+
+/// A JSON value as an argument: a string bare, anything else as JSON.
+pub fn text_of(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}

@@ -1,0 +1,87 @@
+//! A lock that keeps other runs of this host away from one subject.
+//! It waits for nothing: who does not get it is told who has it.
+
+use std::time::SystemTime;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::root::STATE;
+
+/// Who holds a host lock, as its file says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    since: String,
+    goal: String,
+}
+
+/// Keeps other runs of this host away from one subject. The kernel gives it back when the process ends,
+/// however it ends.
+pub(crate) struct HostLock {
+    /// Its lock goes when it is closed.
+    _file: fs_err::File,
+    holder: Utf8PathBuf,
+}
+
+impl HostLock {
+    /// Takes the lock, or says who holds it.
+    pub(crate) fn take(root: &Utf8Path, subject: &str, goal: &str) -> Result<Self> {
+        let folder = root.join(STATE).join("locks");
+        let path = folder.join(format!("{subject}.lock"));
+        let holder = folder.join(format!("{subject}.json"));
+        let file = fs_err::create_dir_all(&folder)
+            .and_then(|()| {
+                fs_err::OpenOptions::new()
+                    .create(true)
+                    .truncate(false)
+                    .read(true)
+                    .write(true)
+                    .open(&path)
+            })
+            .map_err(|error| {
+                Failure::preflight(format!("the checkout cannot be written: {error}"))
+                    .hinted("nothing was changed; a full disk, a read-only mount or another owner is the usual cause")
+            })?;
+        match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(locked(subject, &holder)),
+            Err(error) => return Err(Failure::unexpected(format!("cannot lock `{path}`: {error}"))),
+        }
+        let content = Holder {
+            pid: std::process::id(),
+            since: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            goal: goal.to_owned(),
+        };
+        let text = serde_json::to_string(&content).or_fail(Kind::Unexpected, "cannot write the lock")?;
+        crate::base::files::write(&holder, text.as_bytes(), 0o600)?;
+        Ok(Self { _file: file, holder })
+    }
+}
+
+impl Drop for HostLock {
+    fn drop(&mut self) {
+        let _only_for_people = fs_err::remove_file(&self.holder);
+    }
+}
+
+pub(crate) fn locked(subject: &str, holder: &Utf8Path) -> Failure {
+    let holder: Option<Holder> = fs_err::read_to_string(holder)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok());
+    let failure = match holder {
+        Some(holder) => Failure::new(
+            Kind::Locked,
+            format!(
+                "`{subject}` is locked by another run on this host: pid {}, since {}, doing `{}`",
+                holder.pid, holder.since, holder.goal
+            ),
+        ),
+        None => Failure::new(
+            Kind::Locked,
+            format!("`{subject}` is locked by another run on this host"),
+        ),
+    };
+    failure.hinted("wait for it; its lock ends with its process")
+}

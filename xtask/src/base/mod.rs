@@ -1,0 +1,13 @@
+//! The ground floor: what every other room stands on, and what knows nothing of clusters, plans or tools.
+
+pub mod failure;
+pub mod files;
+pub mod formats;
+pub mod host;
+pub mod http;
+pub mod lock;
+pub mod offline;
+pub mod process;
+pub mod root;
+pub mod text;
+pub mod ui;

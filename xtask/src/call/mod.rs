@@ -1,0 +1,5 @@
+//! One file a tool: what its answers and its errors mean.
+
+pub mod kluctl;
+pub mod kubectl;
+pub mod nix;

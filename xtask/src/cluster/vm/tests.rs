@@ -1,0 +1,404 @@
+//! Tests of what is compared, refused and asked of guests. No process and no file.
+
+use serde_json::json;
+
+use super::*;
+use crate::plan::{Action, Effect};
+use crate::recipe::vm::{Guest, ImageStep};
+
+const GIB_8: u64 = 8 * GIB;
+
+fn mac() -> Host {
+    Host {
+        system: System::Macos { major: 15, minor: 5 },
+        arch: Arch::Aarch64,
+        cores: 12,
+        memory: 48 * GIB,
+        free_disk: 500 * GIB,
+        kvm: false,
+        qemu: false,
+        low_ports: true,
+        rosetta: true,
+        root: false,
+    }
+}
+
+fn profile() -> Profile {
+    Profile {
+        cpus: 4,
+        memory: 8,
+        disk: 60,
+        arch: None,
+        rosetta: false,
+        api_port: 6443,
+    }
+}
+
+fn on_mac(driver: Driver) -> GuestWanted {
+    wanted(driver, "k3s-dev", &profile(), &mac())
+}
+
+fn running() -> Instance {
+    Instance {
+        name: "colima-k3s-dev".to_owned(),
+        status: "Running".to_owned(),
+        vm_type: "vz".to_owned(),
+        arch: "aarch64".to_owned(),
+        cpus: 4,
+        memory: GIB_8,
+        disk: 60 * GIB,
+        protected: false,
+    }
+}
+
+fn image(digest: &str, kernel: &str) -> Image {
+    Image {
+        path: "/nix/store/a/nixos.qcow2".into(),
+        store_path: Some("/nix/store/a".into()),
+        digest: digest.to_owned(),
+        size: 1,
+        virtual_size: 4 * GIB,
+        arch: "aarch64".to_owned(),
+        kernel: Some(kernel.to_owned()),
+    }
+}
+
+fn record(digest: &str) -> Record {
+    Record {
+        driver: Driver::Colima,
+        instance: "colima-k3s-dev".to_owned(),
+        state: GuestState::Made,
+        image: Some(image(digest, "6.12")),
+        rosetta: false,
+    }
+}
+
+#[test]
+fn a_guest_as_the_facts_ask_differs_in_nothing() {
+    let saved = Saved::Profile(json!({
+        "cpu": 4, "memory": 8, "disk": 60, "arch": "aarch64", "vmType": "vz", "runtime": "none",
+    }));
+    let drift = compare(
+        &on_mac(Driver::Colima),
+        Some(&running()),
+        &saved,
+        Some(&image("aa", "6.12")),
+        Some(&record("aa")),
+    );
+    assert!(
+        drift.fields.is_empty() && drift.running && !drift.restart && !drift.recreate,
+        "{drift:?}"
+    );
+}
+
+#[test]
+fn each_field_that_differs_costs_what_it_costs() {
+    let cost = |driver: Driver, change: fn(&mut Instance)| {
+        let mut instance = running();
+        change(&mut instance);
+        let drift = compare(
+            &on_mac(driver),
+            Some(&instance),
+            &Saved::None,
+            None,
+            Some(&record("aa")),
+        );
+        assert_eq!(drift.fields.len(), 1, "{drift:?}");
+        (drift.fields[0].field.clone(), drift.fields[0].then)
+    };
+    let colima = Driver::Colima;
+    assert_eq!(cost(colima, |guest| guest.cpus = 2), ("cpus".into(), Then::Restart));
+    assert_eq!(
+        cost(colima, |guest| guest.memory = GIB),
+        ("memory".into(), Then::Restart)
+    );
+    assert_eq!(
+        cost(colima, |guest| guest.arch = "x86_64".into()),
+        ("arch".into(), Then::Recreate)
+    );
+    assert_eq!(
+        cost(colima, |guest| guest.vm_type = "qemu".into()),
+        ("vmType".into(), Then::Recreate)
+    );
+    assert_eq!(
+        cost(colima, |guest| guest.disk = 80 * GIB),
+        ("disk".into(), Then::Recreate)
+    );
+    assert_eq!(cost(colima, |guest| guest.disk = 20 * GIB), ("disk".into(), Then::Kept));
+    assert_eq!(
+        cost(Driver::Lima, |guest| guest.disk = 20 * GIB),
+        ("disk".into(), Then::Restart)
+    );
+}
+
+#[test]
+fn a_running_profile_whose_file_was_changed_is_told_but_left_alone() {
+    let saved = Saved::Profile(json!({"cpu": 9, "memory": 8, "disk": 60, "arch": "aarch64", "runtime": "none"}));
+    let drift = compare(
+        &on_mac(Driver::Colima),
+        Some(&running()),
+        &saved,
+        None,
+        Some(&record("aa")),
+    );
+    assert_eq!(drift.fields[0].then, Then::Rewritten);
+    assert_eq!(drift.fields[0].saved.as_deref(), Some("9"));
+    assert!(!drift.restart && !drift.recreate);
+}
+
+#[test]
+fn another_image_is_a_new_guest_and_a_half_made_one_is_no_loss() {
+    let drift = |state: GuestState| {
+        let mut before = record("bb");
+        before.state = state;
+        compare(
+            &on_mac(Driver::Colima),
+            Some(&running()),
+            &Saved::None,
+            Some(&image("aa", "6.12")),
+            Some(&before),
+        )
+    };
+    assert!(drift(GuestState::Made).recreate);
+    let half = drift(GuestState::Making);
+    assert!(
+        half.half_made && !half.recreate,
+        "what never ran is swept without asking"
+    );
+}
+
+#[test]
+fn a_listing_is_a_line_an_instance_and_nothing_else_is_believed() {
+    let two = "{\"name\":\"a\",\"status\":\"Stopped\",\"extra\":1}\n{\"name\":\"b\"}\n";
+    assert_eq!(instances(two).unwrap().len(), 2);
+    assert!(instances("").unwrap().is_empty());
+    assert_eq!(instances("[]").unwrap_err().kind, Kind::Step);
+    assert!(instance(two, "c").unwrap().is_none());
+}
+
+fn k3s() -> Value {
+    json!({
+        "clusters": [{"name": "default", "cluster": {
+            "server": "https://127.0.0.1:6443", "certificate-authority-data": "QQ==",
+        }}],
+        "users": [{"name": "default", "user": {"client-certificate-data": "Qg==", "client-key-data": "Qw=="}}],
+        "contexts": [{"name": "default", "context": {"cluster": "default", "user": "default"}}],
+    })
+}
+
+#[test]
+fn the_kubeconfig_gets_our_names_and_address_and_keeps_its_authority() {
+    let own = kubeconfig(&k3s(), "k3s-capi", 6444).unwrap();
+    assert_eq!(own["current-context"], "k3s-capi");
+    assert_eq!(own["clusters"][0]["cluster"]["server"], "https://127.0.0.1:6444");
+    assert_eq!(own["clusters"][0]["cluster"]["certificate-authority-data"], "QQ==");
+    assert_eq!(own["users"][0]["name"], "k3s-capi");
+    assert_eq!(own["users"][0]["user"]["client-key-data"], "Qw==");
+}
+
+#[test]
+fn what_listens_on_the_guests_own_loopback_is_never_forwarded() {
+    let rules = crate::cluster::vm::lima::overrides(&[6443, 6444]);
+    let rules = rules["portForwards"].as_array().unwrap();
+    let (last, first) = rules.split_last().unwrap();
+    let ports: Vec<u64> = first.iter().map(|rule| rule["guestPort"].as_u64().unwrap()).collect();
+    assert_eq!(ports, [6443, 6444, 80, 443]);
+    for rule in first {
+        assert_eq!(
+            (&rule["guestIPMustBeZero"], &rule["hostIP"]),
+            (&json!(true), &json!("127.0.0.1")),
+            "{rule}"
+        );
+    }
+    assert_eq!(
+        (&last["ignore"], &last["guestIPMustBeZero"]),
+        (&json!(true), &json!(false))
+    );
+}
+
+#[test]
+fn disks_are_read_alike_here_and_in_the_guest() {
+    let fstab = "# made by Nix\n/dev/disk/by-label/nixos / ext4 x 0 1\n\n/dev/disk/by-label/ESP /boot vfat x 0 2\ntmpfs /tmp tmpfs x 0 0\n";
+    assert_eq!(disks(fstab), "/dev/disk/by-label/nixos /;/dev/disk/by-label/ESP /boot;");
+}
+
+#[test]
+fn a_kubeconfig_that_would_not_verify_its_server_is_refused() {
+    let broken: [fn(&mut Value); 5] = [
+        |value| value["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = json!(true),
+        |value| value["clusters"][0]["cluster"]["certificate-authority-data"] = json!(""),
+        |value| value["clusters"] = json!([]),
+        |value| value["users"][0]["user"] = json!({"exec": {"command": "curl"}}),
+        |value| value["contexts"] = Value::Null,
+    ];
+    for change in broken {
+        let mut value = k3s();
+        change(&mut value);
+        assert_eq!(
+            kubeconfig(&value, "k3s-dev", 6443).unwrap_err().kind,
+            Kind::Refused,
+            "{value}"
+        );
+    }
+}
+
+fn problems(host: &Host, wanted: &GuestWanted, home: &str, image: &Image) -> Problems {
+    Preflight {
+        host,
+        wanted,
+        home: home.into(),
+        instance: None,
+        port_free: true,
+        image: Some(image),
+        no_builder: None,
+        lima_wrapper: true,
+    }
+    .problems()
+}
+
+#[test]
+fn a_folder_is_refused_at_the_length_at_which_sockets_fail() {
+    let fits = |length: usize| {
+        let home = format!("/{}", "x".repeat(length - 1));
+        let wanted = wanted(Driver::Colima, "k3s-capi", &profile(), &mac());
+        problems(&mac(), &wanted, &home, &image("aa", "6.12"))
+            .unready
+            .iter()
+            .all(|problem| !problem.contains("too long"))
+    };
+    assert!(fits(55), "as measured on macOS");
+    assert!(!fits(56));
+}
+
+#[test]
+fn rosetta_is_refused_with_a_kernel_that_its_macos_does_not_know() {
+    let mut facts = profile();
+    facts.rosetta = true;
+    let tells = |major: u32, kernel: &str| {
+        let mut host = mac();
+        host.system = System::Macos { major, minor: 0 };
+        let wanted = wanted(Driver::Colima, "k3s-dev", &facts, &host);
+        problems(&host, &wanted, "/tmp", &image("aa", kernel))
+            .unready
+            .iter()
+            .any(|problem| problem.contains("Rosetta of macOS"))
+    };
+    assert!(tells(15, "6.12.3"));
+    assert!(!tells(15, "6.6.90"));
+    assert!(!tells(26, "6.18.1"));
+}
+
+#[test]
+fn an_image_for_another_guest_or_a_larger_disk_is_refused() {
+    let mut large = image("aa", "6.12");
+    large.virtual_size = 61 * GIB;
+    large.arch = "x86_64".to_owned();
+    let found = problems(&mac(), &on_mac(Driver::Colima), "/tmp", &large);
+    assert_eq!(found.refused.len(), 2, "{found:?}");
+    assert_eq!(found.into_result("k3s-dev").unwrap_err().kind, Kind::Refused);
+}
+
+#[test]
+fn names_that_mean_something_to_a_tool_are_no_profiles() {
+    for name in ["", "default", "colima", "colima-x", "-a", "a-", "A", "a b", "a/b", "ä"] {
+        assert!(check_name(name).is_err(), "{name}");
+    }
+    check_name("k3s-dev").unwrap();
+}
+
+#[test]
+fn a_guest_that_a_person_protected_is_not_deleted() {
+    let mut instance = running();
+    assert_eq!(
+        doomed(&instance).unwrap(),
+        "`colima-k3s-dev` is running, and its disk of 60.0 GiB holds the cluster"
+    );
+    instance.protected = true;
+    assert_eq!(doomed(&instance).unwrap_err().kind, Kind::Refused);
+}
+
+#[test]
+fn a_guest_that_is_emulated_or_stands_still_does_not_fit() {
+    let wanted = on_mac(Driver::Colima);
+    fits(&wanted, Some(&running())).unwrap();
+    let mut other = running();
+    other.vm_type = "qemu".to_owned();
+    assert_eq!(fits(&wanted, Some(&other)).unwrap_err().kind, Kind::Refused);
+    other = running();
+    other.status = "Stopped".to_owned();
+    assert_eq!(fits(&wanted, Some(&other)).unwrap_err().kind, Kind::Step);
+    assert_eq!(fits(&wanted, None).unwrap_err().kind, Kind::Step);
+}
+
+#[test]
+fn plans_about_guests_hold_the_laws() {
+    let access = Access::rehearsal("k3s-dev", "aaaa");
+    for driver in [Driver::Colima, Driver::Lima] {
+        let mut facts = profile();
+        facts.rosetta = true;
+        let wanted = wanted(driver, "k3s-dev", &facts, &mac());
+        let guest = Guest {
+            access: &access,
+            api_ports: &[6443, 6444],
+            wanted: &wanted,
+            system: mac().system,
+            arch: Arch::Aarch64,
+            host_arch: Arch::Aarch64,
+            low_ports: true,
+            image: ImageStep::Build,
+        };
+        for steps in [
+            guest.up(),
+            guest.down(),
+            guest.delete(),
+            guest.load("/a.tar".into()),
+            guest.switch(),
+        ] {
+            let mut ids: Vec<&str> = steps.iter().map(|step| step.id.as_str()).collect();
+            let count = ids.len();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), count, "an id stands twice");
+            for step in &steps {
+                assert_eq!(step.id.split('.').count(), 2, "{}", step.id);
+                if let Action::Wait { deadline, every, .. } = &step.action {
+                    assert!(*deadline >= *every && *every >= 1, "{}", step.id);
+                }
+                if step.effect == Effect::Destroy {
+                    assert!(
+                        ["guest.recreate", "guest.delete"].contains(&step.id.as_str()),
+                        "{}",
+                        step.id
+                    );
+                    assert!(
+                        step.unless.is_some(),
+                        "{} asks even when there is nothing to lose",
+                        step.id
+                    );
+                }
+                for command in step.commands() {
+                    let text = command.shell();
+                    assert!(!text.contains(" ~") && !text.contains("/home/"), "{text}");
+                    if command.tool == crate::plan::Tool::Limactl {
+                        assert!(text.starts_with("LIMA_HOME="), "{text}");
+                    }
+                    if command.tool == crate::plan::Tool::Colima {
+                        assert!(
+                            text.contains("COLIMA_HOME=") && text.contains("--profile k3s-dev"),
+                            "{text}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_a_guest_nothing_is_destroyed_or_restarted() {
+    let drift = compare(&on_mac(Driver::Colima), None, &Saved::None, None, Some(&record("aa")));
+    assert!(
+        !drift.recreate && !drift.exists && !drift.restart && !drift.half_made,
+        "{drift:?}"
+    );
+}

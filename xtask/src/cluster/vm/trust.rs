@@ -1,0 +1,106 @@
+//! The root certificate of the local authority: read from what it publishes in its cluster.
+//! It changes no trust store; recipes name the commands that do.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::base::failure::{Failure, Result};
+
+/// Key under which the local authority publishes its root, in a ConfigMap of its own; that of Kubernetes itself
+/// has another.
+const KEY: &str = "root_ca.crt";
+
+/// The one root certificate in a list of ConfigMaps.
+pub fn certificate(list: &Value) -> Result<&str> {
+    let mut found: Vec<&str> = list["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|object| object["data"][KEY].as_str())
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    match found.as_slice() {
+        [pem] => der(pem).map(|_| *pem),
+        [] => der("").map(|_| ""),
+        many => Err(Failure::refused(format!(
+            "the cluster publishes {} different root certificates; none was taken",
+            many.len()
+        ))
+        .hinted(format!("look at the ConfigMaps with the key `{KEY}`"))),
+    }
+}
+
+/// SHA-256 of the certificate, as browsers and keychains show it.
+pub fn fingerprint(pem: &str) -> Result<String> {
+    let bytes: Vec<String> = Sha256::digest(der(pem)?)
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    Ok(bytes.join(":"))
+}
+
+/// The bytes between the first pair of marks.
+fn der(pem: &str) -> Result<Vec<u8>> {
+    let none = || {
+        Failure::preflight("the cluster publishes no root certificate")
+            .hinted("the local authority publishes it once it is deployed: `cargo xtask local-up`")
+    };
+    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----").ok_or_else(none)?;
+    let (body, _) = rest.split_once("-----END CERTIFICATE-----").ok_or_else(none)?;
+    decode(body).filter(|bytes| !bytes.is_empty()).ok_or_else(none)
+}
+
+/// What base64 stands for.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let (mut buffer, mut bits) = (0_u32, 0_u32);
+    for character in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+        let value = match character {
+            b'A'..=b'Z' => character - b'A',
+            b'a'..=b'z' => character - b'a' + 26,
+            b'0'..=b'9' => character - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => break,
+            _ => return None,
+        };
+        buffer = (buffer << 6) | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from((buffer >> bits) & 0xff).expect("eight bits"));
+            buffer &= (1 << bits) - 1;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PEM: &str = "-----BEGIN CERTIFICATE-----\naGVs\nbG8=\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn the_root_certificate_is_found_and_its_fingerprint_is_that_of_its_bytes() {
+        let list = json!({"items": [
+            {"data": {"ca.crt": "of Kubernetes"}},
+            {"data": {"root_ca.crt": PEM, "intermediate_ca.crt": "other"}},
+        ]});
+        assert_eq!(certificate(&list).unwrap(), PEM);
+        assert!(fingerprint(PEM).unwrap().starts_with("2C:F2:4D:BA:5F:B0:A3:0E"));
+    }
+
+    #[test]
+    fn no_certificate_and_two_of_them_are_both_refused() {
+        for list in [json!({}), json!({"items": [{"data": {"root_ca.crt": "x"}}]})] {
+            assert!(certificate(&list).unwrap_err().chain().contains("no root certificate"));
+        }
+        let other = PEM.replace("aGVs", "aGVt");
+        let two = json!({"items": [{"data": {"root_ca.crt": PEM}}, {"data": {"root_ca.crt": other}}]});
+        assert!(certificate(&two).unwrap_err().chain().contains("2 different"));
+    }
+}

@@ -1,0 +1,662 @@
+//! The steps that bring a guest with k3s up, take it down, and delete it; the same for Colima and Lima.
+//! What has to be done is decided while running, by comparing the facts with what Lima lists.
+
+use camino::Utf8PathBuf;
+use serde_json::json;
+
+use crate::cluster::access::Access;
+use crate::cluster::vm::colima::{self, Boot};
+use crate::cluster::vm::host::System;
+use crate::cluster::vm::{self, image, lima};
+use crate::plan::{Action, Arg, Command, Derivation, Driver, Effect, GuestIs, GuestState, GuestWanted, Probe, Step};
+use crate::platform::Arch;
+
+/// Seconds for k3s to write its kubeconfig and for its API to answer, on a slow host's first boot.
+const K3S: u64 = 300;
+
+/// Seconds that the clocks of guest and host may be apart: tokens and certificates are judged by both.
+const CLOCK: u64 = 30;
+
+/// A guest and where it stands.
+#[derive(Debug, Clone)]
+pub struct Guest<'a> {
+    /// The cluster that runs in it.
+    pub access: &'a Access,
+    /// API ports of every profile, this one's among them.
+    pub api_ports: &'a [u16],
+    /// What the facts ask for.
+    pub wanted: &'a GuestWanted,
+    /// The host's operating system, which decides what flags there are.
+    pub system: System,
+    /// Architecture of the guest, for its image.
+    pub arch: Arch,
+    /// Architecture of the host, for which the flake's plain attribute is.
+    pub host_arch: Arch,
+    /// Whether a user of this host may listen on the ports of http and https.
+    pub low_ports: bool,
+    /// Whether an image has to be built first.
+    pub image: ImageStep,
+}
+
+/// Where the image comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageStep {
+    /// It was built or taken before.
+    Recorded,
+    /// Nix builds it; a host without Nix has another road, `image use`.
+    Build,
+}
+
+impl Guest<'_> {
+    fn work(&self, name: &str) -> Utf8PathBuf {
+        self.access.work().join(name)
+    }
+
+    fn record(&self) -> Utf8PathBuf {
+        vm::record_path(self.access)
+    }
+
+    fn shell(&self) -> Command {
+        lima::shell(&self.wanted.instance)
+    }
+
+    /// A line of shell in the guest.
+    fn line(&self, line: &str) -> Command {
+        self.shell().args(["sh", "-c", line])
+    }
+
+    fn is(&self, is: GuestIs) -> Probe {
+        Probe::Guest {
+            list: lima::list(),
+            instance: self.wanted.instance.clone(),
+            is,
+        }
+    }
+
+    fn exists(&self) -> Probe {
+        self.is(GuestIs::There)
+    }
+
+    fn runs(&self) -> Probe {
+        self.is(GuestIs::Running)
+    }
+
+    fn stop_command(&self) -> Command {
+        match self.wanted.driver {
+            Driver::Colima => colima::stop(self.wanted),
+            Driver::Lima => lima::stop(self.wanted),
+        }
+    }
+
+    fn delete_command(&self) -> Command {
+        match self.wanted.driver {
+            Driver::Colima => colima::delete(self.wanted),
+            Driver::Lima => lima::delete(self.wanted),
+        }
+    }
+
+    fn stop_hard_command(&self) -> Command {
+        match self.wanted.driver {
+            Driver::Colima => colima::stop_hard(self.wanted),
+            Driver::Lima => lima::stop_hard(self.wanted),
+        }
+    }
+
+    fn home(&self) -> Step {
+        Step::new(
+            "home.make",
+            "Make the folder of this checkout's guests",
+            "The user's own virtual machines live elsewhere and are never touched.",
+            Effect::Local,
+            Action::Derive(Derivation::GuestHome {
+                api_ports: self.api_ports.to_vec(),
+                to: vm::home_file(),
+            }),
+        )
+    }
+
+    fn observe(&self, id: &str, listing: &str) -> Step {
+        Step::new(
+            id,
+            "List this checkout's guests",
+            "Only Lima's own list says what there is; exit codes and status lines mislead.",
+            Effect::Read,
+            Action::Run(lima::list().to_file(self.work(listing))),
+        )
+    }
+
+    fn compare(&self, id: &str, listing: &str, to: &str) -> Step {
+        Step::new(
+            id,
+            "Compare the guest with the facts",
+            "What differs decides whether it is kept, restarted or made anew.",
+            Effect::Read,
+            Action::Derive(Derivation::GuestCompare {
+                wanted: self.wanted.clone(),
+                listing: self.work(listing),
+                home: vm::home_file(),
+                image: image::record_path(self.arch),
+                record: self.record(),
+                to: self.work(to),
+            }),
+        )
+    }
+
+    fn note(&self, id: &str, state: GuestState) -> Step {
+        Step::new(
+            id,
+            match state {
+                GuestState::Making => "Remember which image the guest boots",
+                GuestState::Made => "Remember that the guest was made",
+                GuestState::Switched => "Remember which image the guest was switched to",
+            },
+            "A start that was cut off is told from a guest that only stands still, and another image from this one.",
+            Effect::Local,
+            Action::Derive(Derivation::GuestRecord {
+                wanted: self.wanted.clone(),
+                image: image::record_path(self.arch),
+                state,
+                to: self.record(),
+            }),
+        )
+    }
+
+    /// Steps after which the guest runs as the facts ask, and its API server answers under its own authority.
+    pub fn up(&self) -> Vec<Step> {
+        let mut steps = vec![self.home()];
+        steps.extend(self.image_steps());
+        steps.extend(self.settle_steps());
+        steps.extend(self.make_steps());
+        steps.extend(self.check_steps());
+        steps.extend(self.kubeconfig_steps());
+        steps
+    }
+
+    fn image_steps(&self) -> Vec<Step> {
+        if self.image == ImageStep::Recorded {
+            return Vec::new();
+        }
+        let needless = Probe::Any(vec![Probe::Exists(image::record_path(self.arch)), self.exists()]);
+        let build = super::image::build_steps(self.arch, self.host_arch);
+        build.into_iter().map(|step| step.unless(needless.clone())).collect()
+    }
+
+    /// Looks, and brings a guest that is there into a state that a start can begin from.
+    fn settle_steps(&self) -> Vec<Step> {
+        let says = |pointer: &str, value: bool| Probe::Says {
+            file: self.work("guest.json"),
+            pointer: pointer.to_owned(),
+            value: json!(value),
+        };
+        let instance = &self.wanted.instance;
+        let mut steps = vec![
+            self.observe("guest.observe", "guests.ndjson"),
+            self.compare("guest.compare", "guests.ndjson", "guest.json"),
+            Step::new(
+                "guest.sweep",
+                format!("Remove what a broken start left of `{instance}`"),
+                "This checkout began it and nothing ever ran in it.",
+                Effect::Local,
+                Action::Run(self.delete_command()),
+            )
+            .unless(says("/halfMade", false)),
+            Step::new(
+                "guest.recreate",
+                format!("Delete guest `{instance}` with its cluster and every volume in it, to make it anew"),
+                "What differs from the facts cannot be changed in a guest that exists.",
+                Effect::Destroy,
+                Action::Run(self.delete_command()),
+            )
+            .unless(says("/recreate", false)),
+            Step::new(
+                "guest.unbreak",
+                format!("End what is left of the broken guest `{instance}`"),
+                "Its host process died; the disk is whole.",
+                Effect::Local,
+                Action::Run(self.stop_hard_command()),
+            )
+            .unless(Probe::Any(vec![says("/broken", false), self.is(GuestIs::Gone)])),
+            Step::new(
+                "guest.stop",
+                format!("Stop guest `{instance}`"),
+                "CPUs and memory change with a start only; the data stays.",
+                Effect::Local,
+                Action::Run(self.stop_command()),
+            )
+            .unless(Probe::Any(vec![
+                says("/restart", false),
+                Probe::Not(Box::new(self.runs())),
+            ])),
+        ];
+        if self.wanted.driver == Driver::Lima {
+            steps.push(
+                Step::new(
+                    "guest.set",
+                    "Set CPUs, memory and disk",
+                    "Lima keeps them in a file of the instance.",
+                    Effect::Local,
+                    Action::Run(lima::set(self.wanted)),
+                )
+                .unless(Probe::Any(vec![says("/restart", false), self.is(GuestIs::Gone)])),
+            );
+        }
+        steps
+    }
+
+    fn make_steps(&self) -> Vec<Step> {
+        let exists = self.exists();
+        let image = image::record_path(self.arch);
+        let instance = &self.wanted.instance;
+        let mut steps = vec![
+            Step::new(
+                "fence.forget",
+                "Forget the cluster of a guest that is gone",
+                "A new guest holds a new cluster, known by a new UID.",
+                Effect::Local,
+                Action::Remove {
+                    path: self.access.folder.join("uid.json"),
+                },
+            )
+            .unless(exists.clone()),
+            Step::new(
+                "image.check",
+                "Check that the image is the one that was recorded",
+                "A copy that was cut off boots half, and no tool would say why.",
+                Effect::Read,
+                Action::Check(Derivation::GuestImageIntact { image: image.clone() }),
+            )
+            .unless(exists.clone()),
+            self.note("guest.begin", GuestState::Making).unless(exists.clone()),
+        ];
+        let path = Arg::Later {
+            file: image.clone(),
+            pointer: "/path".to_owned(),
+        };
+        let (create, start) = match self.wanted.driver {
+            Driver::Colima => (
+                colima::start(self.wanted, self.system, Boot::Image(path)),
+                colima::start(self.wanted, self.system, Boot::Disk),
+            ),
+            Driver::Lima => {
+                let template = self.access.folder.join("lima.yaml");
+                steps.push(
+                    Step::new(
+                        "guest.configure",
+                        "Write Lima's template of the guest",
+                        "It says everything that decides how the guest runs.",
+                        Effect::Local,
+                        Action::Derive(Derivation::LimaTemplate {
+                            wanted: self.wanted.clone(),
+                            image,
+                            to: template.clone(),
+                        }),
+                    )
+                    .unless(exists.clone()),
+                );
+                (lima::create(self.wanted, Arg::Path(template)), lima::start(self.wanted))
+            }
+        };
+        steps.push(
+            Step::new(
+                "guest.create",
+                format!(
+                    "Make guest `{instance}`: {} CPUs, {} GiB of memory, {} GiB of disk",
+                    self.wanted.cpus, self.wanted.memory, self.wanted.disk
+                ),
+                "It boots a copy of the image, which grows to the profile's disk.",
+                Effect::Local,
+                Action::Run(create),
+            )
+            .unless(exists),
+        );
+        steps.push(
+            Step::new(
+                "guest.start",
+                format!("Start guest `{instance}`"),
+                "After a stop, a crash or a reboot its disk is still there.",
+                Effect::Local,
+                Action::Run(start),
+            )
+            .unless(self.runs()),
+        );
+        steps
+    }
+
+    fn check_steps(&self) -> Vec<Step> {
+        let clock = Probe::Clock {
+            command: self.shell().args(["date", "+%s"]),
+            within: CLOCK,
+        };
+        let mut steps = vec![
+            self.observe("guest.look", "guests-started.ndjson"),
+            Step::new(
+                "guest.judge",
+                "Check that the guest is what was asked for",
+                "A start ends 0 when it ignored a flag, and when it took an emulator.",
+                Effect::Read,
+                Action::Check(Derivation::GuestFits {
+                    wanted: self.wanted.clone(),
+                    listing: self.work("guests-started.ndjson"),
+                }),
+            ),
+            self.note("guest.end", GuestState::Made),
+        ];
+        if self.wanted.rosetta {
+            steps.push(Step::new(
+                "rosetta.try",
+                "Run a program for x86_64 in the guest",
+                "Rosetta is asked for, and a kernel that it does not know lets every such program fail.",
+                Effect::Local,
+                Action::Run(self.line(&format!(
+                    "file=$(mktemp) && printf %s {} | base64 -d >\"$file\" && chmod 700 \"$file\" && {{ \"$file\"; status=$?; rm \"$file\"; test \"$status\" = 42; }}",
+                    vm::AMD64
+                ))),
+            ));
+        }
+        steps.push(
+            Step::new(
+                "clock.set",
+                "Set the guest's clock",
+                "It stands still while the host sleeps, and certificates are then not valid yet.",
+                Effect::Local,
+                Action::Run(self.shell().args(["sudo", "hwclock", "--hctosys"]).or_look_next()),
+            )
+            .unless(clock.clone()),
+        );
+        steps.push(Step::new(
+            "clock.wait",
+            "Wait until the guest's clock is right",
+            "Tokens and certificates are judged by it.",
+            Effect::Read,
+            Action::Wait {
+                until: clock,
+                deadline: 60,
+                every: 2,
+            },
+        ));
+        steps
+    }
+
+    fn kubeconfig_steps(&self) -> Vec<Step> {
+        let raw = self.work("k3s.yaml");
+        vec![
+            Step::new(
+                "k3s.wait",
+                "Wait until k3s has written its kubeconfig",
+                "It comes before the API, and long before a node is ready, for which the stage has to be deployed.",
+                Effect::Read,
+                Action::Wait {
+                    until: Probe::Succeeds(self.shell().args(["sudo", "sh", "-c", vm::WRITTEN]).within(30)),
+                    deadline: K3S,
+                    every: 2,
+                },
+            ),
+            Step::new(
+                "kubeconfig.fetch",
+                "Fetch the kubeconfig as the guest's root",
+                "Nobody else can read it there.",
+                Effect::Local,
+                Action::Run(
+                    self.shell()
+                        .args(["sudo", "cat", "/etc/rancher/k3s/k3s.yaml"])
+                        .to_file(&raw)
+                        .within(30),
+                ),
+            ),
+            Step::new(
+                "kubeconfig.write",
+                format!("Write `{}`", self.access.kubeconfig),
+                "A file of this cluster alone, with this guest's own authority, mode 0600.",
+                Effect::Local,
+                Action::Derive(Derivation::Kubeconfig {
+                    from: raw.clone(),
+                    context: self.access.context.clone(),
+                    port: self.wanted.api_port,
+                    to: self.access.kubeconfig.clone(),
+                }),
+            ),
+            Step::new(
+                "kubeconfig.clean",
+                "Remove the fetched copy",
+                "One copy of a private key is enough.",
+                Effect::Local,
+                Action::Remove { path: raw },
+            ),
+            Step::new(
+                "cluster.answer",
+                "Wait until the API server is ready",
+                "It must be this guest's: one under another authority is refused.",
+                Effect::Read,
+                Action::Wait {
+                    until: Probe::Succeeds(self.access.kubectl().args(["get", "--raw=/readyz"]).within(10)),
+                    deadline: K3S,
+                    every: 1,
+                },
+            ),
+        ]
+    }
+
+    /// Steps that stop the guest; its data stays.
+    pub fn down(&self) -> Vec<Step> {
+        let stopped = Probe::Any(vec![self.is(GuestIs::Gone), self.is(GuestIs::Stopped)]);
+        vec![
+            self.home(),
+            Step::new(
+                "guest.stop",
+                format!("Stop guest `{}`", self.wanted.instance),
+                "Its disk stays, and with it the cluster.",
+                Effect::Local,
+                Action::Run(self.stop_command().or_look_next()),
+            )
+            .unless(stopped.clone()),
+            Step::new(
+                "guest.end",
+                format!("End what is left of guest `{}`", self.wanted.instance),
+                "A guest whose host process died is broken, and does not stop by itself.",
+                Effect::Local,
+                Action::Run(self.stop_hard_command()),
+            )
+            .unless(stopped.clone()),
+            Step::new(
+                "guest.rest",
+                "Wait until the guest is stopped",
+                "Only Lima's own list says so.",
+                Effect::Read,
+                Action::Wait {
+                    until: stopped,
+                    deadline: 60,
+                    every: 1,
+                },
+            ),
+        ]
+    }
+
+    /// Steps that delete the guest with its data, and look that it is gone.
+    pub fn delete(&self) -> Vec<Step> {
+        let gone = self.is(GuestIs::Gone);
+        vec![
+            self.home(),
+            self.observe("guest.observe", "guests-before.ndjson"),
+            Step::new(
+                "guest.weigh",
+                "Look what is lost with the guest",
+                "A guest that a person protected is left alone, and nothing is deleted unseen.",
+                Effect::Read,
+                Action::Check(Derivation::GuestDoomed {
+                    instance: self.wanted.instance.clone(),
+                    listing: self.work("guests-before.ndjson"),
+                }),
+            ),
+            Step::new(
+                "guest.delete",
+                format!(
+                    "Delete guest `{}` with its cluster and every volume in it",
+                    self.wanted.instance
+                ),
+                "It was asked for; nothing in it can be had back.",
+                Effect::Destroy,
+                Action::Run(self.delete_command()),
+            )
+            .unless(gone),
+            self.observe("guest.look", "guests.ndjson"),
+            Step::new(
+                "guest.judge",
+                "Check that the guest is gone",
+                "A delete can end 0 and delete nothing.",
+                Effect::Read,
+                Action::Check(Derivation::GuestGone {
+                    instance: self.wanted.instance.clone(),
+                    listing: self.work("guests.ndjson"),
+                }),
+            ),
+            Step::new(
+                "kubeconfig.remove",
+                format!("Remove `{}`", self.access.kubeconfig),
+                "It leads nowhere now, and soon perhaps to another cluster on the same port.",
+                Effect::Local,
+                Action::Remove {
+                    path: self.access.kubeconfig.clone(),
+                },
+            ),
+            Step::new(
+                "cluster.remove",
+                format!("Remove `{}`", self.access.folder),
+                "What is remembered of a cluster goes with it.",
+                Effect::Local,
+                Action::Remove {
+                    path: self.access.folder.clone(),
+                },
+            ),
+        ]
+    }
+
+    /// Steps that bring an archive of container images into the guest.
+    pub fn load(&self, archive: Utf8PathBuf) -> Vec<Step> {
+        let import = Step::new(
+            "image.import",
+            format!("Import `{archive}` into containerd of `{}`", self.wanted.instance),
+            "A pod finds an image there before it asks a registry; importing one twice changes nothing.",
+            Effect::Local,
+            Action::Run(
+                self.shell()
+                    .args(["sudo", "k3s", "ctr", "images", "import", "-"])
+                    .from_file(archive)
+                    .within(900),
+            ),
+        );
+        vec![self.home(), import]
+    }
+
+    /// Steps that make the running guest what the flake describes now, as a generation of NixOS.
+    pub fn switch(&self) -> Vec<Step> {
+        let link = Utf8PathBuf::from(format!("{}.system", image::link_path(self.arch)));
+        let system = self.work("system.json");
+        let path = || Arg::Later {
+            file: system.clone(),
+            pointer: "/path".to_owned(),
+        };
+        let booted = self.work("booted.json");
+        let mut steps = vec![
+            self.home(),
+            Step::new(
+                "system.build",
+                "Build the guest's system",
+                "What the modules describe now.",
+                Effect::Local,
+                Action::Run(
+                    super::nix_build(
+                        &format!(
+                            "nixosConfigurations.k3s-local-{}.config.system.build.toplevel",
+                            self.arch.name()
+                        ),
+                        link.as_str(),
+                    )
+                    .within(7200),
+                ),
+            ),
+            Step::new(
+                "system.find",
+                "Read which kernel and which disks the new system has",
+                "Neither changes without a boot.",
+                Effect::Read,
+                Action::Derive(Derivation::GuestSystem {
+                    link: link.clone(),
+                    to: system.clone(),
+                }),
+            ),
+        ];
+        steps.push(Step::new(
+            "system.ask",
+            "Ask the guest for its kernel and its disks",
+            "With another kernel the modules of the new system would not load, with other disks it would not boot.",
+            Effect::Read,
+            Action::Run(self.line(vm::BOOTED).to_file(&booted)),
+        ));
+        steps.push(Step::new(
+            "system.judge",
+            "Compare kernels and disks",
+            "A guest that needs others is made anew.",
+            Effect::Read,
+            Action::Check(Derivation::SystemFits {
+                system: system.clone(),
+                booted,
+            }),
+        ));
+        steps.push(Step::new(
+            "system.copy",
+            "Copy the system into the guest",
+            "Only what the guest does not have yet.",
+            Effect::Local,
+            Action::Run(
+                super::nix_with(&["copy", "--no-check-sigs", "--to"])
+                    .arg(format!("ssh-ng://lima-{}", self.wanted.instance))
+                    .arg(path())
+                    .env(
+                        "NIX_SSHOPTS",
+                        Arg::Later {
+                            file: system.clone(),
+                            pointer: format!("/ssh/{}", self.wanted.instance),
+                        },
+                    )
+                    .within(3600),
+            ),
+        ));
+        steps.push(Step::new(
+            "system.set",
+            "Make it the newest generation",
+            "The next boot takes it, and an older one can be booted instead.",
+            Effect::Local,
+            Action::Run(
+                self.shell()
+                    .args(["sudo", "nix-env", "--profile", "/nix/var/nix/profiles/system", "--set"])
+                    .arg(path())
+                    .within(120),
+            ),
+        ));
+        steps.push(Step::new(
+            "system.switch",
+            "Switch the running guest to it",
+            "Services that changed are restarted; the data of k3s stays.",
+            Effect::Local,
+            Action::Run(
+                self.shell()
+                    .args([
+                        "sudo",
+                        "/nix/var/nix/profiles/system/bin/switch-to-configuration",
+                        "switch",
+                    ])
+                    .within(600),
+            ),
+        ));
+        steps.push(
+            self.note("guest.note", GuestState::Switched)
+                .unless(Probe::Not(Box::new(Probe::Exists(image::record_path(self.arch))))),
+        );
+        steps
+    }
+
+    /// A command in the guest, for people.
+    pub fn ssh(&self, words: &[String]) -> Command {
+        self.shell().args(words.iter().map(String::as_str))
+    }
+}

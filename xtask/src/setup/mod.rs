@@ -1,0 +1,7 @@
+//! What several verbs find out before they can make a plan: the cluster and its stage, the virtual machine, a revision.
+//! It chooses and refuses; it changes nothing but what killed rehearsals have left.
+
+pub mod rehearsals;
+pub mod revision;
+pub mod target;
+pub mod vm;

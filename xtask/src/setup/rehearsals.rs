@@ -1,0 +1,71 @@
+//! What rehearsals have left: the clusters of those that were killed, and those that were asked to stay.
+//! It ends and removes them; a rehearsal that goes on is never touched.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::revision::Git;
+use crate::base::failure::Result;
+use crate::base::root::STATE;
+use crate::cluster::access::Access;
+use crate::cluster::{capi, embedded};
+use crate::context::{Checkout, Context};
+use crate::plan::{Command, Tool};
+use crate::recipe::rehearse;
+use crate::run::journal::Journal;
+use crate::tool::Outcome;
+
+/// Which clusters of rehearsals are ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that a killed run left.
+    Dead,
+    /// Also those that were asked to stay.
+    Idle,
+}
+
+/// The folder of all rehearsals, relative to the root.
+pub fn folder() -> Utf8PathBuf {
+    Utf8Path::new(STATE).join("rehearsals")
+}
+
+/// Ends and removes clusters of rehearsals that no run is about; returns their folders.
+pub fn sweep(context: &Context, checkout: &Checkout, which: Which) -> Result<Vec<Utf8PathBuf>> {
+    let all = checkout.path(folder());
+    if !all.is_dir() {
+        return Ok(Vec::new());
+    }
+    let going_on = Journal::plans_going_on(&checkout.root)?;
+    let mut removed = Vec::new();
+    for entry in all.read_dir_utf8()? {
+        let name = entry?.file_name().to_owned();
+        let access = Access::rehearsal("", &name);
+        let relative = access.folder.clone();
+        let wanted = format!("{relative}/");
+        let busy = going_on
+            .iter()
+            .any(|plan| plan.contains(&wanted) || plan.contains(&format!("{relative}\"")));
+        let kept = checkout.path(rehearse::kept(&relative)).exists();
+        if busy || (kept && which == Which::Dead) {
+            continue;
+        }
+        for processes in [capi::controllers(&access), embedded::folder(&access)] {
+            embedded::end_processes(&checkout.path(processes))?;
+        }
+        forget_worktree(context, checkout, &rehearse::worktree(&access))?;
+        fs_err::remove_dir_all(checkout.path(&relative))?;
+        removed.push(relative);
+    }
+    Ok(removed)
+}
+
+/// Git remembers a worktree until it is told; without Git here, its next clean-up finds that the folder is gone.
+fn forget_worktree(context: &Context, checkout: &Checkout, tree: &Utf8Path) -> Result<()> {
+    let git = context.toolbox("").look(&[Tool::Git]);
+    if checkout.path(tree).exists() && git.iter().all(|git| matches!(git.outcome, Outcome::Found(_))) {
+        let command = Command::new(Tool::Git)
+            .args(["worktree", "remove", "--force", "--force"])
+            .arg(tree);
+        Git::of(context, checkout)?.ask(&command)?;
+    }
+    Ok(())
+}

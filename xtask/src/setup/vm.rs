@@ -1,0 +1,305 @@
+//! What the verbs about guests share: the host, the profile, what Lima lists, and what keeps a guest from running.
+//! It changes nothing but the folder of this checkout's guests.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::base::failure::{Failure, Kind, Result};
+use crate::cluster::access::Access;
+use crate::cluster::embedded;
+use crate::cluster::vm::host::{self, Host, System};
+use crate::cluster::vm::image::{self, Image};
+use crate::cluster::vm::lima;
+use crate::cluster::vm::{self, Instance, Preflight, Record};
+use crate::context::{Checkout, Context};
+use crate::exec::Runner;
+use crate::plan::{Driver, GuestWanted, Tool};
+use crate::platform::{Arch, Backend, Cluster};
+use crate::recipe::vm::{Guest, ImageStep};
+use crate::tool::Tools;
+
+/// The guest of a cluster, on this host.
+pub struct Setup {
+    /// The host.
+    pub host: Host,
+    /// Where this checkout's guests are kept.
+    pub home: Utf8PathBuf,
+    /// API ports of every profile of the facts.
+    pub api_ports: Vec<u16>,
+    /// What the facts ask for.
+    pub wanted: GuestWanted,
+    /// Architecture of the guest.
+    pub arch: Arch,
+    /// Image that a new guest would boot.
+    pub image: Option<Image>,
+}
+
+impl Setup {
+    /// Looks at the host and at what is recorded.
+    pub fn of(checkout: &Checkout, cluster: &str, facts: &Cluster, driver: Driver) -> Result<Self> {
+        let name = facts.profile.as_ref().ok_or_else(|| {
+            Failure::config(format!("cluster `{cluster}` has no profile, so it has no guest"))
+                .hinted("a local cluster gets one with `profile` in `modules/platform.nix`")
+        })?;
+        vm::check_name(name)?;
+        let profile = &checkout.platform.profiles[name];
+        let home = host::guests_folder(&checkout.root)?;
+        let host = Host::observe(&home)?;
+        let wanted = vm::wanted(driver, name, profile, &host);
+        let arch = profile.arch.unwrap_or(host.arch);
+        let record = checkout.path(image::record_path(arch));
+        let image = if record.exists() {
+            Some(Image::read(&record)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            host,
+            home,
+            api_ports: checkout.platform.api_ports(),
+            wanted,
+            arch,
+            image,
+        })
+    }
+
+    /// The guest for recipes.
+    pub fn guest<'a>(&'a self, access: &'a Access) -> Guest<'a> {
+        Guest {
+            access,
+            api_ports: &self.api_ports,
+            wanted: &self.wanted,
+            system: self.host.system,
+            arch: self.arch,
+            host_arch: self.host.arch,
+            low_ports: self.host.low_ports,
+            image: if self.image.is_some() {
+                ImageStep::Recorded
+            } else {
+                ImageStep::Build
+            },
+        }
+    }
+
+    /// The instance as Lima lists it.
+    pub fn instance(&self, context: &Context, checkout: &Checkout, tools: &Tools) -> Result<Option<Instance>> {
+        // Without the folder there is no guest, and a question must not make one.
+        if !self.home.join("_lima").is_dir() {
+            return Ok(None);
+        }
+        let runner = Runner {
+            root: &checkout.root,
+            ui: &context.ui,
+            tools,
+            interrupt: &context.interrupt,
+        };
+        crate::exec::make_guest_home(&checkout.root, &self.api_ports, &vm::home_file())?;
+        let listing = runner.answer(&lima::list())?.ok_or_else(|| {
+            Failure::preflight("`limactl list` fails, so nothing is known of the guests")
+                .hinted("run it yourself and look at what it says")
+        })?;
+        vm::instance(&String::from_utf8_lossy(&listing), &self.wanted.instance)
+    }
+
+    /// Refuses a guest that does not run, for verbs that work in one.
+    pub fn must_run(&self, context: &Context, checkout: &Checkout, tools: &Tools, cluster: &str) -> Result<()> {
+        let status = match self.instance(context, checkout, tools)? {
+            Some(instance) if instance.running() => return Ok(()),
+            Some(instance) if instance.status.is_empty() => "in an unknown state".to_owned(),
+            Some(instance) => instance.status.to_lowercase(),
+            None => "gone".to_owned(),
+        };
+        Err(
+            Failure::preflight(format!("guest `{}` is {status}, not running", self.wanted.instance))
+                .hinted(format!("`cargo xtask local-up --cluster {cluster}` starts it")),
+        )
+    }
+
+    /// Reports everything that keeps the guest from running here, before anything is started.
+    pub fn preflight(&self, context: &Context, checkout: &Checkout) -> Result<()> {
+        let tools = tools(self.wanted.driver);
+        let found = context.toolbox("").ensure(&tools);
+        let (instance, missing) = match &found {
+            Ok(found) => (self.instance(context, checkout, found)?, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let needs_image = self.image.is_none() && instance.is_none();
+        let beside = found
+            .as_ref()
+            .ok()
+            .and_then(|found| found.path(Tool::Limactl).ok())
+            .and_then(Utf8Path::parent)
+            .is_some_and(|folder| folder.join("lima").is_file());
+        let mut problems = Preflight {
+            host: &self.host,
+            wanted: &self.wanted,
+            home: &self.home,
+            instance: instance.as_ref(),
+            port_free: port_free(self.wanted.api_port),
+            image: self.image.as_ref(),
+            no_builder: if needs_image {
+                no_builder(context, checkout, &self.host, self.arch)
+            } else {
+                None
+            },
+            lima_wrapper: beside || host::on_path("lima"),
+        }
+        .problems();
+        if let Some(failure) = missing {
+            problems.unready.insert(0, failure.chain());
+        }
+        problems.into_result(&self.wanted.profile)
+    }
+}
+
+/// Whether nothing has a port of loopback. Asked twice: on macOS one that somebody holds on every address can be bound
+/// on loopback all the same.
+fn port_free(port: u16) -> bool {
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let answered = TcpStream::connect_timeout(&at, std::time::Duration::from_secs(1)).is_ok();
+    !answered && TcpListener::bind(at).is_ok()
+}
+
+/// Tools that start a guest.
+pub fn tools(driver: Driver) -> Vec<Tool> {
+    match driver {
+        Driver::Colima => vec![Tool::Colima, Tool::Limactl],
+        Driver::Lima => vec![Tool::Limactl],
+    }
+}
+
+/// The driver of a backend; none for those without a guest.
+pub fn driver(backend: Backend) -> Option<Driver> {
+    match backend {
+        Backend::Colima => Some(Driver::Colima),
+        Backend::Lima => Some(Driver::Lima),
+        Backend::Embedded | Backend::Remote => None,
+    }
+}
+
+/// What a cluster runs on already, as far as this checkout knows.
+pub fn existing(checkout: &Checkout, access: &Access) -> Result<Option<Backend>> {
+    if checkout.path(embedded::marker(access)).exists() {
+        return Ok(Some(Backend::Embedded));
+    }
+    Ok(
+        Record::read(&checkout.path(vm::record_path(access)))?.map(|record| match record.driver {
+            Driver::Colima => Backend::Colima,
+            Driver::Lima => Backend::Lima,
+        }),
+    )
+}
+
+/// The guest that a cluster has, for verbs that work in one.
+pub fn running(checkout: &Checkout, cluster: &str) -> Result<Driver> {
+    let facts = checkout.platform.cluster(cluster)?;
+    let access = Access::of(cluster, facts);
+    existing(checkout, &access)?.and_then(driver).ok_or_else(|| {
+        Failure::preflight(format!("cluster `{cluster}` runs in no guest of this checkout")).hinted(format!(
+            "`cargo xtask local-up --cluster {cluster} --backend colima` makes one"
+        ))
+    })
+}
+
+/// Why no image can be built here; none when it can.
+pub fn no_builder(context: &Context, checkout: &Checkout, host: &Host, arch: Arch) -> Option<String> {
+    let instead = "or take one that was built elsewhere: `cargo xtask image use FILE`";
+    let Ok(tools) = context.toolbox("").ensure(&[Tool::Nix]) else {
+        return Some(format!(
+            "there is no image yet, and no Nix to build one\ninstall Nix, {instead}"
+        ));
+    };
+    if host.system == System::Linux && host.arch == arch {
+        return None;
+    }
+    let runner = Runner {
+        root: &checkout.root,
+        ui: &context.ui,
+        tools: &tools,
+        interrupt: &context.interrupt,
+    };
+    let settings = crate::plan::Command::new(Tool::Nix).args([
+        "--extra-experimental-features",
+        "nix-command",
+        "show-config",
+        "--json",
+    ]);
+    let builders = runner
+        .answer(&settings)
+        .ok()
+        .flatten()
+        .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok())
+        .and_then(|value| value["builders"]["value"].as_str().map(ToOwned::to_owned))
+        .unwrap_or_default();
+    if builds(&builders, arch) {
+        return None;
+    }
+    let system = format!("{}-linux", arch.name());
+    Some(format!(
+        "there is no image yet, and no builder for {system} with kvm to build one\n\
+         with nix-darwin: `nix.linux-builder = {{ enable = true; supportedFeatures = [ \"kvm\" \"benchmark\" \"big-parallel\" ]; }};`\n\
+         by hand: `nix run nixpkgs#darwin.linux-builder`, and in /etc/nix/nix.conf\n  builders = ssh-ng://builder@linux-builder {system} /etc/nix/builder_ed25519 4 - kvm,benchmark,big-parallel\n{instead}"
+    ))
+}
+
+/// Whether one of Nix' builders has the system and kvm. `@FILE` names a file with more lines.
+fn builds(builders: &str, arch: Arch) -> bool {
+    builders.split([';', '\n']).map(str::trim).any(|line| {
+        if let Some(file) = line.strip_prefix('@') {
+            return fs_err::read_to_string(file).is_ok_and(|text| builds(&text, arch));
+        }
+        let mut words = line.split_whitespace();
+        let systems = words.nth(1).unwrap_or_default();
+        // Key, jobs and speed stand between the systems and the features.
+        let features = words.nth(3).unwrap_or_default();
+        systems
+            .split(',')
+            .any(|system| system == format!("{}-linux", arch.name()))
+            && features.split(',').any(|feature| feature == "kvm")
+    })
+}
+
+/// Refuses a second backend under one cluster: both would claim its kubeconfig and its port.
+pub fn refuse_second(checkout: &Checkout, access: &Access, backend: Backend) -> Result<()> {
+    match existing(checkout, access)? {
+        Some(other) if other != backend => Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "cluster `{}` runs on backend `{}` already; nothing was changed",
+                access.cluster,
+                other.name()
+            ),
+        )
+        .hinted(format!(
+            "take that one down first: `cargo xtask local-down --cluster {}{}`",
+            access.cluster,
+            if other == Backend::Embedded { "" } else { " --delete" }
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A path as a person gave it, absolute.
+pub fn absolute(checkout: &Checkout, path: &Utf8Path) -> Result<Utf8PathBuf> {
+    let from = std::env::var("PWD").map_or_else(|_| checkout.root.clone(), Utf8PathBuf::from);
+    Ok(from.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_builder_counts_only_with_the_system_and_kvm() {
+        let line = |features: &str| format!("ssh-ng://b aarch64-linux,armv7l-linux /key 4 1 {features}");
+        assert!(builds(&line("big-parallel,kvm"), Arch::Aarch64));
+        assert!(!builds(&line("big-parallel"), Arch::Aarch64));
+        assert!(!builds(&line("kvm"), Arch::X86_64));
+        assert!(!builds("", Arch::Aarch64));
+        assert!(builds(
+            &format!("ssh://a x86_64-linux ; {}", line("kvm")),
+            Arch::Aarch64
+        ));
+    }
+}
