@@ -8,6 +8,7 @@ pub mod verb;
 pub mod platform;
 pub mod project;
 
+pub mod command;
 pub mod plan;
 pub mod recipe;
 pub mod run;
@@ -17,10 +18,10 @@ pub mod golden;
 pub mod live;
 pub mod secrets;
 
+pub mod call;
 pub mod exec;
 pub mod tool;
 
 pub mod base;
-pub mod call;
 pub mod setup;
 pub mod tidy;

@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::root::STATE;
-use crate::plan::{Command, Tool};
+use crate::command::{Command, Tool};
 use crate::platform::Cluster;
 
 /// How one cluster is reached, and where its files are; all paths relative to the root.

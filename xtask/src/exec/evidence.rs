@@ -3,15 +3,15 @@
 
 use serde_json::Value;
 
-use super::Runner;
+use crate::call::Caller;
+use crate::command::{Command, evidence::questions};
 use crate::live::diagnostics;
-use crate::plan::{Command, evidence::questions};
 use crate::project::ObjectRef;
 
 /// Objects that are asked about; who has more of them has one cause.
 const OBJECTS: usize = 3;
 
-impl Runner<'_> {
+impl Caller<'_> {
     /// What is known of these objects, asked where `asked` looked in vain.
     pub(super) fn evidence(&self, asked: &Command, objects: &[ObjectRef]) -> Vec<String> {
         let mut lines = Vec::new();

@@ -1,16 +1,9 @@
 //! Runs a plan: step by step, each journalled before and after, the first failure ends it.
 //! It knows no recipe and decides nothing that the plan does not say.
 
-mod derive;
-mod dns;
 mod evidence;
-mod guest;
-mod list;
-mod operator_key;
 mod probe;
 mod route;
-mod survey;
-mod token;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,16 +11,17 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 pub use crate::base::process::{Interrupt, command_line};
-pub(crate) use guest::make_home as make_guest_home;
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::files::{later, remove, text_of, write};
 use crate::base::process::own_binary;
 pub(crate) use crate::base::process::redact::Veil;
 use crate::base::process::{Ended, Input, Outcome, Process, Stdout};
-use crate::base::text::{plural, seconds};
+use crate::base::text::seconds;
 use crate::base::ui::{Answer, Ui, Word};
-use crate::plan::{Action, Agreement, Arg, Command, Effect, OnFailure, Output, Plan, Reasons, Stdin, Step, Tool};
+use crate::call::Caller;
+use crate::command::{Arg, Command, OnFailure, Output, Stdin, Tool};
+use crate::plan::{Action, Agreement, Effect, Plan, Probe, Reasons, Step};
 use crate::run::journal::{Journal, State};
 use crate::tool::Tools;
 
@@ -63,15 +57,23 @@ enum Part {
 }
 
 /// Runs plans and asks probes, in one checkout.
-pub struct Runner<'a> {
-    /// The checkout's root; every relative path starts here.
-    pub root: &'a Utf8Path,
-    /// Where things are said.
-    pub ui: &'a Ui,
-    /// Where tools are.
-    pub tools: &'a Tools,
-    /// Ctrl-C.
-    pub interrupt: &'a Interrupt,
+#[derive(Clone, Copy)]
+pub struct Runner<'a>(Caller<'a>);
+
+/// Whoever runs plans can call tools, too.
+impl<'a> std::ops::Deref for Runner<'a> {
+    type Target = Caller<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<'a> Runner<'a> {
+    /// A runner; a secret that a plan names is looked up in the environment, then in the checkout.
+    pub fn new(root: &'a Utf8Path, ui: &'a Ui, tools: &'a Tools, interrupt: &'a Interrupt) -> Self {
+        Self(Caller::new(root, ui, tools, interrupt, crate::secrets::token::find))
+    }
 }
 
 /// What a plan's run came to, step by step.
@@ -243,46 +245,15 @@ impl Runner<'_> {
     pub fn act(&self, step: &Step, log: &Utf8Path) -> Result<()> {
         match &step.action {
             Action::Run(command) => self.run_command(command, log),
-            Action::List(listing) => self.patiently(&listing.proxy, || self.list(listing, log)),
             Action::Write { path, content, mode } => write(&self.root.join(path), content.as_bytes(), *mode),
             Action::Remove { path } => remove(&self.root.join(path)),
             Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
-            Action::Check(derivation) | Action::Derive(derivation) => self.derive(derivation),
-            Action::SetRecord { record, at } => {
-                let address = dns::address(self.root, record)?;
-                let done = dns::set(
-                    at,
-                    &self.token(&at.token)?,
-                    &record.name,
-                    address,
-                    record.ttl,
-                    self.interrupt,
-                )?;
-                self.ui.status(Word::Checked, done);
-                Ok(())
-            }
-            Action::Survey(survey) => self.survey(survey),
+            Action::Do(task) => task.run(&self.logging_to(log)),
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
-            Action::LookForKey { key, read, to } => self.patiently(read, || self.look_for_key(key, read, to)),
-            Action::OperatorKey {
-                key,
-                read,
-                put,
-                replace,
-                to,
-            } => self.put_operator_key(key, read, put, replace, to),
-            Action::End { folder } => {
-                let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
-                if ended > 0 {
-                    self.ui
-                        .status(Word::Removed, plural(ended, "process").replace("processs", "processes"));
-                }
-                Ok(())
-            }
         }
     }
 
-    fn wait(&self, step: &Step, until: &crate::plan::Probe, deadline: u64, every: u64) -> Result<()> {
+    fn wait(&self, step: &Step, until: &Probe, deadline: u64, every: u64) -> Result<()> {
         let started = Instant::now();
         let deadline = Duration::from_secs(longest_wait().map_or(deadline, |limit| deadline.min(limit)));
         let mut told = Instant::now();
@@ -333,8 +304,8 @@ impl Runner<'_> {
     }
 
     /// What is known of the objects whose gates are open.
-    fn evidence_of(&self, until: &crate::plan::Probe, reasons: &[String]) -> Vec<String> {
-        let crate::plan::Probe::Gates { command, gates } = until else {
+    fn evidence_of(&self, until: &Probe, reasons: &[String]) -> Vec<String> {
+        let Probe::Gates { command, gates } = until else {
             return Vec::new();
         };
         let open: Vec<_> = gates
@@ -347,7 +318,9 @@ impl Runner<'_> {
             .collect();
         self.evidence(command, &open)
     }
+}
 
+impl Caller<'_> {
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         self.patiently(command, || {
             let outcome = self.start(command, Some(log))?;
@@ -366,7 +339,7 @@ impl Runner<'_> {
     }
 
     /// Tries again what an API server could not answer for a moment, if the command may be asked again.
-    fn patiently(&self, command: &Command, attempt: impl Fn() -> Result<()>) -> Result<()> {
+    pub(crate) fn patiently(&self, command: &Command, attempt: impl Fn() -> Result<()>) -> Result<()> {
         let mut pauses = ASK_AGAIN.iter();
         loop {
             let Err(failure) = attempt() else { return Ok(()) };
@@ -542,7 +515,7 @@ impl Runner<'_> {
         })
     }
 
-    fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
+    pub(crate) fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
         if crate::base::offline::is_offline() {
             self.keep_in(command)?;
         }
@@ -574,7 +547,7 @@ impl Runner<'_> {
                 Stdin::File(path) => Input::File(self.root.join(path)),
                 Stdin::Text(text) => Input::Bytes(text.clone().into_bytes()),
                 Stdin::Secret(name) => {
-                    let value = self.token(name)?;
+                    let value = self.secret(name)?;
                     given.push(value.clone());
                     Input::Bytes(value.into_bytes())
                 }
@@ -615,7 +588,7 @@ impl Runner<'_> {
                 folders.extend(std::env::var("PATH"));
                 into.push(folders.join(":"));
             }
-            Arg::Secret(name) => into.push(self.token(name)?),
+            Arg::Secret(name) => into.push(self.secret(name)?),
             Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
             Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {
                 serde_json::Value::Array(values) => into.extend(values.iter().map(text_of)),
@@ -634,13 +607,7 @@ impl Runner<'_> {
 pub fn become_tool(root: &Utf8Path, tools: &Tools, command: &Command) -> Result<std::convert::Infallible> {
     let ui = Ui::plain();
     let interrupt = Interrupt::default();
-    let process = Runner {
-        root,
-        ui: &ui,
-        tools,
-        interrupt: &interrupt,
-    }
-    .process(command, None)?;
+    let process = Runner::new(root, &ui, tools, &interrupt).process(command, None)?;
     Err(process.become_it())
 }
 
@@ -662,7 +629,7 @@ fn shorten_readiness(args: &mut [String]) {
 }
 
 /// Turns how a command ended into a verdict, with the last lines of what it said.
-fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
+pub(crate) fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
     let program = command.tool.program();
     let (kind, what) = match outcome.ended {
         Ended::Code(0) | Ended::Dismissed => return Ok(()),
@@ -738,13 +705,8 @@ mod tests {
     /// Runs a plan that needs no tool.
     fn run(root: &Utf8Path, plan: &Plan, journal: &mut Journal, consent: Consent) -> Result<Summary> {
         let ui = Ui::plain();
-        let runner = Runner {
-            root,
-            ui: &ui,
-            tools: &Tools::default(),
-            interrupt: &Interrupt::default(),
-        };
-        runner.run(plan, journal, consent, 0)
+        let (tools, interrupt) = (Tools::default(), Interrupt::default());
+        Runner::new(root, &ui, &tools, &interrupt).run(plan, journal, consent, 0)
     }
 
     #[test]

@@ -4,8 +4,47 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::base::failure;
+use crate::call::{Caller, unreadable};
+use crate::project::Project;
+use crate::project::resources;
+
+/// Which of the served resources to list: as one comma-separated argument, and as a path each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ListableResources {
+    /// Output of `kubectl api-resources --no-headers -o wide`.
+    pub served: Utf8PathBuf,
+    /// Only kinds that this project has objects of. A server takes a third of a second for the first listing
+    /// of each new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
+    pub project: Option<Utf8PathBuf>,
+    /// JSON file `{ "resources": "a,b", "lists": […] }`.
+    pub to: Utf8PathBuf,
+}
+
+impl ListableResources {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> failure::Result<()> {
+        let mut resources = resources::parse(&on.text(&self.served)?)?;
+        if let Some(project) = &self.project {
+            let project = Project::read(&on.root.join(project))?;
+            resources.retain(|resource| {
+                project
+                    .objects()
+                    .any(|(_, object)| resource.serves(&object.reference()))
+            });
+        }
+        on.write_json(
+            &self.to,
+            &json!({"resources": resources::listable(&resources), "lists": resources::lists(&resources)}),
+        )
+    }
+}
 
 /// Reads a listing's text: each object as `keep` gives it back, or without it.
 ///
@@ -17,6 +56,11 @@ pub fn read(text: &str, keep: impl FnMut(Value) -> Option<Value>) -> Result<Valu
     let items = Listing(keep).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(json!({ "items": items }))
+}
+
+/// The same of a file that `ListObjects` wrote.
+pub fn read_file(on: &Caller<'_>, path: &Utf8Path, keep: impl FnMut(Value) -> Option<Value>) -> failure::Result<Value> {
+    read(&on.text(path)?, keep).map_err(|error| unreadable(path, &error))
 }
 
 struct Listing<F>(F);

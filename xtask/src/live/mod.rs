@@ -12,6 +12,7 @@ pub mod identity;
 pub mod lease;
 pub mod listing;
 pub mod ownership;
+pub mod project;
 pub mod prune;
 pub mod review;
 pub mod secrets;

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Action, Plan, Step, quote};
+use super::{Action, Plan, Step, Task};
+use crate::command::quote;
 
 /// How a plan is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -91,7 +92,7 @@ impl Plan {
                 }
                 match &step.action {
                     Action::Run(command) => writeln!(text, "        $ {}", command.shell()),
-                    Action::List(listing) => writeln!(
+                    Action::Do(Task::ListObjects(listing)) => writeln!(
                         text,
                         "        $ {}\n        which is asked for the lists in `{}`, and ended",
                         listing.proxy.shell(),

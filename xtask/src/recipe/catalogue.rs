@@ -16,8 +16,10 @@ use super::{Source, age_key, ci, image, local_down, local_up, nix, prune, rehear
 use crate::cluster::access::Access;
 use crate::cluster::vm::colima;
 use crate::cluster::vm::host::System;
+use crate::cluster::vm::{Driver, VmRequirements};
+use crate::live::history::RollbackOf;
 use crate::live::prune::Doomed;
-use crate::plan::{Driver, GuestWanted, Plan, Target, Then};
+use crate::plan::{Plan, Target};
 use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};
 use crate::project::{ObjectRef, StageDescription};
 
@@ -61,7 +63,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             };
             let mode = Mode::USUAL;
             let earlier = Mode {
-                then: Some(Then {
+                then: Some(RollbackOf {
                     run: "ba9876543210".to_owned(),
                     revision: Some("1111111111111111111111111111111111111111".to_owned()),
                     lock: None,
@@ -295,7 +297,7 @@ fn guest_plans(guest: &Guest<'_>, driver: &str) -> Vec<(String, Plan)> {
 }
 
 /// The guest of a cluster on a Linux host of one architecture; none on backends without one.
-fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<GuestWanted> {
+fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<VmRequirements> {
     let driver = match backend {
         Backend::Colima => Driver::Colima,
         Backend::Lima => Driver::Lima,
@@ -303,7 +305,7 @@ fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Optio
     };
     let name = facts.profile.as_ref()?;
     let profile = platform.profiles.get(name)?;
-    Some(GuestWanted {
+    Some(VmRequirements {
         driver,
         profile: name.clone(),
         instance: match driver {

@@ -1,7 +1,8 @@
 //! Everything that `ci` runs, group by group: what is cheap first, what needs a cluster last.
 
 use super::nix;
-use crate::plan::{Action, Arg, Command, Effect, Plan, Step, Tool};
+use crate::command::{Arg, Command, Tool};
+use crate::plan::{Action, Effect, Plan, Step};
 use crate::platform::Platform;
 
 /// The goal of the plan.

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::cluster::access::Access;
-use crate::cluster::embedded;
-use crate::plan::{Action, Derivation, Effect, Probe, Step};
+use crate::cluster::embedded::{self, EndProcesses, FreePorts, OwnKubeconfig};
+use crate::plan::{Action, Effect, Probe, Step};
 use crate::platform::Cluster;
 
 /// Seconds that a control plane may take to come up; 3 s is usual.
@@ -38,7 +38,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
             format!("Check that `{}` leads to this control plane", access.kubeconfig),
             "A kubeconfig of another cluster must not decide what is swept and started here.",
             Effect::Read,
-            Action::Check(Derivation::OwnKubeconfig {
+            Action::task(OwnKubeconfig {
                 kubeconfig: access.kubeconfig.clone(),
                 context: access.context.clone(),
                 own: folder.join("kubeconfig.yaml"),
@@ -174,9 +174,9 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &
             "End what a broken start left running",
             "A half-made or half-dead cluster makes the next start wait in vain.",
             Effect::Local,
-            Action::End {
+            Action::task(EndProcesses {
                 folder: embedded::folder(access),
-            },
+            }),
         )
         .unless(running.clone()),
         Step::new(
@@ -204,7 +204,7 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &
             format!("Write the configuration of `{}`", access.cluster),
             "It keeps the control plane on free ports of loopback and says how nodes and pods are simulated.",
             Effect::Local,
-            Action::Derive(Derivation::FreePorts {
+            Action::task(FreePorts {
                 content: embedded::config(facts),
                 to: config,
             }),
@@ -230,7 +230,7 @@ pub fn down(access: &Access) -> Vec<Step> {
             format!("End the processes of `{}`", access.cluster),
             "An API server whose etcd is gone hangs, so it goes first, and all are looked for afterwards.",
             Effect::Local,
-            Action::End { folder: folder.clone() },
+            Action::task(EndProcesses { folder: folder.clone() }),
         )
         .unless(Probe::Not(Box::new(Probe::Exists(folder)))),
         Step::new(

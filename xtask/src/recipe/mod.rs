@@ -25,7 +25,7 @@ pub mod vm;
 use camino::Utf8PathBuf;
 
 use crate::base::failure::{Failure, Result};
-use crate::plan::{Command, Tool};
+use crate::command::{Command, Tool};
 use crate::platform::{Backend, Environment};
 
 /// Where the project of a stage comes from.

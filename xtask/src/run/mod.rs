@@ -80,12 +80,7 @@ pub fn look(context: &Context, checkout: &Checkout, steps: &[Step], folder: &Utf
     plan.steps = steps.to_vec();
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
-    let runner = Runner {
-        root: &checkout.root,
-        ui: &context.ui,
-        tools: &tools,
-        interrupt: &context.interrupt,
-    };
+    let runner = Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
     let folder = checkout.path(folder);
     fs_err::create_dir_all(&folder)?;
     for step in &plan.steps {
@@ -194,12 +189,7 @@ pub fn carry_out_reviewed(
         Some((_, journal)) => journal,
         None => Journal::begin(&checkout.root, verb, &plan)?,
     };
-    let runner = Runner {
-        root: &checkout.root,
-        ui,
-        tools: &tools,
-        interrupt: &context.interrupt,
-    };
+    let runner = Runner::new(&checkout.root, ui, &tools, &context.interrupt);
     let consent = consent(args, reviewed);
     let started = Instant::now();
     let outcome = runner.run(&plan, &mut journal, consent, from);

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::formats::json::{canonical, sha256};
+use crate::command::Arg;
 use crate::live::ownership::KLUCTL;
 use crate::live::{compare, history};
-use crate::plan::{Arg, Plan, Step};
+use crate::plan::{Plan, Step};
 use crate::project::{ObjectRef, digest_of};
 use crate::tool::Tools;
 

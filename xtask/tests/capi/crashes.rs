@@ -35,9 +35,9 @@ pub(crate) fn try_them_all() {
     // What only reads, and what only makes or removes files of the run that the next one makes again whatever it
     // finds, leaves the world as it was: to be killed behind it is to be killed behind the step before it.
     let leaves_it = |step: &&Value| {
-        let made_again = ["derive", "remove"]
-            .iter()
-            .any(|action| step["action"].get(action).is_some())
+        let task = step["action"].get("do");
+        let made_again = (step["action"].get("remove").is_some()
+            || task.is_some_and(|task| task.get("endProcesses").is_none()))
             // But a record is what a run looks at to know how far it is.
             && !id(step).starts_with("record-");
         step["effect"] == "read" || (step["effect"] == "local" && made_again)

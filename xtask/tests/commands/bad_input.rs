@@ -166,7 +166,7 @@ fn a_record_of_a_run_that_was_tampered_with_is_never_taken_for_nothing_done() {
     damaged(&journal, &plan[..plan.len() / 2], &["plan.json"]);
     damaged(
         &journal,
-        &plan.replacen("\"schema\": 1", "\"schema\": 7", 1),
+        &plan.replacen("\"schema\": 2", "\"schema\": 7", 1),
         &["schema 7"],
     );
     fakes.made();

@@ -2,8 +2,9 @@
 //! What runs in them is the business of the other parts.
 
 use super::Bootstrap;
-use crate::plan::capi::Capi;
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Step, Tool};
+use crate::cluster::capi::PivotDone;
+use crate::command::{Command, Tool};
+use crate::plan::{Action, Effect, Probe, Step};
 use crate::platform::{Backend, Environment};
 use crate::recipe::embedded;
 
@@ -60,7 +61,7 @@ impl Bootstrap<'_> {
             "Check that the pivot is done and recorded",
             "The bootstrap cluster is the only other place that has the objects.",
             Effect::Read,
-            Action::Check(Derivation::Capi(Capi::Pivoted { record: self.pivot() })),
+            Action::task(PivotDone { record: self.pivot() }),
         );
         let mut steps = vec![check];
         if self.source.backend == Backend::Embedded {

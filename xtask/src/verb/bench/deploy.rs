@@ -9,7 +9,7 @@ use super::{Bench, Row, median, row};
 use crate::base::failure::{Failure, Result};
 use crate::base::root::STATE;
 use crate::cluster::access::Access;
-use crate::plan::{Command, Tool};
+use crate::command::{Command, Tool};
 
 /// Fresh clusters for each way to deploy the first time; the median is quoted.
 const ROUNDS: usize = 3;

@@ -16,10 +16,11 @@ use crate::base::root::STATE;
 use crate::base::text::unknown;
 use crate::base::ui::Word;
 use crate::cli::Cli;
+use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::golden::bench::{Change, Corpus, Reading};
-use crate::plan::{Command, Plan, Tool};
+use crate::plan::Plan;
 use crate::recipe::nix_build_of;
 use crate::run::journal::{Journal, State};
 use crate::tool::Outcome;
@@ -358,12 +359,7 @@ impl Bench<'_> {
     }
 
     fn runner<'a>(&'a self, tools: &'a crate::tool::Tools) -> Runner<'a> {
-        Runner {
-            root: &self.checkout.root,
-            ui: &self.context.ui,
-            tools,
-            interrupt: &self.context.interrupt,
-        }
+        Runner::new(&self.checkout.root, &self.context.ui, tools, &self.context.interrupt)
     }
 
     /// The binary that people run: built for release, if this one is not.
