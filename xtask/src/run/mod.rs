@@ -151,7 +151,7 @@ pub fn carry_out_reviewed(
         return match form {
             Form::Text => ui.data(plan.text(Reasons::Shown)),
             Form::Shell => ui.data(plan.shell()),
-            Form::Json => ui.json(&plan),
+            Form::Json => ui.json(plan.schema, &plan),
         };
     }
     let held = match lock {

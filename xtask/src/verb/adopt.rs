@@ -16,6 +16,9 @@ use crate::setup::target;
 
 /// Accept a new or rebuilt cluster as the one of the facts
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask adopt --cluster k3s-dev
+  cargo xtask adopt --cluster hetzner")]
 pub struct Arguments {
     /// Cluster of the facts
     #[arg(long, value_name = "CLUSTER")]

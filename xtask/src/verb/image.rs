@@ -19,6 +19,9 @@ use crate::setup::vm::{self, Setup, absolute};
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Arguments {
     /// Build the NixOS image of the local guests, and record it
+    #[command(after_help = "Examples:
+  cargo xtask image build
+  cargo xtask image build --arch aarch64")]
     Build {
         /// Architecture of the guest; the default is this host's own
         #[arg(long, value_name = "ARCH")]
@@ -27,6 +30,9 @@ pub enum Arguments {
         plan: PlanArgs,
     },
     /// Take an image that was built elsewhere
+    #[command(after_help = "Examples:
+  cargo xtask image use result/nixos.qcow2
+  cargo xtask image use nixos.qcow2 --arch x86_64")]
     Use {
         /// A qcow2 file, or a folder or store path with exactly one
         #[arg(value_name = "FILE|STORE-PATH")]
@@ -41,6 +47,9 @@ pub enum Arguments {
         plan: PlanArgs,
     },
     /// Switch a running guest to what the flake describes now; its data stays
+    #[command(after_help = "Examples:
+  cargo xtask image switch
+  cargo xtask image switch --cluster k3s-capi --dry-run")]
     Switch {
         /// Cluster of the facts; the default is the one of stage local
         #[arg(long, value_name = "CLUSTER")]
@@ -49,6 +58,9 @@ pub enum Arguments {
         plan: PlanArgs,
     },
     /// Import an archive of a container image into a guest
+    #[command(after_help = "Examples:
+  cargo xtask image load app.tar
+  cargo xtask image load app.tar --cluster k3s-dev")]
     Load {
         /// An OCI or Docker archive, or a store path of one
         #[arg(value_name = "IMAGE.tar|STORE-PATH")]

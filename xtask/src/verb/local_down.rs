@@ -11,6 +11,12 @@ use crate::setup::vm::{self, Setup};
 
 /// Take a local cluster down
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    visible_alias = "down",
+    after_help = "Examples:
+  cargo xtask local-down
+  cargo xtask local-down --cluster k3s-dev --delete"
+)]
 pub struct Arguments {
     /// Cluster of the facts; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]

@@ -17,6 +17,12 @@ use crate::setup::vm::{self, Setup};
 
 /// Bring a local cluster up and deploy its stage
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    visible_alias = "up",
+    after_help = "Examples:
+  cargo xtask local-up
+  cargo xtask local-up --backend colima --dry-run"
+)]
 pub struct Arguments {
     /// Cluster of the facts; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
@@ -26,7 +32,7 @@ pub struct Arguments {
     pub backend: BackendChoice,
     /// Take a rendered project made elsewhere instead of the golden or what Nix builds
     #[arg(long, value_name = "DIR")]
-    pub from_folder: Option<Utf8PathBuf>,
+    pub source: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -67,7 +73,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         &checkout,
         (&name, Stage::Local),
         backend,
-        arguments.from_folder.as_deref(),
+        arguments.source.as_deref(),
     )?;
     let nonce = nonce();
     let goal = local_up::goal(&name);

@@ -20,20 +20,47 @@ use crate::secrets::{check, edit, init, list, rotate};
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Arguments {
     /// Make an identity for who has none, and every secret that is missing
+    #[command(after_help = "Examples:
+  cargo xtask secrets init
+  cargo xtask secrets init --take-over")]
     Init(Init),
     /// Find everything that is wrong, without any private key
+    #[command(after_help = "Examples:
+  cargo xtask secrets check
+  cargo xtask secrets check --cluster hetzner --json")]
     Check(Check),
     /// Open a file in your editor, decrypted
+    #[command(after_help = "Examples:
+  cargo xtask secrets edit argocd-redis-local
+  cargo xtask secrets edit k8s/secrets/local/argocd-redis.enc.yaml")]
     Edit(Edit),
     /// Give a secret of the facts a new value
+    #[command(after_help = "Examples:
+  cargo xtask secrets set tofu-cloudflare
+  cargo xtask secrets set step-ca-keys --regenerate")]
     Set(Set),
     /// Make an encrypted file that the facts do not know yet
+    #[command(after_help = "Examples:
+  cargo xtask secrets new k8s/secrets/local/mail.enc.yaml --key password
+  cargo xtask secrets new k8s/secrets/local/mail.enc.yaml --namespace mail --name smtp --key user --key password")]
     New(New),
     /// Add or remove recipients everywhere, or make new data keys
+    #[command(after_help = "Examples:
+  cargo xtask secrets rotate --data-key
+  cargo xtask secrets rotate --remove admin")]
     Rotate(Rotate),
     /// Have a cluster take up a changed secret: wait until Healthy, restart who reads it
+    #[command(after_help = "Examples:
+  cargo xtask secrets resync argocd-redis-local --cluster k3s-dev
+  cargo xtask secrets resync argocd-redis-production --cluster hetzner --dry-run")]
     Resync(Resync),
     /// List secrets with their keys and readers, never a value
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:
+  cargo xtask secrets list
+  cargo xtask secrets list --json"
+    )]
     List(List),
     /// Runs the editor for sops and looks at what it saved
     #[command(hide = true)]
@@ -59,7 +86,7 @@ pub struct Check {
     pub cluster: Option<String>,
     /// Also look through this rendered project
     #[arg(long, value_name = "DIR")]
-    pub project: Vec<Utf8PathBuf>,
+    pub source: Vec<Utf8PathBuf>,
     /// Print problems as JSON
     #[arg(long)]
     pub json: bool,
@@ -218,7 +245,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Arguments::List(arguments) => {
             let listed = list::of(&checkout)?;
             if arguments.json {
-                context.ui.json(&listed)?;
+                context.ui.json(1, &serde_json::json!({"secrets": listed}))?;
             } else {
                 context.ui.data(list::table(&listed))?;
             }
@@ -234,12 +261,12 @@ fn run_check(context: &Context, checkout: &Checkout, arguments: &Check) -> Resul
         checkout.platform.cluster(cluster)?;
     }
     let mut problems = check::problems(&checkout.root, &checkout.platform)?;
-    for project in &arguments.project {
+    for project in &arguments.source {
         problems.extend(check::project_problems(&checkout.path(project), project)?);
     }
     let cluster = arguments.cluster.as_deref();
     if arguments.json {
-        ui.json(&problems)?;
+        ui.json(1, &serde_json::json!({"problems": problems}))?;
     }
     for problem in problems.iter().filter(|problem| !problem.stops(cluster)) {
         ui.status(Word::Warning, problem.to_string());

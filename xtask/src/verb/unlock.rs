@@ -11,6 +11,9 @@ use crate::setup::target;
 
 /// Take the lock of a dead run away
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask unlock --id 0123456789ab
+  cargo xtask unlock --cluster hetzner --id 0123456789ab")]
 pub struct Arguments {
     /// Cluster of the facts; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]

@@ -277,7 +277,7 @@ impl World {
             part.stage(),
             "--cluster",
             part.cluster(),
-            "--from-folder",
+            "--source",
             project,
         ];
         args.extend(more);

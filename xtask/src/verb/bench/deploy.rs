@@ -153,7 +153,7 @@ impl Bench<'_> {
     /// Our own deploy of the stage: how long, and its peak memory in KiB.
     fn ours(&self, place: &Place, release: &Utf8PathBuf) -> Result<(Duration, u64)> {
         let folder = place.stage.project.as_str();
-        self.xtask(place, release, &["deploy", "--stage=local", "--from-folder", folder])
+        self.xtask(place, release, &["deploy", "--stage=local", "--source", folder])
     }
 
     fn xtask(&self, place: &Place, release: &Utf8PathBuf, words: &[&str]) -> Result<(Duration, u64)> {

@@ -29,6 +29,9 @@ const RUNS: usize = 11;
 
 /// Measure speed against peers, and print ratios
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask bench
+  cargo xtask bench journal --json")]
 pub struct Arguments {
     /// Only these: start, journal, golden, nix, local, deploy
     #[arg(value_name = "NAME")]
@@ -98,7 +101,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         rows.extend(bench.deploy()?);
     }
     if arguments.json {
-        return context.ui.json(&rows);
+        return context.ui.json(1, &serde_json::json!({"measured": rows}));
     }
     let mut text = String::new();
     for row in &rows {
