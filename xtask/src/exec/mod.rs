@@ -27,7 +27,10 @@ pub(crate) use crate::base::process::redact::Veil;
 use crate::base::process::{Ended, Input, Outcome, Process, Stdout};
 use crate::base::text::{plural, seconds};
 use crate::base::ui::{Answer, Ui, Word};
-use crate::plan::{Action, Agreement, Arg, Command, Effect, OnFailure, Output, Plan, Reasons, Stdin, Step, Tool};
+use crate::plan::{
+    Action, Agreement, Arg, Command, Effect, Item, OnFailure, Output, Plan, Reasons, Section, Stdin, Step, Tool,
+    section,
+};
 use crate::run::journal::{Journal, State};
 use crate::tool::Tools;
 
@@ -83,60 +86,193 @@ pub struct Summary {
     pub fresh: usize,
 }
 
+/// Where a run is in its plan.
+struct Walk<'r> {
+    plan: &'r Plan,
+    journal: &'r mut Journal,
+    consent: Consent,
+    /// The step that it begins at, counted through the whole plan.
+    from: usize,
+    /// The next step, counted in the same way.
+    index: usize,
+    /// What was agreed to, by cluster.
+    agreed: BTreeMap<&'r str, Agreement>,
+    summary: Summary,
+}
+
+impl Walk<'_> {
+    /// Whether a step is run: a guard is never left out, wherever a run begins.
+    fn chosen(&self, index: usize, step: &Step) -> bool {
+        index >= self.from || step.guard
+    }
+}
+
 impl Runner<'_> {
-    /// Runs a plan from a step on, with its `finally` steps whatever happens.
+    /// Runs a plan from a step on, with its `finally` sections whatever happens.
     pub fn run(&self, plan: &Plan, journal: &mut Journal, consent: Consent, from: usize) -> Result<Summary> {
-        let mut summary = Summary::default();
-        let steps = self.run_steps(plan, journal, consent, from, &mut summary);
+        let mut walk = Walk {
+            plan,
+            journal,
+            consent,
+            from,
+            index: 0,
+            agreed: BTreeMap::new(),
+            summary: Summary::default(),
+        };
+        let steps = plan
+            .sections
+            .iter()
+            .try_for_each(|section| self.run_section(&mut walk, section, ""));
         let interrupted = self.interrupt.is_set();
         // `finally` has to run after Ctrl-C too; a second Ctrl-C ends the process from the signal handler.
         self.interrupt.clear();
+        walk.index = plan.steps().count();
         let mut cleanup = Ok(());
-        for (index, step) in plan.finally.iter().enumerate() {
-            let index = plan.steps.len() + index;
-            let outcome = self.run_step(step, journal, Part::Finally, index, &mut summary);
-            if let Err(failure) = outcome {
-                self.ui
-                    .status(Word::Failed, format!("{}: {}", step.id, failure.chain()));
-                cleanup = Err(failure);
-            }
+        for section in &plan.finally {
+            self.clean_up(&mut walk, section, "", &mut cleanup);
         }
         self.ui.still();
         match steps {
             Ok(()) if interrupted => Err(interrupted_failure()),
-            Ok(()) => cleanup.map(|()| summary),
+            Ok(()) => cleanup.map(|()| walk.summary),
             Err(failure) => Err(failure),
         }
     }
 
-    fn run_steps(
-        &self,
-        plan: &Plan,
-        journal: &mut Journal,
-        consent: Consent,
-        from: usize,
-        summary: &mut Summary,
-    ) -> Result<()> {
-        let mut agreed: BTreeMap<&str, Agreement> = BTreeMap::new();
-        // A guard is never left out, wherever a run begins.
-        let chosen = |(index, step): &(usize, &Step)| *index >= from || step.guard;
-        for (index, step) in plan.steps.iter().enumerate().filter(chosen) {
-            if self.interrupt.is_set() {
-                return Err(interrupted_failure());
+    fn run_section<'r>(&self, walk: &mut Walk<'r>, section: &'r Section, above: &str) -> Result<()> {
+        let path = section::path(above, &section.id);
+        let steps = section.steps();
+        let begin = walk.index;
+        let chosen = steps
+            .iter()
+            .enumerate()
+            .any(|(index, step)| walk.chosen(begin + index, step));
+        if !chosen {
+            walk.index += steps.len();
+            return Ok(());
+        }
+        if self.interrupt.is_set() {
+            return Err(interrupted_failure());
+        }
+        let done = self
+            .is_done(section)
+            .and_then(|done| {
+                if done {
+                    walk.journal.record(&path, State::Fresh)?;
+                }
+                Ok(done)
+            })
+            .map_err(|failure| with_way_back(failure, "section", &path))?;
+        if done {
+            self.ui.status(Word::Fresh, format!("{path}: {}", section.title));
+            walk.summary.fresh += steps.len();
+            walk.index += steps.len();
+            return Ok(());
+        }
+        for item in &section.items {
+            match item {
+                Item::Section(inner) => self.run_section(walk, inner, &path)?,
+                Item::Step(step) => {
+                    if walk.chosen(walk.index, step) {
+                        self.run_agreed(walk, step, &section::path(&path, &step.id))?;
+                    }
+                    walk.index += 1;
+                }
             }
-            let target = step.target.as_ref().or(plan.target.as_ref());
-            let cluster = target.map_or("", |target| target.cluster.as_str());
-            let asks = step.effect.asks(target);
-            // Who typed the cluster's name has agreed to everything less, too; but not for another cluster.
-            let before = agreed.entry(cluster).or_insert(Agreement::None);
-            if asks > *before && !self.is_fresh(step)? {
-                self.agree(plan, step, cluster, asks, consent)?;
-                *before = asks;
-            }
-            self.run_step(step, journal, Part::Steps, index, summary)
-                .map_err(|failure| with_way_back(failure, plan, index))?;
         }
         Ok(())
+    }
+
+    /// Asks where that is needed, and runs a step.
+    fn run_agreed<'r>(&self, walk: &mut Walk<'r>, step: &'r Step, path: &str) -> Result<()> {
+        if self.interrupt.is_set() {
+            return Err(interrupted_failure());
+        }
+        let target = step.target.as_ref().or(walk.plan.target.as_ref());
+        let cluster = target.map_or("", |target| target.cluster.as_str());
+        let asks = step.effect.asks(target);
+        // Who typed the cluster's name has agreed to everything less, too; but not for another cluster.
+        let before = walk.agreed.get(cluster).copied().unwrap_or(Agreement::None);
+        if asks > before && !self.is_fresh(step)? {
+            self.agree(walk.plan, step, cluster, asks, walk.consent)?;
+            walk.agreed.insert(cluster, asks);
+        }
+        let index = walk.index;
+        self.run_step(step, path, walk.journal, Part::Steps, index, &mut walk.summary)
+            .map_err(|failure| with_way_back(failure, "step", path))
+    }
+
+    /// Runs a section of `finally`: what fails there is told, and keeps nothing else from running.
+    fn clean_up(&self, walk: &mut Walk<'_>, section: &Section, above: &str, outcome: &mut Result<()>) {
+        let path = section::path(above, &section.id);
+        let told = |failure: Failure, path: &str, outcome: &mut Result<()>| {
+            self.ui.status(Word::Failed, format!("{path}: {}", failure.chain()));
+            *outcome = Err(failure);
+        };
+        let done = self.is_done(section).and_then(|done| {
+            if done {
+                self.record_cleanup(walk.journal, &path, State::Fresh)?;
+            }
+            Ok(done)
+        });
+        match done {
+            Ok(false) => {}
+            done => {
+                walk.summary.fresh += section.steps().len();
+                walk.index += section.steps().len();
+                if let Err(failure) = done {
+                    told(failure, &path, outcome);
+                }
+                return;
+            }
+        }
+        for item in &section.items {
+            match item {
+                Item::Section(inner) => self.clean_up(walk, inner, &path, outcome),
+                Item::Step(step) => {
+                    let path = section::path(&path, &step.id);
+                    let index = walk.index;
+                    let ran = self.run_step(step, &path, walk.journal, Part::Finally, index, &mut walk.summary);
+                    if let Err(failure) = ran {
+                        told(failure, &path, outcome);
+                    }
+                    walk.index += 1;
+                }
+            }
+        }
+    }
+
+    /// Records what became of something in `finally`; it is done also where that cannot be recorded.
+    fn record_cleanup(&self, journal: &mut Journal, path: &str, state: State) -> Result<()> {
+        if let Err(failure) = journal.record(path, state) {
+            self.ui.status(Word::Warning, format!("{path}: {}", failure.chain()));
+        }
+        Ok(())
+    }
+
+    /// Runs the steps of sections without a record of it, for verbs that only look; logs go to the folder.
+    pub fn run_looking(&self, sections: &[Section], logs: &Utf8Path) -> Result<()> {
+        for section in sections {
+            if self.is_done(section)? {
+                continue;
+            }
+            for item in &section.items {
+                match item {
+                    Item::Section(inner) => self.run_looking(std::slice::from_ref(inner), logs)?,
+                    Item::Step(step) if self.is_fresh(step)? => {}
+                    Item::Step(step) => {
+                        self.ui.spin(&step.title);
+                        self.act(step, &logs.join(format!("{}.log", step.id)))
+                            .map_err(|failure| failure.context(format!("step `{}` failed", step.id)))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self, section: &Section) -> Result<bool> {
+        section.unless.as_ref().map_or(Ok(false), |probe| self.holds(probe))
     }
 
     fn is_fresh(&self, step: &Step) -> Result<bool> {
@@ -183,19 +319,16 @@ impl Runner<'_> {
     fn run_step(
         &self,
         step: &Step,
+        path: &str,
         journal: &mut Journal,
         part: Part,
         index: usize,
         summary: &mut Summary,
     ) -> Result<()> {
-        let log = journal.log_path(index, &step.id);
-        let mut record = |state| match journal.record(&step.id, state) {
-            Err(failure) if part == Part::Finally => {
-                self.ui
-                    .status(Word::Warning, format!("{}: {}", step.id, failure.chain()));
-                Ok(())
-            }
-            written => written,
+        let log = journal.log_path(index, path);
+        let mut record = |state| match part {
+            Part::Steps => journal.record(path, state),
+            Part::Finally => self.record_cleanup(journal, path, state),
         };
         if self.is_fresh(step)? {
             record(State::Fresh)?;
@@ -715,20 +848,12 @@ fn interrupted_failure() -> Failure {
     Failure::new(Kind::Interrupted, "interrupted").hinted("`--resume` goes on where this run stopped")
 }
 
-fn with_way_back(failure: Failure, plan: &Plan, failed: usize) -> Failure {
-    let step = &plan.steps[failed].id;
-    let failure = failure.context(format!("step `{step}` failed"));
+fn with_way_back(failure: Failure, what: &str, path: &str) -> Failure {
+    let failure = failure.context(format!("{what} `{path}` failed"));
     if failure.kind == Kind::Interrupted || failure.kind == Kind::Refused {
         return failure;
     }
-    let failure = failure.hinted(format!("go on with `--resume`, or with `--from {step}`"));
-    plan.steps[..failed]
-        .iter()
-        .rev()
-        .filter_map(|step| step.undo.as_ref())
-        .fold(failure, |failure, undo| {
-            failure.hinted(format!("to take back: {}", undo.shell()))
-        })
+    failure.hinted(format!("go on with `--resume`, or with `--from {path}`"))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -757,7 +882,8 @@ mod tests {
                 cluster: "vanixiets".to_owned(),
                 production: true,
             });
-            plan.steps.push(step);
+            plan.sections
+                .push(Section::new("part", "Do it", "A test wants it.").with(step));
             run(root, &plan, &mut Journal::begin(root, name, &plan).unwrap(), consent)
         };
         let remove = || {
@@ -792,8 +918,10 @@ mod tests {
             Step::new(id, "Write", "It shows that the step was done.", Effect::Local, action)
         };
         let mut plan = Plan::new("fill the disk");
-        plan.steps.push(write("step.do", "done"));
-        plan.finally.push(write("lease.release", "given-back"));
+        let section = |id: &str, step| Section::new(id, "Write", "A test wants it.").with(step);
+        plan.sections.push(section("part", write("step.do", "done")));
+        plan.finally
+            .push(section("lease", write("lease.release", "given-back")));
         let mut journal = crate::run::journal::Journal::on_a_full_disk(root);
         let failure = run(root, &plan, &mut journal, Consent::Given).unwrap_err();
         assert_eq!(failure.kind, Kind::Step);

@@ -445,7 +445,8 @@ mod tests {
             let access = crate::cluster::access::Access::rehearsal("c", "0");
             let steps = crate::recipe::prune::deletes(&access, &choice.doomed);
             let deletes: Vec<&crate::plan::Command> = steps
-                .iter()
+                .steps()
+                .into_iter()
                 .filter(|step| step.effect == crate::plan::Effect::Destroy)
                 .flat_map(|step| match &step.action {
                     crate::plan::Action::Run(command) => vec![command],

@@ -1,6 +1,7 @@
 //! The record of a run: `.xtask/runs/<time>-<verb>/` with the plan, a line per state of a step, and a log a step.
 //! It records and reads back; it never decides whether a step is done, for only the world knows that.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -14,8 +15,8 @@ use crate::plan::Plan;
 /// The file of a run with a line per state of a step.
 const JOURNAL: &str = "journal.jsonl";
 
-/// The version of a line in it.
-const VERSION: u32 = 1;
+/// The version of a line in it; from 2 on steps and sections are named by their paths.
+const VERSION: u32 = 2;
 
 /// Runs that are kept; older ones go when a new one begins.
 const KEPT_RUNS: usize = 20;
@@ -54,7 +55,7 @@ pub enum End {
     Locked,
 }
 
-/// One line of the journal.
+/// One line of the journal: what became of a step, or of a section that was passed over whole, by its path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Line {
@@ -191,9 +192,10 @@ impl Journal {
         &self.folder
     }
 
-    /// The log of a step.
-    pub fn log_path(&self, index: usize, step: &str) -> Utf8PathBuf {
-        self.folder.join(format!("{:02}-{step}.log", index + 1))
+    /// The log of a step, by its path.
+    pub fn log_path(&self, index: usize, path: &str) -> Utf8PathBuf {
+        let name = path.replace('/', ".");
+        self.folder.join(format!("{:02}-{name}.log", index + 1))
     }
 
     /// Appends a line and waits until it is on the disk.
@@ -232,10 +234,9 @@ impl Journal {
         }
         for name in names(&runs)?.iter().rev() {
             let folder = runs.join(name);
-            let Some(plan) = read_plan(&folder)? else { continue };
-            if plan.goal != goal {
+            let Some(plan) = read_plan(&folder, goal)? else {
                 continue;
-            }
+            };
             let Some(journal) = Self::open(&folder)? else { continue };
             match journal.read_back(&plan)? {
                 Finished::Well => return Ok(None),
@@ -258,6 +259,7 @@ impl Journal {
         if bytes.is_empty() {
             return Err(refused(0, &"it is empty, and every journal has a first line"));
         }
+        let places: BTreeSet<String> = plan.placed().into_iter().map(|placed| placed.path).collect();
         let mut last = None;
         let mut offset = 0;
         for raw in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -274,7 +276,7 @@ impl Journal {
                 ))
                 .hinted("use the xtask that wrote it, or start over without `--resume`"));
             }
-            if line.step != "run" && !plan.all_steps().any(|step| step.id == line.step) {
+            if line.step != "run" && !places.contains(&line.step) {
                 return Err(refused(offset, &format!("its plan has no step `{}`", line.step)));
             }
             last = Some(line.state);
@@ -327,7 +329,7 @@ fn line(step: &str, state: State) -> Result<String> {
 }
 
 /// For tests, in debug builds only: dies by SIGKILL at a boundary of a step, `XTASK_CRASH=started:STEP` or
-/// `acted:STEP`. Nothing else can be as sure of the moment. `next:FILE` dies once a step has acted that the file does
+/// `acted:STEP`, by its path or its id. Nothing else can be as sure of the moment. `next:FILE` dies once a step has acted that the file does
 /// not have, and adds it: run again and again, a plan dies once behind each step that does anything.
 #[cfg(debug_assertions)]
 fn crash(point: &str, step: &str) {
@@ -335,7 +337,10 @@ fn crash(point: &str, step: &str) {
         return;
     };
     let now = match wanted.strip_prefix("next:") {
-        None => wanted == format!("{point}:{step}"),
+        None => wanted
+            .strip_prefix(point)
+            .and_then(|rest| rest.strip_prefix(':'))
+            .is_some_and(|wanted| step == wanted || step.ends_with(&format!("/{wanted}"))),
         Some(file) => {
             let known = fs_err::read_to_string(file).unwrap_or_default();
             let next = point == "acted" && !known.lines().any(|line| line == step);
@@ -360,13 +365,21 @@ fn names(runs: &Utf8Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The plan of a run; none when the run was cut off before it was written.
-fn read_plan(folder: &Utf8Path) -> Result<Option<Plan>> {
+/// The plan of a run for this goal; none when the run was for another one, or cut off before its plan was written.
+fn read_plan(folder: &Utf8Path, goal: &str) -> Result<Option<Plan>> {
+    // Every schema has it: what another xtask wrote for another goal is in the way of no run.
+    #[derive(Deserialize)]
+    struct For {
+        goal: String,
+    }
     let path = folder.join("plan.json");
     if !path.exists() {
         return Ok(None);
     }
     let text = fs_err::read_to_string(&path)?;
+    if serde_json::from_str::<For>(&text).is_ok_and(|other| other.goal != goal) {
+        return Ok(None);
+    }
     parse_plan(&text)
         .map(Some)
         .map_err(|failure| failure.context(format!("cannot read `{path}`")))

@@ -15,23 +15,26 @@ use crate::base::text::{nearest, plural, seconds};
 use crate::base::ui::Word;
 use crate::context::{Checkout, Context};
 use crate::exec::{Consent, Runner, Summary};
-use crate::plan::{Effect, Form, Plan, Reasons, Step};
+use crate::plan::{Effect, Form, Node, Plan, Reasons, Section};
 use crate::run::journal::{End, Journal, State};
 use crate::tool::Tools;
 
 /// How a plan is carried out; the same flags on every verb that acts.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PlanArgs {
-    /// Print the plan instead of running it; starts nothing but reads
+    /// Print the plan instead of running it; starts nothing but reads. `full` has every step, `shell` is a script
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub dry_run: Option<Form>,
+    /// Print the reasons, too
+    #[arg(long, requires = "dry_run")]
+    pub explain: bool,
     /// Answer prompts with yes; never answers a guard
     #[arg(long)]
     pub yes: bool,
     /// Go on with the newest unfinished run of the same goal
     #[arg(long, conflicts_with = "dry_run")]
     pub resume: bool,
-    /// Begin at this step
+    /// Begin at this step or section
     #[arg(long, value_name = "STEP", conflicts_with = "dry_run")]
     pub from: Option<String>,
 }
@@ -41,6 +44,8 @@ pub struct PlanArgs {
 pub enum Lock {
     /// One at a time on this host, for this subject (a cluster).
     Host(String),
+    /// The same for each of these, taken in this order.
+    Hosts(Vec<String>),
     /// Every run has a subject of its own.
     None,
 }
@@ -75,9 +80,9 @@ pub struct SavedArgs {
 }
 
 /// Carries out a plan's reads without lock or journal: for verbs that only look. The folder takes the logs.
-pub fn look(context: &Context, checkout: &Checkout, steps: &[Step], folder: &Utf8Path) -> Result<Tools> {
+pub fn look(context: &Context, checkout: &Checkout, sections: &[Section], folder: &Utf8Path) -> Result<Tools> {
     let mut plan = Plan::new("look");
-    plan.steps = steps.to_vec();
+    plan.sections = sections.to_vec();
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
     let runner = Runner {
@@ -88,22 +93,24 @@ pub fn look(context: &Context, checkout: &Checkout, steps: &[Step], folder: &Utf
     };
     let folder = checkout.path(folder);
     fs_err::create_dir_all(&folder)?;
-    for step in &plan.steps {
-        debug_assert!(
-            step.effect <= Effect::Local,
-            "`{}` changes more than files of this host",
-            step.id
-        );
-        let fresh = step.unless.as_ref().map_or(Ok(false), |probe| runner.holds(probe))?;
-        if !fresh {
-            context.ui.spin(&step.title);
-            runner
-                .act(step, &folder.join(format!("{}.log", step.id)))
-                .map_err(|failure| failure.context(format!("step `{}` failed", step.id)))?;
-        }
-    }
+    debug_assert!(
+        plan.all_steps().all(|step| step.effect <= Effect::Local),
+        "a look changes more than files of this host"
+    );
+    runner.run_looking(&plan.sections, &folder)?;
     context.ui.still();
     Ok(tools)
+}
+
+/// Prints a plan.
+pub fn print(context: &Context, plan: &Plan, form: Form, args: &PlanArgs) -> Result<()> {
+    let reasons = if args.explain { Reasons::Shown } else { Reasons::Omitted };
+    match form {
+        Form::Text => context.ui.data(plan.text(reasons)),
+        Form::Full => context.ui.data(plan.full(reasons)),
+        Form::Shell => context.ui.data(plan.shell()),
+        Form::Json => context.ui.json(plan),
+    }
 }
 
 /// How prompts are answered in a run of a plan.
@@ -148,16 +155,17 @@ pub fn carry_out_reviewed(
 ) -> Result<()> {
     let ui = &context.ui;
     if let Some(form) = args.dry_run {
-        return match form {
-            Form::Text => ui.data(plan.text(Reasons::Shown)),
-            Form::Shell => ui.data(plan.shell()),
-            Form::Json => ui.json(&plan),
-        };
+        return print(context, &plan, form, args);
     }
-    let held = match lock {
-        Lock::Host(subject) => Some(HostLock::take(&checkout.root, subject, &plan.goal)?),
-        Lock::None => None,
+    let subjects = match lock {
+        Lock::Host(subject) => std::slice::from_ref(subject),
+        Lock::Hosts(subjects) => subjects,
+        Lock::None => &[],
     };
+    let held: Vec<HostLock> = subjects
+        .iter()
+        .map(|subject| HostLock::take(&checkout.root, subject, &plan.goal))
+        .collect::<Result<_>>()?;
     if Journal::end_leftovers(&checkout.root)? > 0 {
         ui.status(Word::Removed, "what a killed run had left running");
     }
@@ -233,13 +241,43 @@ fn finish(context: &Context, plan: &Plan, summary: &Summary, started: Instant) {
     }
 }
 
-fn position(plan: &Plan, step: &str) -> Result<usize> {
-    plan.steps.iter().position(|known| known.id == step).ok_or_else(|| {
-        let failure = Failure::config(format!("no step `{step}` in this plan"));
-        let failure = match nearest(step, plan.steps.iter().map(|known| known.id.as_str())) {
-            Some(name) => failure.hinted(format!("did you mean `{name}`?")),
-            None => failure,
-        };
-        failure.hinted("`--dry-run` lists the steps")
-    })
+/// The step that a run begins at, counted through the plan: the one that is named, or the first of a section. A path
+/// may be left out up to where what is left names one thing.
+fn position(plan: &Plan, name: &str) -> Result<usize> {
+    let placed = plan.placed();
+    let steps = plan.steps().count();
+    let mut index = 0;
+    let mut places: Vec<(usize, &str)> = Vec::new();
+    for placed in &placed {
+        if index < steps {
+            places.push((index, &placed.path));
+        }
+        index += usize::from(matches!(placed.node, Node::Step(_)));
+    }
+    let end = format!("/{name}");
+    let found: Vec<&(usize, &str)> = match places.iter().find(|(_, path)| *path == name) {
+        Some(exact) => vec![exact],
+        None => places.iter().filter(|(_, path)| path.ends_with(&end)).collect(),
+    };
+    match found.as_slice() {
+        [(index, _)] => Ok(*index),
+        [] => {
+            let failure = Failure::config(format!("no step or section `{name}` in this plan"));
+            let names = places
+                .iter()
+                .flat_map(|(_, path)| [*path, path.rsplit('/').next().unwrap_or(path)]);
+            let failure = match nearest(name, names) {
+                Some(name) => failure.hinted(format!("did you mean `{name}`?")),
+                None => failure,
+            };
+            Err(failure.hinted("`--dry-run=full` lists the steps"))
+        }
+        several => {
+            let paths: Vec<&str> = several.iter().map(|(_, path)| *path).collect();
+            Err(
+                Failure::config(format!("`{name}` is {} steps or sections of this plan", paths.len()))
+                    .hinted(format!("name one of {}", paths.join(", "))),
+            )
+        }
+    }
 }

@@ -18,7 +18,7 @@ fn a_tool_that_fails_is_exit_6_with_its_last_lines_and_the_way_on() {
         "admission webhook denied the request",
         "exit status 1",
         "--resume",
-        "--from phase-base.deploy",
+        "--from deploy/apply/base/phase-base.deploy",
         "the whole log",
     ] {
         assert!(ran.stderr.contains(part), "{part}: {ran}");

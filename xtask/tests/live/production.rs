@@ -124,7 +124,7 @@ fn bare(world: &World) {
     run(&["--dry-run"])
         .ends(0)
         .prints("cluster `prod` (the default of stage `full`), stage `full`")
-        .prints("lease.take");
+        .prints("Lock the cluster for this run");
     world.write_private(".xtask/kubeconfigs/prod.yaml", &own);
 }
 

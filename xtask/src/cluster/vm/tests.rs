@@ -354,12 +354,13 @@ fn plans_about_guests_hold_the_laws() {
             guest.load("/a.tar".into()),
             guest.switch(),
         ] {
+            let steps = steps.steps();
             let mut ids: Vec<&str> = steps.iter().map(|step| step.id.as_str()).collect();
             let count = ids.len();
             ids.sort_unstable();
             ids.dedup();
             assert_eq!(ids.len(), count, "an id stands twice");
-            for step in &steps {
+            for step in steps {
                 assert_eq!(step.id.split('.').count(), 2, "{}", step.id);
                 if let Action::Wait { deadline, every, .. } = &step.action {
                     assert!(*deadline >= *every && *every >= 1, "{}", step.id);

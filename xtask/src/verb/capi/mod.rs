@@ -18,6 +18,7 @@ use crate::tool::{Lookup, Outcome};
 use super::capi::status::{Asked, show};
 use super::local_up;
 use crate::setup::target::golden;
+use crate::setup::vm::{self, Setup};
 
 /// Parts of the way, and the whole.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -143,6 +144,26 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     if is_done(&checkout, &bootstrap) {
         bootstrap.home = Home::Itself;
     }
+    let access = bootstrap.source.access.clone();
+    let setup = match controllers {
+        Controllers::Processes => None,
+        Controllers::Pods => {
+            if let ("down", Some(backend)) = (verb, vm::existing(&checkout, &access)?) {
+                bootstrap.source.backend = backend;
+            }
+            let driver = vm::driver(bootstrap.source.backend);
+            driver
+                .map(|driver| Setup::of(&checkout, &access.cluster, bootstrap.source.facts, driver))
+                .transpose()?
+        }
+    };
+    bootstrap.guest = setup.as_ref().map(|setup| setup.guest(&access));
+    if let (Some(setup), "bootstrap", None, Home::Bootstrap) = (&setup, verb, acting.plan.dry_run, bootstrap.home)
+        && lacks.is_empty()
+        && let Err(failure) = setup.preflight(context, &checkout)
+    {
+        lacks.push(failure.chain());
+    }
     let plan = bootstrap.part(verb, keep);
     if acting.plan.dry_run.is_none() {
         lacks.extend(no_kubeconfig(&checkout, &bootstrap, verb));
@@ -171,7 +192,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
     }
     let lock = match controllers {
-        Controllers::Pods => Lock::Host(format!("capi-{}", chosen.name)),
+        // A bootstrap changes its bootstrap cluster as `local-up` and `deploy` do.
+        Controllers::Pods => Lock::Hosts(vec![format!("capi-{}", chosen.name), access.cluster.clone()]),
         Controllers::Processes => Lock::None,
     };
     carry_out(context, &checkout, &format!("capi-{verb}"), plan, &acting.plan, &lock)?;
