@@ -248,7 +248,7 @@ fn full_step(step: &Step, reasons: Reasons, depth: usize, text: &mut String) {
     }
     match &step.action {
         Action::Wait { deadline, every, .. } => {
-            line(format!("    waits at most {deadline} s, looking every {every} s"))
+            line(format!("    waits at most {deadline} s, looking every {every} s"));
         }
         Action::Run(command) => line(format!("    $ {}", command.shell())),
         Action::List(listing) => {

@@ -24,6 +24,10 @@ pub struct Section {
 /// What a section consists of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a plan has some hundred items, and is made once"
+)]
 pub enum Item {
     /// One step.
     Step(Step),
@@ -159,7 +163,7 @@ impl Section {
 
     /// Every step in it, in order.
     pub fn steps(&self) -> Vec<&Step> {
-        let mut steps = Vec::new();
+        let mut steps: Vec<&Step> = Vec::new();
         for item in &self.items {
             match item {
                 Item::Step(step) => steps.push(step),

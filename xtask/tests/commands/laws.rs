@@ -1,7 +1,8 @@
 //! What is true of every plan, and each plan as a person reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::OnceLock;
 
@@ -704,7 +705,7 @@ fn fold(lines: &[&str], plan: &str, names: &Names, seen: &mut BTreeMap<String, S
         let word = line.trim_start().split(' ').next().unwrap_or_default();
         let is_section = indent(line) > 0 && word.ends_with(':') && block.len() > 3;
         match seen.get(&names.without(&dedented.join("\n"))).filter(|_| is_section) {
-            Some(place) => into.push_str(&format!("{line} [as in {place}]\n")),
+            Some(place) => writeln!(into, "{line} [as in {place}]").unwrap(),
             None => {
                 into.push_str(line);
                 into.push('\n');
@@ -742,7 +743,7 @@ fn every_plan_reads_as_its_golden() {
     for (name, plan) in every_plan() {
         let verb = verbs.iter().find(|verb| name.starts_with(**verb)).unwrap();
         let (golden, seen) = goldens.entry(verb).or_default();
-        golden.push_str(&format!("== {name}\n"));
+        writeln!(golden, "== {name}").unwrap();
         let text = plan.full(Reasons::Omitted);
         fold(&text.lines().collect::<Vec<_>>(), name, &names, seen, golden);
     }

@@ -8,7 +8,7 @@ use crate::cluster::access::Access;
 use crate::cluster::capi::{self, providers};
 use crate::context::{Checkout, Context};
 use crate::plan::Tool;
-use crate::platform::{Cluster, ClusterApi, Stage};
+use crate::platform::{Backend, Cluster, ClusterApi, Stage};
 use crate::recipe as recipes;
 use crate::recipe::capi::{Bootstrap, Controllers, Home, Stages};
 use crate::recipe::rehearse::Keep;
@@ -148,8 +148,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let setup = match controllers {
         Controllers::Processes => None,
         Controllers::Pods => {
-            if let ("down", Some(backend)) = (verb, vm::existing(&checkout, &access)?) {
-                bootstrap.source.backend = backend;
+            if verb == "down" {
+                // As `local-down` has it: what this checkout does not remember is no virtual machine.
+                let existing = vm::existing(&checkout, &access)?;
+                bootstrap.source.backend = existing.unwrap_or(Backend::Embedded);
             }
             let driver = vm::driver(bootstrap.source.backend);
             driver
