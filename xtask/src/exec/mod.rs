@@ -578,29 +578,6 @@ impl Runner<'_> {
         Failure { kind, ..failure }
     }
 
-    /// Runs a command whose output nobody wants; a failure is one all the same.
-    pub fn run_quietly(&self, command: &Command) -> Result<()> {
-        judge(command, &self.start(command, None)?)
-    }
-
-    /// How long a command takes, start to end; `program` stands in for the tool's own path.
-    pub fn time(&self, command: &Command, program: Option<&Utf8Path>) -> Result<Duration> {
-        Ok(self.measure(command, program)?.0)
-    }
-
-    /// How long a command takes, and the most memory that it had, in KiB.
-    pub fn measure(&self, command: &Command, program: Option<&Utf8Path>) -> Result<(Duration, u64)> {
-        let mut process = self.process(command, None)?;
-        if let Some(program) = program {
-            program.clone_into(&mut process.program);
-        }
-        let started = Instant::now();
-        let outcome = process.run(self.interrupt)?;
-        let elapsed = started.elapsed();
-        judge(command, &outcome)?;
-        Ok((elapsed, outcome.peak))
-    }
-
     /// Runs a command that only reads and returns what it printed.
     pub(crate) fn capture(&self, command: &Command) -> Result<Outcome> {
         let mut process = self.process(command, None)?;

@@ -1,33 +1,34 @@
 //! A stage of a thousand objects, made up: definitions, custom resources and ordinary objects in twenty namespaces.
 //! It writes files, for us, for kluctl alone and for kubectl; it measures nothing.
 
+use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
+use xtask::golden::object::digest_of;
+use xtask::project::{DIGEST, enclose};
 
-use crate::base::failure::Result;
-use crate::golden::object::digest_of;
-use crate::project::DIGEST;
+use crate::of;
 
 const NAMESPACES: usize = 20;
 const DEFINITIONS: usize = 5;
 /// Items of ordinary objects; a platform has a dozen components.
 const ITEMS: usize = 10;
 /// Objects in all.
-pub(super) const OBJECTS: usize = 1_000;
+pub(crate) const OBJECTS: usize = 1_000;
 
 /// The folders of one stage.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     /// A project as the renderer writes it: an item a component, an object a file.
-    pub(super) project: Utf8PathBuf,
+    pub(crate) project: Utf8PathBuf,
     /// A project as easykubenix writes it: namespaces and definitions, then one list.
-    pub(super) one_list: Utf8PathBuf,
+    pub(crate) one_list: Utf8PathBuf,
     /// What `kubectl apply` takes: namespaces and definitions, then the rest.
-    pub(super) first: Utf8PathBuf,
-    pub(super) rest: Utf8PathBuf,
+    pub(crate) first: Utf8PathBuf,
+    pub(crate) rest: Utf8PathBuf,
 }
 
 /// Writes the stage of a cluster.
-pub(super) fn write(folder: &Utf8Path, cluster: &str, discriminator: &str) -> Result<Stage> {
+pub(crate) fn write(folder: &Utf8Path, cluster: &str, discriminator: &str) -> Result<Stage> {
     let stage = Stage {
         project: folder.join("project"),
         one_list: folder.join("one-list"),
@@ -80,12 +81,14 @@ pub(super) fn write(folder: &Utf8Path, cluster: &str, discriminator: &str) -> Re
     for project in [&stage.project, &stage.one_list] {
         put(&project.join(".kluctl.yaml"), &json!({"discriminator": discriminator}))?;
         fs_err::write(project.join(".templateignore"), "*\n")?;
+        // As ours: kluctl looks at the repository around a project, and refuses one whose origin is a path.
+        enclose(project).map_err(of)?;
     }
     Ok(stage)
 }
 
 /// Writes a golden of one object, to bring a cluster up with.
-pub(super) fn write_small(folder: &Utf8Path, cluster: &str, discriminator: &str) -> Result<()> {
+pub(crate) fn write_small(folder: &Utf8Path, cluster: &str, discriminator: &str) -> Result<()> {
     let mut object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bench-00",
         "annotations": {"kluctl.io/skip-delete": "true", "vanixiets.dev/source": "native"}}});
     let digest = digest_of(&object);

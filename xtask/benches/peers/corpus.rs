@@ -1,49 +1,39 @@
 //! How long a check takes: rendered projects of any size, and the time of checks over them.
 //! It makes its objects up and measures; what a time means is the caller's to say.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use anyhow::{Context, Error, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Map, Value, json};
+use xtask::base::formats::{json as text, yaml};
+use xtask::golden::object::{DIGEST, digest_of};
+use xtask::golden::problem::RECORD;
+use xtask::golden::provenance::Record;
+use xtask::golden::{bless, folder, normalize, resolve};
 
-use super::memory::Memory;
-use super::object::{DIGEST, digest_of};
-use super::problem::RECORD;
-use super::provenance::Record;
-use super::resolve::Names;
-use super::{bless, normalize, resolve};
-use crate::base::failure::{Failure, Result};
-use crate::base::formats::{json as text, yaml};
+use crate::measure::median_of;
+use crate::of;
 
 /// Objects in one item folder: what a large stage has.
 const FOLDER: usize = 250;
 
 /// A rendering and its golden, made up.
-pub struct Corpus {
+pub(crate) struct Corpus {
     /// The rendering.
-    pub rendered: Utf8PathBuf,
+    pub(crate) rendered: Utf8PathBuf,
     /// The golden.
-    pub golden: Utf8PathBuf,
+    pub(crate) golden: Utf8PathBuf,
     /// All files of the rendering in normal form, one after the other: what `diff -u` is given.
-    pub rendered_text: Utf8PathBuf,
+    pub(crate) rendered_text: Utf8PathBuf,
     /// All files of the golden, one after the other.
-    pub golden_text: Utf8PathBuf,
-    memory: Utf8PathBuf,
+    pub(crate) golden_text: Utf8PathBuf,
     record: Record,
-}
-
-/// What a check reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// Every file, as the first check of a checkout does.
-    Everything,
-    /// What changed since the last check, as every later one does.
-    Changes,
 }
 
 /// What differs between a rendering and its golden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// Nothing.
     Nothing,
     /// One field of each hundredth object.
@@ -54,14 +44,13 @@ pub enum Change {
 
 impl Corpus {
     /// Makes a corpus of so many objects in an empty folder, with this difference.
-    pub fn make(folder: &Utf8Path, objects: usize, change: Change) -> Result<Self> {
+    pub(crate) fn make(folder: &Utf8Path, objects: usize, change: Change) -> Result<Self> {
         let corpus = Self {
             rendered: folder.join("rendered"),
             golden: folder.join("golden"),
             rendered_text: folder.join("rendered.yaml"),
             golden_text: folder.join("golden.yaml"),
-            memory: folder.join("memory"),
-            record: Record::of(folder)?,
+            record: Record::of(folder).map_err(of)?,
         };
         corpus.render(objects, |_| Change::Nothing)?;
         bless::bless(
@@ -69,13 +58,15 @@ impl Corpus {
             &corpus.golden,
             &corpus.record,
             &std::collections::BTreeSet::new(),
-        )?;
-        // The check before the change: what it found is what later checks remember.
-        corpus.check(Reading::Changes)?;
+        )
+        .map_err(of)?;
         match change {
             Change::Nothing => {}
             Change::Hundredth => {
-                corpus.render(objects, |index| if index % 100 == 7 { change } else { Change::Nothing })?;
+                corpus.render(
+                    objects,
+                    |index| if is_hundredth(index) { change } else { Change::Nothing },
+                )?;
             }
             Change::Order => corpus.shuffle_golden()?,
         }
@@ -84,32 +75,27 @@ impl Corpus {
     }
 
     /// The time of one check, and how many objects it found to differ.
-    pub fn check(&self, reading: Reading) -> Result<(Duration, usize)> {
-        // Whatever was written just now counts as settled here: nothing writes to a corpus while it is measured.
-        let now = SystemTime::now() + Duration::from_secs(60);
+    pub(crate) fn check(&self) -> Result<(Duration, usize)> {
         let started = Instant::now();
-        let comparison = match reading {
-            Reading::Everything => resolve::compare(&self.rendered, &self.golden, &self.record)?,
-            Reading::Changes => {
-                let memory = Memory::new(&self.memory, &self.rendered, &self.golden, now);
-                resolve::compare_remembering(&self.rendered, &self.golden, &self.record, &memory, Names::Counted)?
-            }
-        };
+        let comparison = resolve::compare(&self.rendered, &self.golden, &self.record).map_err(of)?;
         let elapsed = started.elapsed();
-        Ok((
-            elapsed,
-            comparison.problems.iter().filter(|problem| problem.fails()).count(),
-        ))
+        let differ = comparison.problems.iter().filter(|problem| problem.fails()).count();
+        Ok((elapsed, differ))
+    }
+
+    /// The median over this many checks.
+    pub(crate) fn time(&self, runs: usize) -> Result<Duration> {
+        median_of(runs, || Ok(self.check()?.0))
     }
 
     /// The first objects of both sides, by file, as JSON beside the corpus: for who compares values.
-    pub fn sample(&self, objects: usize) -> Result<[Utf8PathBuf; 2]> {
+    pub(crate) fn sample(&self, objects: usize) -> Result<[Utf8PathBuf; 2]> {
         let side = |folder: &Utf8Path| -> Result<Utf8PathBuf> {
             let mut all = Map::new();
             for index in 0..objects {
                 let name = format!("{}/{index:06}.yaml", item(index / FOLDER));
-                let value = yaml::read_one(&fs_err::read_to_string(folder.join(&name))?)
-                    .map_err(|error| Failure::unexpected(format!("`{name}`: {error}")))?;
+                let value =
+                    yaml::read_one(&fs_err::read_to_string(folder.join(&name))?).with_context(|| name.clone())?;
                 all.insert(name, value);
             }
             let path = folder.with_extension(format!("{objects}.json"));
@@ -156,11 +142,10 @@ impl Corpus {
     }
 
     fn shuffle_golden(&self) -> Result<()> {
-        for file in super::folder::scan(&self.golden)? {
+        for file in folder::scan(&self.golden).map_err(of)? {
             let path = self.golden.join(&file.path);
             if normalize::Role::of(&file.path) == normalize::Role::Objects {
-                let value = yaml::read_one(&fs_err::read_to_string(&path)?)
-                    .map_err(|error| Failure::unexpected(format!("`{path}`: {error}")))?;
+                let value = yaml::read_one(&fs_err::read_to_string(&path)?).with_context(|| path.to_string())?;
                 // Every key in the opposite order, a line each: the same value in as different a text as there is.
                 let text = serde_json::to_string_pretty(&reversed(&value)).expect("a value of JSON is JSON");
                 fs_err::write(&path, text)?;
@@ -172,7 +157,8 @@ impl Corpus {
     fn concatenate(&self) -> Result<()> {
         let mut all = String::new();
         // The record of the sources is the golden's alone, and would make equal texts differ.
-        for file in super::folder::scan(&self.golden)?
+        for file in folder::scan(&self.golden)
+            .map_err(of)?
             .into_iter()
             .filter(|file| file.path != RECORD)
         {
@@ -180,15 +166,15 @@ impl Corpus {
         }
         fs_err::write(&self.golden_text, &all)?;
         all.clear();
-        for file in super::folder::scan(&self.rendered)? {
+        for file in folder::scan(&self.rendered).map_err(of)? {
             let content = fs_err::read_to_string(self.rendered.join(&file.path))?;
             match normalize::Role::of(&file.path) {
                 normalize::Role::Objects => {
-                    let manifest = normalize::read(&content).map_err(Failure::unexpected)?;
+                    let manifest = normalize::read(&content).map_err(Error::msg)?;
                     all.push_str(&normalize::write(&manifest));
                 }
                 role => {
-                    let value = normalize::read_plain(role, &content).map_err(Failure::unexpected)?;
+                    let value = normalize::read_plain(role, &content).map_err(Error::msg)?;
                     all.push_str(&normalize::write_plain(role, &value));
                 }
             }
@@ -196,6 +182,11 @@ impl Corpus {
         fs_err::write(&self.rendered_text, &all)?;
         Ok(())
     }
+}
+
+/// Whether an object is one of those that [`Change::Hundredth`] changes.
+pub(crate) fn is_hundredth(index: usize) -> bool {
+    index % 100 == 7
 }
 
 fn item(folder: usize) -> String {
@@ -260,31 +251,5 @@ fn object(index: usize) -> Value {
         _ => json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {
             "selector": {"app": name},
             "ports": (0..8).map(|port| json!({"name": format!("port-{port}"), "port": 8000 + port, "targetPort": format!("http-{port}"), "protocol": "TCP"})).collect::<Vec<_>>()}}),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_corpus_differs_where_it_says_and_nowhere_else() {
-        for (change, expected) in [(Change::Nothing, 0), (Change::Hundredth, 3), (Change::Order, 0)] {
-            let folder = tempfile::Builder::new().prefix("bench-").tempdir().unwrap();
-            let corpus = Corpus::make(Utf8Path::from_path(folder.path()).unwrap(), 300, change).unwrap();
-            assert_eq!(corpus.check(Reading::Everything).unwrap().1, expected, "{change:?}");
-            assert_eq!(
-                corpus.check(Reading::Changes).unwrap().1,
-                expected,
-                "{change:?}, remembering"
-            );
-            assert_eq!(
-                corpus.check(Reading::Changes).unwrap().1,
-                expected,
-                "{change:?}, once more"
-            );
-            let texts = [&corpus.golden_text, &corpus.rendered_text].map(|path| fs_err::read(path).unwrap());
-            assert_eq!(texts[0] == texts[1], change == Change::Nothing, "{change:?}");
-        }
     }
 }
