@@ -214,7 +214,7 @@ pub fn digest(project: &Utf8Path) -> Result<String> {
             hash.update(&content);
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::compare::{Delta, Orphan};
 use crate::base::failure::{Failure, Kind, Result};
+use crate::base::http::RESERVED;
 use crate::project::ObjectRef;
 use crate::project::resources::Resource;
 
@@ -182,14 +184,7 @@ fn path(object: &ObjectRef, resources: &[Resource]) -> Result<String, String> {
 
 /// A name as a segment of a path: names of roles may hold almost anything, and `?` would begin a query.
 fn segment(name: &str) -> String {
-    name.bytes().fold(String::new(), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            write!(text, "%{byte:02X}").expect("a string takes everything");
-        }
-        text
-    })
+    utf8_percent_encode(name, RESERVED).to_string()
 }
 
 /// Deletion goes against the order of creation, with what could block others first.

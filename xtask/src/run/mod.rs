@@ -7,9 +7,9 @@ pub mod saved;
 use std::time::{Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use sha2::{Digest, Sha256};
 
 use crate::base::failure::{Failure, Kind, Result};
+use crate::base::formats::json;
 use crate::base::lock::HostLock;
 use crate::base::text::{nearest, plural, seconds};
 use crate::base::ui::Word;
@@ -61,11 +61,7 @@ pub fn nonce() -> String {
         std::process::id(),
         crate::base::host::host()
     );
-    Sha256::digest(seed.as_bytes())
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    json::sha256(seed)[..12].to_owned()
 }
 
 /// A plan that is reviewed in one place and applied in another.

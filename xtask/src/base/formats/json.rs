@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
@@ -253,7 +255,7 @@ pub(crate) fn write_number(text: &mut String, number: &Number) {
 
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
-    hex(&Sha256::digest(bytes.as_ref()))
+    format!("{:x}", Sha256::digest(bytes.as_ref()))
 }
 
 /// SHA-256 of texts that follow each other.
@@ -261,40 +263,12 @@ pub(crate) fn sha256_of(parts: &[&str]) -> String {
     let digest = parts
         .iter()
         .fold(Sha256::new(), |digest, part| digest.chain_update(part));
-    hex(&digest.finalize())
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(HEX[usize::from(byte >> 4)]));
-        text.push(char::from(HEX[usize::from(byte & 15)]));
-    }
-    text
+    format!("{:x}", digest.finalize())
 }
 
 /// Bytes in base64 with padding.
 pub(crate) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let three = [
-            chunk[0],
-            chunk.get(1).copied().unwrap_or(0),
-            chunk.get(2).copied().unwrap_or(0),
-        ];
-        let word = u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2]);
-        for place in 0..4 {
-            if place <= chunk.len() {
-                text.push(char::from(DIGITS[(word >> (18 - 6 * place) & 63) as usize]));
-            } else {
-                text.push('=');
-            }
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
 
 /// Whether two values are the same to the API: members in any order, `1.0` and `1` alike.
@@ -407,14 +381,6 @@ mod tests {
         assert!(!same(&value("9223372036854775807"), &value("9223372036854775806")));
         assert!(!same(&value("1"), &value("\"1\"")));
         assert!(!same(&value(r#"{"a":null}"#), &value("{}")));
-    }
-
-    #[test]
-    fn base64_pads_like_everyone_else() {
-        assert_eq!(
-            ["", "f", "fo", "foo", "foob"].map(|text| base64(text.as_bytes())),
-            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
-        );
     }
 
     #[test]
