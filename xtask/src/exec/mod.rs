@@ -500,7 +500,12 @@ impl Runner<'_> {
 
     /// Tries again what an API server could not answer for a moment, if the command may be asked again.
     fn patiently(&self, command: &Command, attempt: impl Fn() -> Result<()>) -> Result<()> {
-        let mut pauses = ASK_AGAIN.iter();
+        self.ask_again(command, &ASK_AGAIN, attempt)
+    }
+
+    fn ask_again(&self, command: &Command, pauses: &[u64], attempt: impl Fn() -> Result<()>) -> Result<()> {
+        let times = pauses.len() + 1;
+        let mut pauses = pauses.iter();
         loop {
             let Err(failure) = attempt() else { return Ok(()) };
             let blip =
@@ -513,10 +518,7 @@ impl Runner<'_> {
                         kind: Kind::Timeout,
                         ..failure
                     }
-                    .context(format!(
-                        "the API server did not answer, asked {} times",
-                        ASK_AGAIN.len() + 1
-                    )));
+                    .context(format!("the API server did not answer, asked {times} times")));
                 }
                 (Some(said), Some(pause)) => {
                     let pause = &longest_wait().map_or(*pause, |limit| limit.min(*pause));
@@ -914,5 +916,36 @@ mod tests {
         );
         assert!(!root.join("done").exists(), "it was done, and nothing will ever tell");
         assert!(root.join("given-back").exists(), "the Lease is still held");
+    }
+
+    #[test]
+    fn only_a_command_that_may_is_asked_again_and_only_where_the_api_server_was_out_of_reach() {
+        let interrupt = Interrupt::default();
+        let runner = Runner {
+            root: Utf8Path::new("/"),
+            ui: &Ui::plain(),
+            tools: &Tools::default(),
+            interrupt: &interrupt,
+        };
+        // How often it was asked, and what came of it, when it fails so often with these words.
+        let asked = |on_failure, failures: usize, said: &str| {
+            let mut command = Command::new(Tool::Kubectl);
+            command.on_failure = on_failure;
+            let count = std::cell::Cell::new(0);
+            let outcome = runner.ask_again(&command, &[0, 0], || {
+                count.set(count.get() + 1);
+                if count.get() > failures {
+                    return Ok(());
+                }
+                Err(Failure::new(Kind::Step, said))
+            });
+            (count.get(), outcome.err().map(|failure| failure.kind))
+        };
+        let away = "dial tcp 127.0.0.1:6443: connect: connection refused";
+        assert_eq!(asked(OnFailure::AskAgain, 2, away), (3, None));
+        assert_eq!(asked(OnFailure::Partial, 1, away), (2, None));
+        assert_eq!(asked(OnFailure::AskAgain, 9, away), (3, Some(Kind::Timeout)));
+        assert_eq!(asked(OnFailure::Fail, 1, away), (1, Some(Kind::Step)));
+        assert_eq!(asked(OnFailure::AskAgain, 1, "no such object"), (1, Some(Kind::Step)));
     }
 }

@@ -553,8 +553,17 @@ mod tests {
         let live = json!({"kind": "Secret", "data": {"password": "b2xk"}, "metadata": {"managedFields": [
             {"manager": "kluctl", "operation": "Apply", "fieldsV1": {"f:data": {"f:password": {}}}},
         ]}});
-        let lines = lines(rendered, live);
-        assert_eq!(lines, [r#"data.password: "*****""#]);
+        assert_eq!(lines(rendered, live), [r#"data.password: "*****""#]);
+        let rendered = json!({"kind": "Secret", "stringData": {"password": "new", "list": {"of": "none"}}});
+        let live = json!({"kind": "Secret", "stringData": {"password": "old"}});
+        let shown = lines(rendered.clone(), live.clone());
+        assert_eq!(shown.len(), 2, "{shown:?}");
+        assert!(shown.iter().all(|line| line.contains(MASK)), "{shown:?}");
+        let written = serde_json::to_string(&fields(&rendered, &live)).unwrap();
+        assert!(
+            !["new", "old", "none"].iter().any(|value| written.contains(value)),
+            "{written}"
+        );
     }
 
     #[test]

@@ -490,4 +490,43 @@ mod tests {
         let failure = choose(&delta(Vec::new()), &resources(), &["Namespace/*".to_owned()]).unwrap_err();
         assert_eq!(failure.kind, Kind::Config);
     }
+
+    #[test]
+    fn what_holds_others_goes_after_what_it_holds() {
+        let orphan = |index: usize, (version, kind, namespaced): (&str, &str, bool)| Orphan {
+            object: ObjectRef {
+                api_version: version.to_owned(),
+                kind: kind.to_owned(),
+                namespace: if namespaced { "n".to_owned() } else { String::new() },
+                name: "a".to_owned(),
+            },
+            uid: format!("uid-{index}"),
+            managed: true,
+            owned: false,
+            policy_keep: false,
+            skip_delete: false,
+            terminating: false,
+        };
+        let orphans: Vec<Orphan> = KINDS
+            .into_iter()
+            .enumerate()
+            .map(|(index, kind)| orphan(index, kind))
+            .collect();
+        let allowed: Vec<String> = orphans.iter().map(|orphan| orphan.object.to_string()).collect();
+        let choice = choose(&delta(orphans), &resources(), &allowed).unwrap();
+        let kinds: Vec<&str> = choice.doomed.iter().map(|doomed| doomed.object.kind.as_str()).collect();
+        assert_eq!(
+            kinds,
+            [
+                "Deployment",
+                "ConfigMap",
+                "Secret",
+                "ServiceAccount",
+                "PersistentVolumeClaim",
+                "PersistentVolume",
+                "CustomResourceDefinition",
+                "Namespace",
+            ]
+        );
+    }
 }

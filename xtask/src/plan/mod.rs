@@ -338,3 +338,30 @@ impl Plan {
         tools
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_depends_on_the_effect_and_on_what_a_mistake_costs_there() {
+        let target = |production| Target {
+            cluster: "c".to_owned(),
+            production,
+        };
+        let (local, production) = (target(false), target(true));
+        for (effect, at, asked) in [
+            (Effect::Read, &production, Agreement::None),
+            (Effect::Local, &production, Agreement::None),
+            (Effect::Remote, &local, Agreement::None),
+            (Effect::Remote, &production, Agreement::Prompt),
+            (Effect::Destroy, &local, Agreement::Prompt),
+            (Effect::Destroy, &production, Agreement::TypedName),
+        ] {
+            assert_eq!(effect.asks(Some(at)), asked, "{effect:?} on {at:?}");
+        }
+        // What is destroyed is asked for also where no cluster is meant.
+        assert_eq!(Effect::Destroy.asks(None), Agreement::Prompt);
+        assert_eq!(Effect::Remote.asks(None), Agreement::None);
+    }
+}

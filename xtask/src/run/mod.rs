@@ -277,3 +277,19 @@ fn position(plan: &Plan, name: &str) -> Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_flag_and_a_reviewed_plan_answer_a_prompt() {
+        let args = |yes| PlanArgs {
+            yes,
+            ..PlanArgs::default()
+        };
+        assert_eq!(consent(&args(false), Reviewed::Now), Consent::Ask);
+        assert_eq!(consent(&args(true), Reviewed::Now), Consent::Given);
+        assert_eq!(consent(&args(false), Reviewed::Saved), Consent::Reviewed);
+    }
+}

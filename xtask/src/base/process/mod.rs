@@ -629,15 +629,30 @@ mod tests {
             .run(&Interrupt::default())
             .unwrap();
         assert_eq!(outcome.ended, Ended::Deadline);
-        let pid = rustix::process::Pid::from_raw(outcome.tail[0].parse().unwrap()).unwrap();
-        // Its parent is gone, so it may be a zombie of init for a moment.
-        let gone = (0..100).any(|_| {
+        assert!(goes_away(&outcome.tail[0]), "the grandchild lives on");
+    }
+
+    /// Whether a process is gone in a moment. Its parent is, so it may be a zombie of init until then.
+    fn goes_away(pid: &str) -> bool {
+        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(20));
             rustix::process::test_kill_process(pid).is_err()
                 || fs_err::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
                     .is_ok_and(|stat| stat.contains(") Z "))
-        });
-        assert!(gone, "the grandchild lives on");
+        })
+    }
+
+    #[test]
+    fn what_a_failed_tool_started_does_not_outlive_it() {
+        for (script, ended) in [
+            ("sleep 300 & echo $!; exit 3", Ended::Code(3)),
+            ("sleep 300 & echo $!; kill -KILL $$", Ended::Signal(9)),
+        ] {
+            let outcome = sh(script, Duration::from_secs(60)).run(&Interrupt::default()).unwrap();
+            assert_eq!(outcome.ended, ended);
+            assert!(goes_away(&outcome.tail[0]), "the child of `{script}` lives on");
+        }
     }
 
     #[test]

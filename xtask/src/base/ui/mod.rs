@@ -335,6 +335,11 @@ impl Ui {
     /// Prints a failure: kind, chain, hints.
     pub fn failure(&self, failure: &Failure) {
         self.still();
+        self.write_stderr(&self.failure_text(failure));
+        self.annotate("error", &failure.error.to_string());
+    }
+
+    fn failure_text(&self, failure: &Failure) -> String {
         let styles = &self.shared.styles;
         let mut chain = failure.error.chain();
         let head = chain.next().map(ToString::to_string).unwrap_or_default();
@@ -357,8 +362,7 @@ impl Ui {
             writeln!(whole, "{}hint{:#}: {}", styles.hint, styles.hint, sanitise(hint))
                 .expect("a string takes everything");
         }
-        self.write_stderr(&whole);
-        self.annotate("error", &head);
+        whole
     }
 
     fn annotate(&self, level: &str, text: &str) {
