@@ -189,7 +189,7 @@ let
             component = name;
             inherit file;
             asked = true;
-          }) components.${name}.askedSecrets
+          }) components.${name}.optionalSecrets
         ) componentNames;
       };
     };

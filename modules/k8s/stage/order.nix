@@ -14,7 +14,7 @@ let
     phase:
     let
       names = lib.attrNames (lib.filterAttrs (_: component: component.phase == phase) components);
-      sorted = lib.toposort (a: b: lib.elem a components.${b}.needs) names;
+      sorted = lib.toposort (a: b: lib.elem a components.${b}.dependsOn) names;
     in
     sorted.result or (throw "${here}: the components ${toString sorted.cycle} need each other");
   phasesInUse = lib.filter (phase: componentsOf phase != [ ]) phases;

@@ -26,7 +26,7 @@ lib.concatMap (
   map (
     need:
     "component `${name}` needs `${need}`, which is off; switch it on in the facts of the cluster, or `${name}` off"
-  ) (lib.filter (need: !(enabled ? ${need})) component.needs)
+  ) (lib.filter (need: !(enabled ? ${need})) component.dependsOn)
   ++ lib.concatLists (
     lib.mapAttrsToList (
       image:
