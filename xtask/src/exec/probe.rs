@@ -233,10 +233,19 @@ fn guest_is(listing: &str, name: &str, is: GuestIs) -> Result<Seen> {
         GuestIs::Running => status == Some("Running"),
         GuestIs::Stopped => status == Some("Stopped"),
     };
+    let errors = found
+        .as_ref()
+        .map(|instance| instance.errors.as_slice())
+        .unwrap_or_default();
+    let said = if errors.is_empty() {
+        String::new()
+    } else {
+        format!(", and Lima says: {}", errors.join("; "))
+    };
     Ok(Seen::from(holds, || match status {
         None => format!("there is no guest `{name}`"),
-        Some("") => format!("Lima says nothing of the state of guest `{name}`"),
-        Some(status) => format!("guest `{name}` is `{status}`"),
+        Some("") => format!("Lima says nothing of the state of guest `{name}`{said}"),
+        Some(status) => format!("guest `{name}` is `{status}`{said}"),
     }))
 }
 

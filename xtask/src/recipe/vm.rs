@@ -172,11 +172,20 @@ impl Guest<'_> {
             "Everything else speaks to its API server.",
         )
         .with(self.home());
+        let part = |id: &str, title: &str, why: &str, steps: Vec<Step>| Section::new(id, title, why).with_all(steps);
+        section.push(part(
+            "look",
+            "Look at what is there of the guest",
+            "What a new guest needs is made and looked at before an old one is deleted.",
+            vec![
+                self.observe("guest.observe", "guests.ndjson"),
+                self.compare("guest.compare", "guests.ndjson", "guest.json"),
+            ],
+        ));
         if self.image == ImageStep::Build {
-            let needless = Probe::Any(vec![Probe::Exists(image::record_path(self.arch)), self.exists()]);
+            let needless = Probe::Any(vec![Probe::Exists(image::record_path(self.arch)), self.kept()]);
             section.push(super::image::build(self.arch, self.host_arch).unless(needless));
         }
-        let part = |id: &str, title: &str, why: &str, steps: Vec<Step>| Section::new(id, title, why).with_all(steps);
         section
             .with(part(
                 "settle",
@@ -216,17 +225,39 @@ impl Guest<'_> {
         }
     }
 
-    /// Looks, and brings a guest that is there into a state that a start can begin from.
-    fn settle_steps(&self) -> Vec<Step> {
-        let says = |pointer: &str, value: bool| Probe::Says {
+    fn says(&self, pointer: &str, value: bool) -> Probe {
+        Probe::Says {
             file: self.work("guest.json"),
             pointer: pointer.to_owned(),
             value: json!(value),
-        };
+        }
+    }
+
+    /// Whether there is a guest that is neither swept nor made anew.
+    fn kept(&self) -> Probe {
+        Probe::Not(Box::new(Probe::Any(vec![
+            self.is(GuestIs::Gone),
+            self.says("/halfMade", true),
+            self.says("/recreate", true),
+        ])))
+    }
+
+    /// Brings a guest that is there into a state that a start can begin from; what a new one boots is looked at before
+    /// the old one is deleted.
+    fn settle_steps(&self) -> Vec<Step> {
+        let says = |pointer: &str, value: bool| self.says(pointer, value);
         let instance = &self.wanted.instance;
         let mut steps = vec![
-            self.observe("guest.observe", "guests.ndjson"),
-            self.compare("guest.compare", "guests.ndjson", "guest.json"),
+            Step::new(
+                "image.check",
+                "Check that the image is the one that was recorded",
+                "A copy that was cut off boots half, and no tool would say why.",
+                Effect::Read,
+                Action::Check(Derivation::GuestImageIntact {
+                    image: image::record_path(self.arch),
+                }),
+            )
+            .unless(self.kept()),
             Step::new(
                 "guest.sweep",
                 format!("Remove what a broken start left of `{instance}`"),
@@ -292,13 +323,6 @@ impl Guest<'_> {
                 Action::Remove {
                     path: self.access.folder.join("uid.json"),
                 },
-            ),
-            Step::new(
-                "image.check",
-                "Check that the image is the one that was recorded",
-                "A copy that was cut off boots half, and no tool would say why.",
-                Effect::Read,
-                Action::Check(Derivation::GuestImageIntact { image: image.clone() }),
             ),
             self.note("guest.begin", GuestState::Making),
         ];

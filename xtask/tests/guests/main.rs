@@ -159,6 +159,56 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     world.tamper(DEV, "arch", json!("x86_64"));
     assert_eq!(world.calls(), NOTHING);
 
+    // A guest whose settings Lima cannot read: nothing is known of it, so nothing is done to it.
+    world.tamper(DEV, "unread", json!("yaml: line 7: did not find expected key"));
+    let status = world.run(&["local-status"]).ends(10);
+    assert!(
+        status.stdout.contains("did not find expected key") && status.stdout.contains("lima.yaml"),
+        "{}",
+        status.stdout
+    );
+    assert!(!status.stdout.contains("makes it anew"), "{}", status.stdout);
+    world
+        .up("k3s-dev", "colima", &["--yes"])
+        .ends(5)
+        .says("Lima cannot inspect VM `colima-k3s-dev`")
+        .says("did not find expected key")
+        .says("nothing was changed");
+    world
+        .run(&["ssh", "--", "date", "+%s"])
+        .ends(5)
+        .says("cannot inspect VM");
+    // Lima does not look whether it is protected; the file is looked for.
+    let protected = world.guests().join("_lima").join(DEV).join("protected");
+    fs_err::write(&protected, "").unwrap();
+    world
+        .run(&["local-down", "--delete", "--yes"])
+        .ends(8)
+        .says("is protected; nothing was deleted");
+    fs_err::remove_file(&protected).unwrap();
+    assert_eq!(world.calls(), NOTHING);
+    world.tamper(DEV, "unread", Value::Null);
+
+    // An image that is broken by now is noticed while the old guest is still there.
+    let image = world.path(image_path(&world, "x86_64").trim_start_matches("W/"));
+    world.platform["profiles"]["k3s-dev"]["disk"] = json!(50);
+    world.host["freeDisk"] = json!(20_u64 << 30);
+    world
+        .up("k3s-dev", "colima", &["--yes"])
+        .ends(5)
+        .says("asks for a disk of 50.0 GiB, 20.0 GiB are free")
+        .says("nothing was changed");
+    world.host["freeDisk"] = json!(500_u64 << 30);
+    let whole = fs_err::read(&image).unwrap();
+    fs_err::write(&image, &whole[..20]).unwrap();
+    world
+        .up("k3s-dev", "colima", &["--yes"])
+        .ends(8)
+        .says("image.check");
+    fs_err::write(&image, whole).unwrap();
+    world.platform["profiles"]["k3s-dev"]["disk"] = json!(60);
+    assert_eq!(world.calls(), NOTHING);
+
     // A reboot, and a host process that died.
     world.reboot();
     let status = world.run(&["local-status"]).ends(10);
