@@ -1,6 +1,7 @@
 //! The truth of a kluctl run: its YAML result read as failures, for it exits 0 with lost fields and skipped objects.
 //! Messages and keys are those of kluctl 2.22 and 2.28.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result};
@@ -18,9 +19,19 @@ const NOT_READY: &str = "while waiting for readiness of";
 /// A warning of kluctl's own listings that is about no object of ours (2.22 on Kubernetes 1.33 and newer).
 const ENDPOINTS: &str = "v1 Endpoints is deprecated";
 
-/// Reads a result. Errors, lost fields and objects that were applied to while terminating are failures;
-/// warnings that concern no object of the run are returned.
-pub fn judge(result: &Value) -> Result<Vec<String>> {
+/// What a warning of the API server is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Warnings {
+    /// It is shown and counted.
+    Shown,
+    /// It fails the run.
+    Denied,
+}
+
+/// Reads a result. Errors, lost fields and objects that were applied to while terminating are failures; every other
+/// warning is returned: of the API server or one of its webhooks, and the object is applied all the same.
+pub fn judge(result: &Value, warnings: Warnings) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let mut notes = Vec::new();
     for error in list(result, "errors") {
@@ -31,7 +42,7 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
         if message.contains(ENDPOINTS) {
             continue;
         }
-        if message.contains(LOST) || names_object(warning) {
+        if message.contains(LOST) || warnings == Warnings::Denied {
             problems.push(describe(warning));
         } else {
             notes.push(describe(warning));
@@ -45,6 +56,9 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
             ));
         }
     }
+    // One object is asked about several times.
+    notes.sort_unstable();
+    notes.dedup();
     if problems.is_empty() {
         return Ok(notes);
     }
@@ -156,12 +170,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_warning_takes_nothing_away_and_fails_only_where_it_is_denied() {
+        let reference = json!({"group": "argoproj.io", "version": "v1alpha1", "kind": "Application", "name": "shop", "namespace": "argocd"});
+        let message = "metadata.finalizers: \"x\": prefer a domain-qualified finalizer name";
+        let result =
+            json!({"warnings": [{"ref": reference, "message": message}, {"ref": reference, "message": message}]});
+        let said = format!("Application.argoproj.io/argocd/shop: {message}");
+        assert_eq!(judge(&result, Warnings::Shown).unwrap(), [said.clone()]);
+        let failure = judge(&result, Warnings::Denied).unwrap_err();
+        assert!(
+            failure.kind == Kind::Step && failure.chain().contains(&said),
+            "{}",
+            failure.chain()
+        );
+    }
+
+    #[test]
     fn a_lost_field_is_a_failure_that_names_object_and_manager() {
         let result = json!({"warnings": [{
             "ref": {"version": "v1", "kind": "ConfigMap", "name": "x", "namespace": "n"},
             "message": "conflict with \"clusterctl\". Not updating field '.data.b' as we lost field ownership",
         }]});
-        let failure = judge(&result).unwrap_err();
+        let failure = judge(&result, Warnings::Shown).unwrap_err();
         assert_eq!(failure.kind, Kind::Step);
         assert!(failure.chain().contains("ConfigMap/n/x: conflict with \"clusterctl\""));
     }
@@ -175,7 +205,7 @@ mod tests {
             json!({"compactedObjects": [{"ref": reference, "applied": {"full": object}}]}),
             json!({"compactedObjects": [{"ref": reference, "applied": {"full": object.to_string()}}]}),
         ] {
-            let failure = judge(&result).unwrap_err();
+            let failure = judge(&result, Warnings::Shown).unwrap_err();
             assert!(
                 failure
                     .chain()
@@ -190,7 +220,7 @@ mod tests {
             "ref": {"group": "apps", "version": "v1", "kind": "Deployment", "name": "x", "namespace": "n"},
             "message": "timed out while waiting for readiness of n/Deployment/x",
         }]});
-        assert_eq!(judge(&result).unwrap_err().kind, Kind::Timeout);
+        assert_eq!(judge(&result, Warnings::Shown).unwrap_err().kind, Kind::Timeout);
         assert_eq!(not_ready(&result)[0].to_string(), "Deployment/n/x");
     }
 
@@ -198,12 +228,12 @@ mod tests {
     fn the_deprecation_of_endpoints_is_nobodys_fault() {
         let result =
             json!({"warnings": [{"ref": {"name": ""}, "message": "v1 Endpoints is deprecated in v1.33+; use x"}]});
-        assert_eq!(judge(&result).unwrap(), Vec::<String>::new());
+        assert_eq!(judge(&result, Warnings::Shown).unwrap(), Vec::<String>::new());
     }
 
     #[test]
     fn an_error_in_a_run_that_ended_zero_is_a_failure() {
         let result = json!({"errors": [{"ref": {"version": "v1", "kind": "Secret", "name": "x"}, "message": "no"}]});
-        assert!(judge(&result).is_err());
+        assert!(judge(&result, Warnings::Shown).is_err());
     }
 }

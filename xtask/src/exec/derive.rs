@@ -52,7 +52,12 @@ impl Runner<'_> {
                 }
                 write_json(root, left_out, &adapted.left_out)
             }
-            Derivation::CopyProject { from, to } => crate::project::copy_enclosed(&root.join(from), &root.join(to)),
+            Derivation::CopyProject { from, served, to } => {
+                let served = resources::parse(&read(root, served)?)?;
+                let project = Project::read(&root.join(from))?;
+                crate::live::check_project(&root.join(from), &project, &served)?;
+                crate::project::copy_enclosed(&root.join(from), &root.join(to))
+            }
             Derivation::NoClosures { project, cluster } => closures::check_none(&root.join(project), cluster),
             Derivation::Closures { project, phases, to } => {
                 let found = closures::named(&Project::read(&root.join(project))?, Some(phases));
@@ -254,14 +259,22 @@ impl Runner<'_> {
                 self.ui.status(Word::Checked, note);
                 Ok(())
             }
-            Derivation::KluctlResult { result } => {
+            Derivation::KluctlResult { result, warnings } => {
                 let text = read(root, result)?;
                 let value = crate::base::formats::yaml::read_one(&text).or_fail(
                     Kind::Step,
                     "kluctl's result cannot be read, so nothing is known of what it did",
                 )?;
-                for note in kluctl::judge(&value)? {
+                let notes = kluctl::judge(&value, *warnings)?;
+                for note in &notes {
                     self.ui.status(Word::Warning, note);
+                }
+                if !notes.is_empty() {
+                    let count = plural(notes.len(), "warning");
+                    self.ui.status(
+                        Word::Warning,
+                        format!("{count} of the API server; everything was applied"),
+                    );
                 }
                 Ok(())
             }
@@ -307,9 +320,14 @@ impl Runner<'_> {
                 let project = Project::read(&root.join(project))?;
                 write_json(root, to, &crate::golden::validity::definitions(&project))
             }
-            Derivation::ValidityObjects { project, served, to } => {
-                let project = Project::read(&root.join(project))?;
+            Derivation::ValidityObjects {
+                project: project_folder,
+                served,
+                to,
+            } => {
+                let project = Project::read(&root.join(project_folder))?;
                 let served = resources::parse(&read(root, served)?)?;
+                crate::live::check_project(&root.join(project_folder), &project, &served)?;
                 let left_out = crate::golden::validity::objects(&project, &served, &root.join(to))?;
                 for object in left_out {
                     self.ui.status(

@@ -557,7 +557,7 @@ impl Runner<'_> {
             .and_then(|path| fs_err::read_to_string(path).ok())
             .and_then(|text| crate::base::formats::yaml::read_one(&text).ok());
         let Some((value, said)) = result.and_then(|value| {
-            let said = crate::call::kluctl::judge(&value).err()?;
+            let said = crate::call::kluctl::judge(&value, crate::call::kluctl::Warnings::Shown).err()?;
             Some((value, said))
         }) else {
             return failure;

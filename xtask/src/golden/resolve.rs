@@ -16,7 +16,6 @@ use super::problem::{Disguise, Fix, Problem, RECORD, Side, StalePart};
 use super::provenance::Record;
 use super::schema::Schemas;
 use super::secret;
-use super::summary::is_builtin;
 use crate::base::failure::{Failure, Result};
 use crate::base::formats::json;
 use crate::project::StageDescription;
@@ -414,7 +413,7 @@ fn sort_out(manifest: Manifest, outcome: &mut Outcome) {
         match object.identity.group.as_str() {
             "apiextensions.k8s.io" => outcome.definitions.push(object),
             // The server knows its own groups by itself.
-            group if !is_builtin(group) => outcome.resources.push(object),
+            group if !crate::project::is_builtin(group) => outcome.resources.push(object),
             _ => {}
         }
     }

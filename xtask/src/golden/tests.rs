@@ -121,7 +121,7 @@ fn an_upstream_change_outside_the_facts_still_makes_the_golden_stale() {
     let [StalePart::Changed(object, changes)] = parts.as_slice() else {
         panic!("{parts:?}")
     };
-    assert_eq!(object.to_string(), "Deployment demo/widgets");
+    assert_eq!(object.to_string(), "Deployment/demo/widgets");
     assert_eq!(changes.len(), 1);
     assert!(changes[0].field.contains("vanixiets.dev/digest"), "{}", changes[0]);
 }
@@ -135,7 +135,7 @@ fn a_stale_object_names_its_fields() {
     fixture.project(&objects);
     let text = problems(&fixture)[0].to_string();
     assert!(
-        text.contains("stale `20-widgets/30-configmap.demo.settings.yaml`: ConfigMap demo/settings"),
+        text.contains("stale `20-widgets/30-configmap.demo.settings.yaml`: ConfigMap/demo/settings"),
         "{text}"
     );
     assert!(
@@ -204,7 +204,7 @@ fn an_object_rendered_twice_is_refused() {
     let found = problems(&fixture);
     let duplicate = found.iter().find(|problem| problem.name() == "duplicate").unwrap();
     assert!(
-        duplicate.to_string().contains("ConfigMap demo/settings: rendered to"),
+        duplicate.to_string().contains("ConfigMap/demo/settings: rendered to"),
         "{duplicate}"
     );
     assert_eq!(try_bless(&fixture).unwrap_err().kind, Kind::Refused);
@@ -598,7 +598,7 @@ mod twice {
         assert_eq!(found[0].fix(), None, "what differs each time can never be a golden");
         let text = found[0].to_string();
         assert!(
-            text.contains("ConfigMap demo/settings") && text.contains("+ data.password: random"),
+            text.contains("ConfigMap/demo/settings") && text.contains("+ data.password: random"),
             "{text}"
         );
         assert!(!text.contains("digest"), "{text}");

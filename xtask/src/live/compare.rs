@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ownership;
+use super::{ownership, protect};
 use crate::plan::Only;
 use crate::project::{Identity, Object, ObjectRef, Project, digest_of};
 
@@ -94,10 +94,10 @@ pub struct Orphan {
     pub managed: bool,
     /// Whether another object owns it.
     pub owned: bool,
-    /// Whether it is annotated `helm.sh/resource-policy: keep`.
-    pub policy_keep: bool,
-    /// Whether it is annotated `kluctl.io/skip-delete`.
-    pub skip_delete: bool,
+    /// The annotation for which it is never deleted.
+    pub kept: Option<String>,
+    /// The annotation for which it is deleted only by its exact name.
+    pub by_name: Option<String>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -332,13 +332,6 @@ impl Delta {
 }
 
 fn orphan(live: &Value) -> Orphan {
-    let annotation = |name: &str| {
-        live.get("metadata")
-            .and_then(|metadata| metadata.get("annotations"))
-            .and_then(|annotations| annotations.get(name))
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
     Orphan {
         object: ObjectRef::of(live),
         uid: live
@@ -351,8 +344,8 @@ fn orphan(live: &Value) -> Orphan {
             .pointer("/metadata/ownerReferences")
             .and_then(Value::as_array)
             .is_some_and(|owners| !owners.is_empty()),
-        policy_keep: annotation("helm.sh/resource-policy") == "keep",
-        skip_delete: annotation("kluctl.io/skip-delete") == "true",
+        kept: protect::keeps(live),
+        by_name: protect::only_by_name(live),
         terminating: live.pointer("/metadata/deletionTimestamp").is_some(),
     }
 }
@@ -390,8 +383,8 @@ mod tests {
                     uid: copy.to_string(),
                     managed: false,
                     owned: false,
-                    policy_keep: false,
-                    skip_delete: false,
+                    kept: None,
+                    by_name: None,
                     terminating: false,
                 })
                 .collect(),

@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::capi::Capi;
+use crate::call::kluctl::Warnings;
 use crate::project::Gate;
 
 /// One of a closed list of functions over files; every path is relative to the root.
@@ -44,6 +45,8 @@ pub enum Derivation {
     CopyProject {
         /// Project to copy.
         from: Utf8PathBuf,
+        /// Table of `kubectl api-resources`.
+        served: Utf8PathBuf,
         /// Folder of the copy; replaced whole.
         to: Utf8PathBuf,
     },
@@ -186,6 +189,8 @@ pub enum Derivation {
     KluctlResult {
         /// The YAML result.
         result: Utf8PathBuf,
+        /// What a warning of the API server is worth.
+        warnings: Warnings,
     },
     /// The Lease that keeps other hosts out.
     Lease {

@@ -13,6 +13,7 @@ use super::trust::{Change, Store};
 use super::validate::Validate;
 use super::vm::{Guest, ImageStep};
 use super::{Parts, Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
+use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::cluster::vm::colima;
 use crate::cluster::vm::host::System;
@@ -30,7 +31,7 @@ pub type Descriptions = BTreeMap<(String, Stage), StageDescription>;
 /// Every plan with a name for it.
 pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, Plan)> {
     let mut plans = vec![
-        ("ci".to_owned(), ci::plan(platform)),
+        ("ci".to_owned(), ci::plan(platform, Warnings::Shown)),
         ("generate".to_owned(), nix::generated()),
         ("image-build".to_owned(), image::build_plan(Arch::Aarch64, Arch::X86_64)),
         (

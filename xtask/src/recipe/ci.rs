@@ -1,6 +1,7 @@
 //! Everything that `ci` runs, group by group: what is cheap first, what needs a cluster last.
 
 use super::nix;
+use crate::call::kluctl::Warnings;
 use crate::plan::{Action, Arg, Command, Effect, Plan, Section, Step, Tool};
 use crate::platform::Platform;
 
@@ -37,7 +38,7 @@ const REAL: [(&str, &str, &str); 5] = [
 ];
 
 /// Every group of checks, a section each.
-pub fn plan(platform: &Platform) -> Plan {
+pub fn plan(platform: &Platform, warnings: Warnings) -> Plan {
     let mut plan = Plan::new(GOAL);
     plan.sections = vec![
         group(
@@ -163,14 +164,18 @@ pub fn plan(platform: &Platform) -> Plan {
     }
     for (name, cluster) in &platform.clusters {
         for stage in cluster.stages.keys() {
+            let rehearsal = xtask(["rehearse"])
+                .arg(format!("--stage={stage}"))
+                .arg(format!("--cluster={name}"));
             plan.sections.push(group(
                 &format!("rehearse-{name}-{stage}"),
                 &format!("Rehearse stage {stage} of {name}"),
                 "The golden deploys to a real API server, and a second deploy writes nothing.",
                 900,
-                xtask(["rehearse"])
-                    .arg(format!("--stage={stage}"))
-                    .arg(format!("--cluster={name}")),
+                match warnings {
+                    Warnings::Shown => rehearsal,
+                    Warnings::Denied => rehearsal.arg("--deny-warnings"),
+                },
             ));
         }
     }

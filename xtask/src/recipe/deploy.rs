@@ -5,6 +5,7 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::{Parts, Source, closures};
+use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
@@ -43,7 +44,7 @@ pub struct Deploy<'a> {
 }
 
 /// What makes a deploy another than the usual one; the default is the whole stage, not compared with a golden.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mode {
     /// Deploy this part alone.
     pub only: Option<Only>,
@@ -55,6 +56,14 @@ pub struct Mode {
     pub then: Option<Then>,
     /// Discriminator of a stage that objects may be taken from.
     pub take_from: Option<String>,
+    /// What a warning of the API server is worth.
+    pub warnings: Warnings,
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self::USUAL
+    }
 }
 
 impl Mode {
@@ -65,6 +74,7 @@ impl Mode {
         reason: None,
         then: None,
         take_from: None,
+        warnings: Warnings::Shown,
     };
 }
 
@@ -516,6 +526,7 @@ impl Deploy<'_> {
                 Effect::Local,
                 Action::Derive(Derivation::CopyProject {
                     from: self.source.folder(),
+                    served: self.work("served.txt"),
                     to: self.project(),
                 }),
             )
@@ -683,7 +694,10 @@ impl Deploy<'_> {
                 format!("Read what became of {names}"),
                 "kluctl ends 0 with lost fields and skipped objects.",
                 Effect::Read,
-                Action::Check(Derivation::KluctlResult { result }),
+                Action::Check(Derivation::KluctlResult {
+                    result,
+                    warnings: self.mode.warnings,
+                }),
             ),
         ]);
         apply.push(

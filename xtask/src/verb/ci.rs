@@ -10,6 +10,7 @@ use camino::Utf8PathBuf;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::{plural, seconds, unknown};
 use crate::base::ui::Word;
+use crate::call::kluctl::Warnings;
 use crate::context::Context;
 use crate::exec::Runner;
 use crate::plan::{Action, Plan, Step, Tool};
@@ -26,6 +27,9 @@ pub struct Arguments {
     /// Only these groups
     #[arg(value_name = "GROUP")]
     pub groups: Vec<String>,
+    /// Fail where the API server of a rehearsal warns of something
+    #[arg(long)]
+    pub deny_warnings: bool,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,
@@ -42,7 +46,12 @@ struct Verdict {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let ui = &context.ui;
-    let plan = chosen(ci::plan(&checkout.platform), &arguments.groups)?;
+    let warnings = if arguments.deny_warnings {
+        Warnings::Denied
+    } else {
+        Warnings::Shown
+    };
+    let plan = chosen(ci::plan(&checkout.platform, warnings), &arguments.groups)?;
     if arguments.list {
         let mut text = String::new();
         for (group, step) in steps(&plan) {

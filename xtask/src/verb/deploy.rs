@@ -64,6 +64,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         reason: arguments.reason.clone(),
         then: None,
         take_from: arguments.take_from.clone(),
+        ..Mode::USUAL
     };
     let goal = goal("deploy", &target.name, target.stage, mode.only.as_ref());
     deploy(
