@@ -10,8 +10,24 @@ use crate::project::ObjectRef;
 /// The words of a warning that kluctl gave up a field (2.22.1 and 2.28.2).
 const LOST: &str = "as we lost field ownership";
 
-/// The word of an API server that refuses to change a field (1.31 to 1.36).
-const IMMUTABLE: &str = "immutable";
+/// Words of an API server that refuses to change a field, by kind of object (1.31 to 1.36).
+const IMMUTABLE: [&str; 13] = [
+    "immutable",
+    // StatefulSet: "updates to statefulset spec for fields other than …"
+    "are forbidden",
+    "is forbidden: only",
+    "cannot change",
+    "cannot be changed",
+    "can not be changed",
+    "may not be changed",
+    "may not change",
+    "must not be changed",
+    "may not be updated",
+    "cannot be updated",
+    // A claim that would shrink, and the class of one that is bound.
+    "can not be less than",
+    "is immutable after creation",
+];
 
 /// The words of an error that an object was not ready in time (2.22.1 and 2.28.2).
 const NOT_READY: &str = "while waiting for readiness of";
@@ -62,7 +78,7 @@ pub fn judge(result: &Value, warnings: Warnings) -> Result<Vec<String>> {
     if problems.is_empty() {
         return Ok(notes);
     }
-    let immutable = problems.iter().any(|problem| problem.contains(IMMUTABLE));
+    let immutable = problems.iter().any(|problem| cannot_change(problem));
     let lost = problems.iter().any(|problem| problem.contains(LOST));
     let failure = Failure::many(
         if not_ready(result).is_empty() {
@@ -84,8 +100,8 @@ pub fn judge(result: &Value, warnings: Warnings) -> Result<Vec<String>> {
     Err(if lost {
         failure
             .hinted(
-                "a field is owned by another manager; stop that manager from writing it, or hand the field over: \
-                     `kubectl apply --server-side --force-conflicts --field-manager=kluctl`",
+                "a field is owned by another manager; stop that manager from writing it, and take the field back: \
+                 annotate the object in its component with `kluctl.io/force-apply-field: <JSON path>` and deploy",
             )
             .hinted(
                 "when the other manager is right, take the field out of the component, or annotate the object with \
@@ -94,6 +110,19 @@ pub fn judge(result: &Value, warnings: Warnings) -> Result<Vec<String>> {
     } else {
         failure
     })
+}
+
+/// Whether the API server refused to change a field in place.
+fn cannot_change(problem: &str) -> bool {
+    let said = problem.to_lowercase();
+    // What RBAC, a quota or an admission webhook forbids is not for want of a change.
+    let refused = [
+        "(forbidden)",
+        "is forbidden: user",
+        "exceeded quota",
+        "admission webhook",
+    ];
+    IMMUTABLE.iter().any(|words| said.contains(words)) && !refused.iter().any(|words| said.contains(words))
 }
 
 /// Objects that were not ready in time.
@@ -176,7 +205,7 @@ mod tests {
         let result =
             json!({"warnings": [{"ref": reference, "message": message}, {"ref": reference, "message": message}]});
         let said = format!("Application.argoproj.io/argocd/shop: {message}");
-        assert_eq!(judge(&result, Warnings::Shown).unwrap(), [said.clone()]);
+        assert_eq!(judge(&result, Warnings::Shown).unwrap(), vec![said.clone()]);
         let failure = judge(&result, Warnings::Denied).unwrap_err();
         assert!(
             failure.kind == Kind::Step && failure.chain().contains(&said),
@@ -229,6 +258,43 @@ mod tests {
         let result =
             json!({"warnings": [{"ref": {"name": ""}, "message": "v1 Endpoints is deprecated in v1.33+; use x"}]});
         assert_eq!(judge(&result, Warnings::Shown).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_changed_has_its_remedy_however_the_server_says_it() {
+        let failure = |message: &str| {
+            let reference = json!({"version": "v1", "kind": "X", "name": "x"});
+            judge(
+                &json!({"errors": [{"ref": reference, "message": message}]}),
+                Warnings::Shown,
+            )
+            .unwrap_err()
+        };
+        let remedy = |message: &str| {
+            failure(message)
+                .hints
+                .iter()
+                .any(|hint| hint.contains("cannot be changed in place"))
+        };
+        for message in [
+            "Job.batch \"x\" is invalid: spec.template: Invalid value: {}: field is immutable",
+            "StatefulSet.apps \"x\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals' are forbidden",
+            "Service \"x\" is invalid: spec.clusterIPs[0]: Invalid value: [\"None\"]: may not change once set",
+            "RoleBinding.rbac.authorization.k8s.io \"x\" is invalid: roleRef: Invalid value: {}: cannot change roleRef",
+            "StorageClass.storage.k8s.io \"x\" is invalid: parameters: Forbidden: updates to parameters are forbidden.",
+            "PriorityClass.scheduling.k8s.io \"x\" is invalid: value: Forbidden: may not be changed in an update.",
+            "PersistentVolumeClaim \"x\" is invalid: spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
+        ] {
+            assert!(remedy(message), "{message}");
+        }
+        for message in [
+            "configmaps \"x\" is forbidden: User \"u\" cannot patch resource",
+            "admission webhook \"w\" denied the request: changes are forbidden",
+            "pods \"x\" is forbidden: exceeded quota: q",
+            "Deployment.apps \"x\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+        ] {
+            assert!(!remedy(message), "{message}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::base::ui::Word;
 use crate::call::kluctl;
 use crate::live::compare::Comparison;
 use crate::live::{Delta, Why, closures, definitions, diff, history, identity, lease, listing, review};
-use crate::plan::Derivation;
+use crate::plan::{Choose, Derivation};
 use crate::project::resources;
 use crate::project::{ObjectRef, Project};
 
@@ -64,22 +64,30 @@ impl Runner<'_> {
                 let paths: Vec<&String> = found.keys().collect();
                 write_json(root, to, &serde_json::json!({"paths": paths}))
             }
-            Derivation::Resources { served, project, to } => {
+            Derivation::Resources {
+                served,
+                project,
+                kept,
+                choose,
+                to,
+            } => {
                 let mut resources = resources::parse(&read(root, served)?)?;
-                if let Some(project) = project {
-                    let project = Project::read(&root.join(project))?;
-                    resources.retain(|resource| {
-                        project
-                            .objects()
-                            .any(|(_, object)| resource.serves(&object.reference()))
-                    });
+                let project = Project::read(&root.join(project))?;
+                let mut objects: Vec<ObjectRef> = project.objects().map(|(_, object)| object.reference()).collect();
+                if *choose == Choose::Own {
+                    resources.retain(|resource| objects.iter().any(|object| resource.serves(object)));
+                }
+                // What an earlier deployment brought may be orphaned now, and has to be seen.
+                if let Some(earlier) = crate::live::history::newest_kept(&root.join(kept))? {
+                    let earlier = Project::read(&earlier)?;
+                    objects.extend(earlier.objects().map(|(_, object)| object.reference()));
                 }
                 write_json(
                     root,
                     to,
                     &serde_json::json!({
                         "resources": resources::listable(&resources),
-                        "lists": resources::lists(&resources),
+                        "lists": resources::lists(&resources, &objects),
                     }),
                 )
             }
@@ -96,9 +104,13 @@ impl Runner<'_> {
                     None => Vec::new(),
                 };
                 let left_out = left_out.iter().map(ObjectRef::identity).collect();
-                let project = Project::read(&root.join(project))?;
+                let folder = project;
+                let project = Project::read(&root.join(folder))?;
                 project.refuse_empty()?;
-                let mut comparison = Comparison::of(&project);
+                let rules = optional(root, &folder.join("deployment.yaml"))?
+                    .and_then(|text| crate::base::formats::yaml::read_one(&text).ok())
+                    .map_or_else(Vec::new, |deployment| crate::live::conflicts::Rule::of(&deployment));
+                let mut comparison = Comparison::of(&project).with_rules(rules);
                 read_listing(root, listing, |object| {
                     comparison.see(&object);
                     None

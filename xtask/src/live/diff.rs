@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::compare::{Delta, Why};
+use super::compare::{Delta, LeftAlone, Why};
 use super::ownership::{self, KLUCTL};
 use crate::project::{ObjectRef, Project};
 
@@ -30,6 +30,8 @@ pub struct Report {
     pub objects: usize,
     /// Objects that differ.
     pub changes: Vec<Change>,
+    /// Fields that other managers have and are meant to have; no deploy touches them.
+    pub left_alone: Vec<LeftAlone>,
     /// Live objects of the stage that the project no longer has; `prune` removes them.
     pub orphans: Vec<ObjectRef>,
 }
@@ -132,6 +134,7 @@ pub fn report(project: &Project, listing: &Value, delta: &Delta) -> Report {
         fresh: delta.fresh,
         objects: delta.objects,
         changes,
+        left_alone: delta.left_alone.clone(),
         orphans: delta.left().map(|orphan| orphan.object.clone()).collect(),
     }
 }
@@ -205,8 +208,7 @@ impl Walk {
         let none = Vec::new();
         let found = live.and_then(Value::as_array).unwrap_or(&none);
         let mut matched = Vec::new();
-        for (index, element) in list.iter().enumerate() {
-            let key = sets.element_key(element);
+        for (index, (element, key)) in list.iter().zip(sets.element_keys(list)).enumerate() {
             let there = match &key {
                 Some(key) => found.iter().find(|candidate| ownership::is_element(key, candidate)),
                 None => found.get(index),
@@ -385,13 +387,17 @@ impl<'a> Sets<'a> {
             .any(|set| set.keys().any(|key| key.starts_with("k:") || key.starts_with("v:")))
     }
 
-    /// The key under which an element stands in anybody's set, kluctl's first.
-    fn element_key(&self, element: &Value) -> Option<String> {
+    /// The key under which each element of a list stands in anybody's set, kluctl's first.
+    fn element_keys(&self, list: &[Value]) -> Vec<Option<String>> {
         let sets = self.own.into_iter().chain(self.others.iter().map(|(_, _, set)| *set));
-        sets.filter_map(Value::as_object)
-            .flat_map(|set| set.keys())
-            .find(|key| ownership::is_element(key, element))
-            .cloned()
+        let mut keys: Vec<&str> = Vec::new();
+        for key in sets.filter_map(Value::as_object).flat_map(|set| set.keys()) {
+            if !keys.contains(&key.as_str()) {
+                keys.push(key);
+            }
+        }
+        let found = ownership::assign(list, &keys);
+        found.into_iter().map(|key| key.map(ToOwned::to_owned)).collect()
     }
 
     fn owners(&self) -> Vec<Owner> {
@@ -446,6 +452,13 @@ impl Report {
             lines.push(format!("{sign} {} ({}{note})", change.object, change.component));
             lines.extend(change.fields.iter().map(|field| format!("    {}", field.line())));
         }
+        lines.extend(self.left_alone.iter().map(|left| {
+            format!(
+                "  {}: {} left alone, as its annotation says",
+                left.object,
+                left.fields.join(", ")
+            )
+        }));
         lines.extend(
             self.orphans
                 .iter()

@@ -3,6 +3,7 @@
 
 pub mod closures;
 pub mod compare;
+pub mod conflicts;
 pub mod definitions;
 pub mod diagnostics;
 pub mod diff;

@@ -31,7 +31,7 @@ pub fn only_by_name(live: &Value) -> Option<String> {
 }
 
 /// A yes or no as `strconv.ParseBool` of Go reads it, which kluctl uses; none where it is neither.
-fn parse_bool(text: &str) -> Option<bool> {
+pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),

@@ -443,6 +443,7 @@ mod tests {
             groups: Vec::new(),
             more_kinds: false,
             differences: Vec::new(),
+            left_alone: Vec::new(),
             orphans,
         }
     }

@@ -8,6 +8,17 @@ use super::capi::Capi;
 use crate::call::kluctl::Warnings;
 use crate::project::Gate;
 
+/// Which of the served kinds are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Choose {
+    /// All of which a stage can have objects.
+    Every,
+    /// Only kinds that the project has objects of. A server takes a third of a second for the first listing of each
+    /// new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
+    Own,
+}
+
 /// One of a closed list of functions over files; every path is relative to the root.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -70,9 +81,12 @@ pub enum Derivation {
     Resources {
         /// Output of `kubectl api-resources --no-headers -o wide`.
         served: Utf8PathBuf,
-        /// Only kinds that this project has objects of. A server takes a third of a second for the first listing
-        /// of each new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
-        project: Option<Utf8PathBuf>,
+        /// Nothing may be decided without a list of the kinds that this project has objects of.
+        project: Utf8PathBuf,
+        /// Folder of the projects that were deployed before: the same for what the last of them had.
+        kept: Utf8PathBuf,
+        /// Which kinds are listed.
+        choose: Choose,
         /// JSON file `{ "resources": "a,b", "lists": […] }`.
         to: Utf8PathBuf,
     },

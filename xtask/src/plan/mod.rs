@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
 pub use derivation::{
-    Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale, Then,
+    Choose, Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale, Then,
 };
 pub use listing::Listing;
 pub use operator_key::{OperatorKey, Otherwise};

@@ -9,7 +9,7 @@ use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
-    Action, Arg, Command, Derivation, Effect, LedgerContent, Listing, Only, OperatorKey, Probe, Section, Stale, Step,
+    Action, Arg, Choose, Command, Derivation, Effect, LedgerContent, Listing, Only, OperatorKey, Probe, Section, Stale, Step,
     Then, Tool,
 };
 use crate::platform::{Backend, Cluster, Environment, Stage};
@@ -355,7 +355,7 @@ impl Deploy<'_> {
                 "Kinds that the deploy has brought were not served when the run began.",
             )
             .with(self.api_list("served"))
-            .with(self.api_choose("served", Some(self.project())))
+            .with(self.api_choose("served", Choose::Own))
             .unless(no_more_kinds),
         )
         .with_all(self.compare_steps("verify", groups))
@@ -531,7 +531,7 @@ impl Deploy<'_> {
                 }),
             )
         });
-        steps.push(self.api_choose("api", None));
+        steps.push(self.api_choose("api", Choose::Every));
         steps
     }
 
@@ -552,7 +552,7 @@ impl Deploy<'_> {
         )
     }
 
-    fn api_choose(&self, name: &str, project: Option<Utf8PathBuf>) -> Step {
+    fn api_choose(&self, name: &str, choose: Choose) -> Step {
         Step::new(
             &format!("{name}.choose"),
             "Choose the kinds to list",
@@ -560,7 +560,9 @@ impl Deploy<'_> {
             Effect::Read,
             Action::Derive(Derivation::Resources {
                 served: self.work("served.txt"),
-                project,
+                project: self.project(),
+                kept: kept(self.access, self.stage),
+                choose,
                 to: self.work("resources.json"),
             }),
         )

@@ -301,13 +301,6 @@ fn todays_secrets(
 /// The project that was deployed last from this host, if it was kept.
 pub fn newest_kept(checkout: &Checkout, access: &Access, stage: Stage) -> Result<Option<Utf8PathBuf>> {
     let folder = kept(access, stage);
-    let Ok(text) = fs_err::read_to_string(checkout.path(folder.join("order.json"))) else {
-        return Ok(None);
-    };
-    let order: Vec<String> = serde_json::from_str(&text)
-        .map_err(|error| Failure::config(format!("`{folder}/order.json` cannot be read: {error}")))?;
-    Ok(order
-        .last()
-        .map(|digest| folder.join(digest))
-        .filter(|folder: &Utf8PathBuf| checkout.path(Utf8Path::new(folder)).is_dir()))
+    let newest = crate::live::history::newest_kept(&checkout.path(&folder))?;
+    Ok(newest.and_then(|newest| Some(folder.join(newest.file_name()?))))
 }

@@ -201,10 +201,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     world.host["freeDisk"] = json!(500_u64 << 30);
     let whole = fs_err::read(&image).unwrap();
     fs_err::write(&image, &whole[..20]).unwrap();
-    world
-        .up("k3s-dev", "colima", &["--yes"])
-        .ends(8)
-        .says("image.check");
+    world.up("k3s-dev", "colima", &["--yes"]).ends(8).says("image.check");
     fs_err::write(&image, whole).unwrap();
     world.platform["profiles"]["k3s-dev"]["disk"] = json!(60);
     assert_eq!(world.calls(), NOTHING);
