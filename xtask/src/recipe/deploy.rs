@@ -9,8 +9,8 @@ use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
-    Action, Arg, Choose, Command, Derivation, Effect, LedgerContent, Listing, Only, OperatorKey, Probe, Section, Stale, Step,
-    Then, Tool,
+    Action, Arg, Choose, Command, Derivation, Effect, LedgerContent, Listing, Only, OperatorKey, Probe, Section, Stale,
+    Step, Then, Tool,
 };
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};

@@ -175,7 +175,7 @@ impl Guest<'_> {
         let part = |id: &str, title: &str, why: &str, steps: Vec<Step>| Section::new(id, title, why).with_all(steps);
         section.push(part(
             "look",
-            "Look at what is there of the guest",
+            "Compare what is there of the guest with the facts",
             "What a new guest needs is made and looked at before an old one is deleted.",
             vec![
                 self.observe("guest.observe", "guests.ndjson"),

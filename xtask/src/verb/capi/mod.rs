@@ -162,7 +162,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     bootstrap.guest = setup.as_ref().map(|setup| setup.guest(&access));
     if let (Some(setup), "bootstrap", None, Home::Bootstrap) = (&setup, verb, acting.plan.dry_run, bootstrap.home)
         && lacks.is_empty()
-        && let Err(failure) = setup.preflight(context, &checkout)
+        && let Err(failure) = setup.preflight(context, &checkout, &access)
     {
         lacks.push(failure.chain());
     }
