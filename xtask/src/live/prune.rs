@@ -608,8 +608,8 @@ mod tests {
             uid: format!("uid-{index}"),
             managed: true,
             owned: false,
-            policy_keep: false,
-            skip_delete: false,
+            kept: None,
+            by_name: None,
             terminating: false,
         };
         let orphans: Vec<Orphan> = KINDS
