@@ -35,6 +35,30 @@ const NOT_READY: &str = "while waiting for readiness of";
 /// A warning of kluctl's own listings that is about no object of ours (2.22 on Kubernetes 1.33 and newer).
 const ENDPOINTS: &str = "v1 Endpoints is deprecated";
 
+/// How many objects kluctl has applied.
+pub fn applied(result: &Value) -> usize {
+    let objects = list(result, "compactedObjects").chain(list(result, "objects"));
+    objects
+        .filter(|object| object.get("applied").is_some_and(|applied| !applied.is_null()))
+        .count()
+}
+
+/// How far a deploy is, by what it has printed (2.22 and 2.28): objects of the items that it has come to, and all of them.
+/// Only for people: nothing is judged by it.
+pub fn progress(printed: &str) -> Option<(usize, usize)> {
+    let number = |line: &str, before: &str, after: &str| -> Option<usize> {
+        line.rsplit_once(before)?.1.strip_suffix(after)?.parse().ok()
+    };
+    let all = printed
+        .lines()
+        .find_map(|line| number(line, "Getting ", " additional remote objects"))?;
+    let begun = printed
+        .lines()
+        .filter_map(|line| number(line, ": Applying ", " objects"))
+        .sum();
+    Some((begun, all))
+}
+
 /// What a warning of the API server is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -212,6 +236,14 @@ mod tests {
             "{}",
             failure.chain()
         );
+    }
+
+    #[test]
+    fn progress_is_what_was_come_to_of_all_objects() {
+        assert_eq!(progress("Loading kluctl project\n"), None);
+        let printed = "Getting 169 additional remote objects\n01-a: Initializing\n01-a: Applying 6 objects\n\
+                       Waiting on barrier: after 01-a\n02-b: Applying 26 objects\n";
+        assert_eq!(progress(printed), Some((32, 169)));
     }
 
     #[test]

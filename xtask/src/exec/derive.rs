@@ -288,6 +288,7 @@ impl Runner<'_> {
                         format!("{count} of the API server; everything was applied"),
                     );
                 }
+                self.ui.status(Word::Checked, plural(kluctl::applied(&value), "object"));
                 Ok(())
             }
             Derivation::Lease { content, to } => write_json(root, to, &lease::object(content)),
@@ -398,7 +399,7 @@ impl Runner<'_> {
                     self.ui.status(
                         Word::Skipped,
                         format!(
-                            "gate `{}`: simulated, no controller runs here that could hold it",
+                            "gate `{}`: not checked: its controller does not run on the embedded backend",
                             gate.id
                         ),
                     );
@@ -409,26 +410,16 @@ impl Runner<'_> {
     }
 
     fn say_delta(&self, delta: &Delta) {
-        for difference in delta.differences.iter().take(10) {
-            if difference.why != Why::Missing {
-                self.ui
-                    .status(Word::Stale, format!("{} {}", difference.object, difference.why));
-            }
-        }
+        let objects = plural(delta.objects, "object");
+        let differ = delta.differences.len();
+        let missing = delta.differences.iter().filter(|one| one.why == Why::Missing).count();
         if delta.fresh {
-            self.ui.status(
-                Word::Fresh,
-                format!("{} are as they should be", plural(delta.objects, "object")),
-            );
+            self.ui.status(Word::Fresh, format!("{objects} are as they should be"));
+        } else if missing == differ {
+            self.ui
+                .status(Word::Stale, format!("{} to create", plural(missing, "object")));
         } else {
-            self.ui.status(
-                Word::Stale,
-                format!(
-                    "{} of {} differ",
-                    delta.differences.len(),
-                    plural(delta.objects, "object")
-                ),
-            );
+            self.ui.status(Word::Stale, format!("{differ} of {objects} differ"));
         }
         for orphan in delta.left().take(SHOWN_ORPHANS) {
             self.ui.status(

@@ -13,6 +13,7 @@ mod survey;
 mod token;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -26,7 +27,7 @@ use crate::base::process::own_binary;
 pub(crate) use crate::base::process::redact::Veil;
 use crate::base::process::{Ended, Input, Outcome, Process, Stdout};
 use crate::base::text::{plural, seconds};
-use crate::base::ui::{Answer, Ui, Word};
+use crate::base::ui::{Answer, Ui, Verbosity, Word};
 use crate::plan::{
     Action, Agreement, Arg, Command, Effect, Item, OnFailure, Output, Plan, Reasons, Section, Stdin, Step, Tool,
     section,
@@ -44,6 +45,9 @@ const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
 /// Seconds between two tries of a command that may be asked again: an API server that is restarted is back within a
 /// minute, and one that is not is somebody's work.
 const ASK_AGAIN: [u64; 5] = [2, 4, 8, 16, 30];
+
+/// What is destroyed and named right above the question; the whole list stands in the plan.
+const SHOWN_DESTROYED: usize = 20;
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,13 +81,32 @@ pub struct Runner<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// What a plan's run came to, step by step.
+/// What a plan's run came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Steps that did something.
-    pub done: usize,
-    /// Steps that were done already.
-    pub fresh: usize,
+    /// Those of the plan's own sections that changed something.
+    pub changed: Vec<String>,
+    /// What was left out, a sentence each.
+    pub left_out: Vec<String>,
+    /// How long each of the plan's own sections took.
+    pub times: Vec<(String, Duration)>,
+    last_outcome: Option<String>,
+}
+
+/// Whether a step left anything behind that outlives its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// It read, or wrote files that the next run writes again.
+    None,
+    /// It changed a cluster, a process or what somebody asked for.
+    Made,
+}
+
+/// What is told of a section when it ends, or of those in it that have no line of their own.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    change: Change,
+    started: Instant,
 }
 
 /// Where a run is in its plan.
@@ -97,7 +120,25 @@ struct Walk<'r> {
     index: usize,
     /// What was agreed to, by cluster.
     agreed: BTreeMap<&'r str, Agreement>,
+    /// How deep sections have lines of their own.
+    depth: usize,
+    /// The lines of the sections that the run is in.
+    lines: Vec<(Line, Option<String>)>,
     summary: Summary,
+}
+
+impl Step {
+    /// Whether a step that has acted left something behind.
+    fn change(&self) -> Change {
+        match &self.action {
+            Action::Run(_) | Action::OperatorKey { .. } | Action::SetRecord { .. } | Action::End { .. }
+                if self.effect > Effect::Read =>
+            {
+                Change::Made
+            }
+            _ => Change::None,
+        }
+    }
 }
 
 impl Walk<'_> {
@@ -117,19 +158,23 @@ impl Runner<'_> {
             from,
             index: 0,
             agreed: BTreeMap::new(),
+            depth: plan.depth(),
+            lines: Vec::new(),
             summary: Summary::default(),
         };
         let steps = plan
             .sections
             .iter()
-            .try_for_each(|section| self.run_section(&mut walk, section, ""));
+            .try_for_each(|section| self.run_section(&mut walk, section, "", 0));
         let interrupted = self.interrupt.is_set();
         // `finally` has to run after Ctrl-C too; a second Ctrl-C ends the process from the signal handler.
         self.interrupt.clear();
         walk.index = plan.steps().count();
         let mut cleanup = Ok(());
         for section in &plan.finally {
+            let started = Instant::now();
             self.clean_up(&mut walk, section, "", &mut cleanup);
+            walk.summary.times.push((section.id.clone(), started.elapsed()));
         }
         self.ui.still();
         match steps {
@@ -139,7 +184,7 @@ impl Runner<'_> {
         }
     }
 
-    fn run_section<'r>(&self, walk: &mut Walk<'r>, section: &'r Section, above: &str) -> Result<()> {
+    fn run_section<'r>(&self, walk: &mut Walk<'r>, section: &'r Section, above: &str, depth: usize) -> Result<()> {
         let path = section::path(above, &section.id);
         let steps = section.steps();
         let begin = walk.index;
@@ -164,14 +209,24 @@ impl Runner<'_> {
             })
             .map_err(|failure| with_way_back(failure, "section", &path))?;
         if done {
-            self.ui.status(Word::Fresh, format!("{path}: {}", section.title));
-            walk.summary.fresh += steps.len();
+            self.tell_skipped(&path, &section.title);
             walk.index += steps.len();
             return Ok(());
         }
+        let own_line = depth <= walk.depth;
+        let started = Instant::now();
+        if own_line {
+            let change = Change::None;
+            walk.lines.push((Line { change, started }, None));
+            self.ui.still();
+            self.ui.spin(&section.title);
+        }
         for item in &section.items {
             match item {
-                Item::Section(inner) => self.run_section(walk, inner, &path)?,
+                Item::Section(inner) => {
+                    self.run_section(walk, inner, &path, depth + 1)?;
+                    self.ui.spin(&section.title);
+                }
                 Item::Step(step) => {
                     if walk.chosen(walk.index, step) {
                         self.run_agreed(walk, step, &section::path(&path, &step.id))?;
@@ -180,7 +235,34 @@ impl Runner<'_> {
                 }
             }
         }
+        if let Some((line, outcome)) = walk.lines.pop_if(|_| own_line) {
+            self.tell_section(&mut walk.summary, section, line, outcome);
+        }
+        if depth == 0 {
+            walk.summary.times.push((section.id.clone(), started.elapsed()));
+        }
         Ok(())
+    }
+
+    /// Tells what became of a section that changed something, or that came to something.
+    fn tell_section(&self, summary: &mut Summary, section: &Section, line: Line, outcome: Option<String>) {
+        let (past, rest) = section.past();
+        let took = seconds(line.started.elapsed());
+        // The same words again, as of a second look, say nothing new.
+        let outcome = outcome.filter(|outcome| summary.last_outcome.replace(outcome.clone()).as_ref() != Some(outcome));
+        let text = match &outcome {
+            None => format!("{rest} ({took})"),
+            Some(outcome) => format!("{rest}: {outcome} ({took})"),
+        };
+        if line.change == Change::Made || outcome.is_some() {
+            self.ui.told(&past, text);
+        }
+    }
+
+    fn tell_skipped(&self, path: &str, title: &str) {
+        if self.ui.verbosity() >= Verbosity::Steps {
+            self.ui.told("Skipped", format!("{path}: {title}: already done"));
+        }
     }
 
     /// Asks where that is needed, and runs a step.
@@ -198,8 +280,25 @@ impl Runner<'_> {
             walk.agreed.insert(cluster, asks);
         }
         let index = walk.index;
-        self.run_step(step, path, walk.journal, Part::Steps, index, &mut walk.summary)
-            .map_err(|failure| with_way_back(failure, "step", path))
+        let change = self
+            .run_step(step, path, walk.journal, Part::Steps, index)
+            .map_err(|failure| with_way_back(failure, "step", path))?;
+        let told = self.ui.take_told();
+        walk.summary.left_out.extend(told.left_out);
+        if let Some((line, outcome)) = walk.lines.last_mut() {
+            if change == Change::Made {
+                line.change = change;
+                let own = path.split('/').next().unwrap_or_default();
+                if walk.summary.changed.last().is_none_or(|last| last != own) {
+                    walk.summary.changed.push(own.to_owned());
+                }
+            }
+            // The fence says which cluster it is at every verb; a person hears of it when it is another.
+            if told.outcome.is_some() && !step.guard {
+                *outcome = told.outcome;
+            }
+        }
+        Ok(())
     }
 
     /// Runs a section of `finally`: what fails there is told, and keeps nothing else from running.
@@ -218,7 +317,6 @@ impl Runner<'_> {
         match done {
             Ok(false) => {}
             done => {
-                walk.summary.fresh += section.steps().len();
                 walk.index += section.steps().len();
                 if let Err(failure) = done {
                     told(failure, &path, outcome);
@@ -232,7 +330,7 @@ impl Runner<'_> {
                 Item::Step(step) => {
                     let path = section::path(&path, &step.id);
                     let index = walk.index;
-                    let ran = self.run_step(step, &path, walk.journal, Part::Finally, index, &mut walk.summary);
+                    let ran = self.run_step(step, &path, walk.journal, Part::Finally, index);
                     if let Err(failure) = ran {
                         told(failure, &path, outcome);
                     }
@@ -284,6 +382,9 @@ impl Runner<'_> {
             Failure::refused(format!("step `{}` was not agreed to: {reason}", step.id))
                 .hinted(format!("it would: {}", step.title))
         };
+        if self.ui.can_ask() && step.effect == Effect::Destroy {
+            self.show_destroyed(plan);
+        }
         match asks {
             Agreement::None => Ok(()),
             _ if consent == Consent::Reviewed => Ok(()),
@@ -316,15 +417,23 @@ impl Runner<'_> {
         }
     }
 
-    fn run_step(
-        &self,
-        step: &Step,
-        path: &str,
-        journal: &mut Journal,
-        part: Part,
-        index: usize,
-        summary: &mut Summary,
-    ) -> Result<()> {
+    /// Shows what a plan destroys, for the question that comes next.
+    fn show_destroyed(&self, plan: &Plan) {
+        let titles: Vec<&str> = plan
+            .steps()
+            .filter(|step| step.effect == Effect::Destroy)
+            .map(|step| step.title.as_str())
+            .collect();
+        self.ui.still();
+        for title in titles.iter().take(SHOWN_DESTROYED) {
+            self.ui.text(format!("  - {title}"));
+        }
+        if let more @ 1.. = titles.len().saturating_sub(SHOWN_DESTROYED) {
+            self.ui.text(format!("  and {more} more"));
+        }
+    }
+
+    fn run_step(&self, step: &Step, path: &str, journal: &mut Journal, part: Part, index: usize) -> Result<Change> {
         let log = journal.log_path(index, path);
         let mut record = |state| match part {
             Part::Steps => journal.record(path, state),
@@ -333,37 +442,32 @@ impl Runner<'_> {
         if self.is_fresh(step)? {
             record(State::Fresh)?;
             if part == Part::Steps {
-                self.ui.status(Word::Fresh, format!("{}: {}", step.id, step.title));
+                self.tell_skipped(path, &step.title);
             }
-            summary.fresh += 1;
-            return Ok(());
+            return Ok(Change::None);
         }
         record(State::Started)?;
-        let word = if matches!(step.action, Action::Wait { .. }) {
-            Word::Waiting
-        } else {
-            Word::Running
-        };
-        if self.ui.has_spinner() {
-            self.ui.spin(format!("{}: {}", step.id, step.title));
-        } else if step.effect != Effect::Read {
-            self.ui.status(word, format!("{}: {}", step.id, step.title));
-        }
+        let every_step = self.ui.verbosity() >= Verbosity::Steps;
+        self.ui.spin(&step.title);
         let started = Instant::now();
         let outcome = self.act(step, &log);
         match &outcome {
             Ok(()) => {
                 record(State::Done)?;
-                self.ui.status(
-                    Word::Done,
-                    format!("{}: {} ({})", step.id, step.title, seconds(started.elapsed())),
-                );
-                summary.done += 1;
+                if every_step {
+                    let took = seconds(started.elapsed());
+                    self.ui.told("Done", format!("{path}: {} ({took})", step.title));
+                }
             }
             // A journal that cannot be written must not hide why the step failed.
             Err(failure) => drop(record(State::Failed(failure.chain()))),
         }
-        outcome.map_err(|failure| {
+        if self.ui.verbosity() >= Verbosity::Tools
+            && let Ok(said) = fs_err::read(&log)
+        {
+            self.ui.text(String::from_utf8_lossy(&said));
+        }
+        outcome.map(|()| step.change()).map_err(|failure| {
             if log.exists() {
                 failure.hinted(format!("the whole log: {log}"))
             } else {
@@ -481,9 +585,31 @@ impl Runner<'_> {
         self.evidence(command, &open)
     }
 
+    /// Runs a command, and shows how far it is where what it prints says so.
+    fn start_watched(&self, command: &Command, log: &Utf8Path) -> Result<Outcome> {
+        if command.tool != Tool::Kluctl || !self.ui.has_spinner() {
+            return self.start(command, Some(log));
+        }
+        let (ui, ended) = (self.ui, AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    let printed = fs_err::read(log).unwrap_or_default();
+                    if let Some((begun, all)) = crate::call::kluctl::progress(&String::from_utf8_lossy(&printed)) {
+                        ui.spin(format!("Deploy: {begun} of {}", plural(all, "object")));
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            });
+            let outcome = self.start(command, Some(log));
+            ended.store(true, Ordering::SeqCst);
+            outcome
+        })
+    }
+
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         self.patiently(command, || {
-            let outcome = self.start(command, Some(log))?;
+            let outcome = self.start_watched(command, log)?;
             if let Err(failure) = judge(command, &outcome) {
                 return Err(explained(command, log, &outcome, self.with_result(command, failure)));
             }
@@ -573,11 +699,17 @@ impl Runner<'_> {
             words.push_str("\n    ");
             words.push_str(&line);
         }
-        let failure = said
-            .hints
-            .iter()
-            .fold(failure.hinted(words), |failure, hint| failure.hinted(hint));
-        Failure { kind, ..failure }
+        // What kluctl itself names as the cause comes first and alone; what it printed around it is in the log.
+        let printed = failure.chain();
+        let around = match printed.split_once(", its last lines:") {
+            Some((ended, _)) if self.ui.verbosity() < Verbosity::Steps => {
+                format!("{ended}; `-v` shows what it printed")
+            }
+            _ => printed,
+        };
+        let cause = Failure::new(kind, words);
+        let hints = said.hints.iter().chain(&failure.hints);
+        hints.fold(cause, |cause, hint| cause.hinted(hint)).hinted(around)
     }
 
     /// Runs a command that only reads and returns what it printed.

@@ -430,11 +430,16 @@ impl Report {
             for change in self.changes.iter().filter(|change| change.what == What::Add) {
                 *by_component.entry(&change.component).or_default() += 1;
             }
-            lines.extend(
-                by_component.into_iter().map(|(component, count)| {
-                    format!("+ {} ({component})", crate::base::text::plural(count, "object"))
-                }),
-            );
+            let components: Vec<String> = by_component
+                .iter()
+                .map(|(component, count)| format!("{component} {count}"))
+                .collect();
+            lines.push(format!(
+                "+ {} of {}: {}",
+                crate::base::text::plural(added, "object"),
+                crate::base::text::plural(components.len(), "component"),
+                components.join(", ")
+            ));
         }
         for change in &self.changes {
             if gathered && change.what == What::Add {

@@ -88,26 +88,16 @@ impl Plan {
     /// The plan on one screen: its choices, a line a section, the command to type next. Sections within sections are
     /// lines of their own as far as there is room.
     pub fn text(&self, reasons: Reasons) -> String {
+        let depth = self.depth();
         let mut text = self.head();
-        let around = self.choices.len() + 2 + usize::from(!self.finally.is_empty()) + usize::from(self.next.is_some());
         let placed = self.placed();
-        let sections: Vec<(usize, &str, &Section)> = placed
-            .iter()
-            .filter_map(|placed| match placed.node {
-                Node::Section(section) => Some((placed.above.len(), section.id.as_str(), section)),
-                Node::Step(_) => None,
-            })
-            .collect();
-        let lines = |depth: usize| sections.iter().filter(|(own, _, _)| *own <= depth).count();
-        let deepest = sections.iter().map(|(depth, _, _)| *depth).max().unwrap_or(0);
-        let depth = (0..=deepest)
-            .rev()
-            .find(|depth| lines(*depth) + around <= SCREEN)
-            .unwrap_or(0);
+        let sections = placed.iter().filter_map(|placed| match placed.node {
+            Node::Section(section) => Some((placed.above.len(), section)),
+            Node::Step(_) => None,
+        });
         let width = sections
-            .iter()
-            .filter(|(own, _, _)| *own <= depth)
-            .map(|(own, id, _)| 2 * own + id.len())
+            .filter(|(own, _)| *own <= depth)
+            .map(|(own, section)| 2 * own + section.id.len())
             .max()
             .unwrap_or(0);
         let first_of_finally = placed.len() - super::section::placed(&self.finally).len();
@@ -137,6 +127,18 @@ impl Plan {
         }
         self.foot(&mut text);
         text
+    }
+
+    /// How deep sections have lines of their own, so that the plan fits a screen: those of the plan itself have depth 0.
+    /// A run tells a line of no deeper one.
+    pub fn depth(&self) -> usize {
+        let around = self.choices.len() + 2 + usize::from(!self.finally.is_empty()) + usize::from(self.next.is_some());
+        let placed = self.placed();
+        let sections = || placed.iter().filter(|placed| matches!(placed.node, Node::Section(_)));
+        let deepest = sections().map(|placed| placed.above.len()).max().unwrap_or(0);
+        let lines = |depth: usize| sections().filter(|placed| placed.above.len() <= depth).count();
+        let depths = (0..=deepest).rev();
+        { depths }.find(|depth| lines(*depth) + around <= SCREEN).unwrap_or(0)
     }
 
     /// Every section and step with its command.

@@ -636,7 +636,10 @@ impl Deploy<'_> {
         let fresh = is_fresh(index);
         let due = self.work(&format!("due-{index}"));
         let result = self.work(&format!("result-{index}.yaml"));
-        let names = phases.join(", ");
+        let names = match phases.as_slice() {
+            [first, .., last] if phases.len() > 3 => format!("{} phases, {first} to {last}", phases.len()),
+            few => few.join(", "),
+        };
         let first = &phases[0];
         // One object may take READINESS; a call holds several phases.
         let timeout = READINESS * (phases.len() as u64 + 1);

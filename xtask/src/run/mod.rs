@@ -198,9 +198,10 @@ pub fn carry_out_reviewed(
         Some((_, journal)) => journal,
         None => Journal::begin(&checkout.root, verb, &plan)?,
     };
+    let steps_ui = ui.for_steps();
     let runner = Runner {
         root: &checkout.root,
-        ui,
+        ui: &steps_ui,
         tools: &tools,
         interrupt: &context.interrupt,
     };
@@ -220,18 +221,60 @@ pub fn carry_out_reviewed(
     Ok(())
 }
 
+/// A line a reason: what was left out for it, or how many of them. Each of these is `gate \`cilium\`: the reason`.
+fn left_out(sentences: &[String]) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for sentence in sentences {
+        let (name, reason) = sentence.split_once(": ").unwrap_or(("", sentence));
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((reason, vec![name])),
+        }
+    }
+    reasons
+        .into_iter()
+        .map(|(reason, names)| match names.as_slice() {
+            [""] => reason.to_owned(),
+            [name] => format!("{name}: {reason}"),
+            names => {
+                let noun = names[0]
+                    .split(' ')
+                    .next()
+                    .filter(|noun| !noun.is_empty())
+                    .unwrap_or("check");
+                format!("{}: {reason} (`-v` names them)", plural(names.len(), noun))
+            }
+        })
+        .collect()
+}
+
+/// Tells what a run changed, what it left out, how long its parts took, and what to type next.
 fn finish(context: &Context, plan: &Plan, summary: &Summary, started: Instant) {
     let ui = &context.ui;
-    ui.status(
+    let changed = if summary.changed.is_empty() {
+        ": nothing to change"
+    } else {
+        ""
+    };
+    ui.result(
         Word::Done,
-        format!(
-            "{} in {} ({}, {} fresh)",
-            plan.goal,
-            seconds(started.elapsed()),
-            plural(summary.done, "step"),
-            summary.fresh
-        ),
+        format!("{} in {}{changed}", plan.goal, seconds(started.elapsed())),
     );
+    if !summary.changed.is_empty() {
+        ui.told("Changed", summary.changed.join(", "));
+        let times: Vec<String> = summary
+            .times
+            .iter()
+            .filter(|(_, took)| took.as_millis() >= 100)
+            .map(|(id, took)| format!("{id} {}", seconds(*took)))
+            .collect();
+        if times.len() > 1 {
+            ui.told("Time", times.join(", "));
+        }
+    }
+    for line in left_out(&summary.left_out) {
+        ui.told("Left out", line);
+    }
     if let Some(next) = &plan.next {
         ui.status(Word::Next, next);
     }

@@ -409,7 +409,7 @@ fn announce(toolbox: &Toolbox, modules: &[&'static Module], go: &Found, folder: 
     toolbox.ui.status(
         Word::Taking,
         format!(
-            "{} from {} that Go {go_version} builds once into `{folder}`\nup to {}, less what Go has in its cache; disk up to {} with Go's caches",
+            "{} from {} that Go {go_version} builds once into `{folder}`\nabout {} as measured on 2 cores with empty caches; up to {} of disk with Go's caches",
             plural(programs, "program"),
             plural(modules.len(), "pinned module"),
             seconds(expected(modules)),

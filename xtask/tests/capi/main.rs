@@ -163,6 +163,7 @@ fn times(done: &[String], step: &str) -> usize {
 fn undisturbed() -> Ran {
     let checkout = checkout();
     let ran = checkout.ok(&["capi", "rehearse", "--yes"]);
+    assert!(ran.stderr.lines().count() <= 40, "{ran}");
     let done = done(&checkout);
     for step in [
         "workload.answer",
