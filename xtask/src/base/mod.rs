@@ -8,6 +8,7 @@ pub mod http;
 pub mod lock;
 pub(crate) mod lock_file;
 pub mod offline;
+pub(crate) mod part;
 pub mod process;
 pub mod root;
 pub mod text;

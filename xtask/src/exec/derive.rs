@@ -13,7 +13,7 @@ use crate::base::text::plural;
 use crate::base::ui::Word;
 use crate::call::kluctl;
 use crate::live::compare::Comparison;
-use crate::live::{Delta, Why, closures, definitions, diff, history, identity, lease, listing, review};
+use crate::live::{Delta, Why, closures, definitions, diff, history, identity, lease, listing, prune, review};
 use crate::plan::{Choose, Derivation};
 use crate::project::resources;
 use crate::project::{ObjectRef, Project};
@@ -178,6 +178,32 @@ impl Runner<'_> {
                     Failure::refused("the cluster changed between what was shown and the Lease; nothing was changed")
                         .hinted("run the same command again: it shows what differs now"),
                 )
+            }
+            Derivation::SamePrune {
+                shown,
+                allowed,
+                now,
+                served,
+                cascades,
+                discriminator,
+            } => {
+                let served = resources::parse(&read(root, served)?)?;
+                let delta: Delta = typed(root, now)?;
+                // A name that is no orphan's any more is no mistake of who typed it.
+                let allowed: Vec<String> = allowed
+                    .iter()
+                    .filter(|name| delta.orphans.iter().any(|orphan| orphan.object.to_string() == **name))
+                    .cloned()
+                    .collect();
+                let mut choice = prune::choose(&delta, &served, &allowed)?;
+                if let Some((everything, definitions)) = cascades {
+                    choice.add_cascades(
+                        &read_json(root, everything)?,
+                        &read_json(root, definitions)?,
+                        discriminator,
+                    )?;
+                }
+                prune::check_unchanged(shown, &choice)
             }
             Derivation::Reviewed {
                 project,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capi::Capi;
 use crate::call::kluctl::Warnings;
+use crate::live::prune::Doomed;
 use crate::project::Gate;
 
 /// Which of the served kinds are listed.
@@ -154,6 +155,21 @@ pub enum Derivation {
         shown: Utf8PathBuf,
         /// JSON file of the type `live::Delta`, looked at again.
         now: Utf8PathBuf,
+    },
+    /// Whether prune would still choose what was shown, chosen again from a comparison under the Lease.
+    SamePrune {
+        /// What was shown.
+        shown: Vec<Doomed>,
+        /// Exact names of protected objects that may go.
+        allowed: Vec<String>,
+        /// JSON file of the type `live::Delta`, looked at again.
+        now: Utf8PathBuf,
+        /// What the API server serves, as kubectl lists it.
+        served: Utf8PathBuf,
+        /// Listings of everything and of every definition, where something takes others along.
+        cascades: Option<(Utf8PathBuf, Utf8PathBuf)>,
+        /// Discriminator of the stage.
+        discriminator: String,
     },
     /// Whether a rendered project is what was reviewed.
     Reviewed {

@@ -20,6 +20,9 @@ use crate::exec::Runner;
 use crate::plan::{Arg, Command, Tool};
 use crate::tool::Tools;
 
+/// The lock of whoever changes secrets.
+pub(crate) const SECRETS: &str = "secrets";
+
 /// The desk.
 pub struct Desk<'a> {
     /// Where things are said.
@@ -53,7 +56,7 @@ impl<'a> Desk<'a> {
 
     /// Takes the lock for a change, and finishes a change that a crash cut off.
     pub fn hold(&self, goal: &str) -> Result<Held> {
-        let lock = HostLock::take(&self.checkout.root, "secrets", goal)?;
+        let lock = HostLock::take(&self.checkout.root, SECRETS, goal)?;
         if transaction::recover(&self.checkout.root)? {
             self.ui.status(
                 Word::Taking,
