@@ -195,10 +195,10 @@ impl Asked {
                     now.join("`, `")
                 )),
                 (Some(then), None) => {
-                    differs.push(format!("`{flag}`: it was `{}`, now it is not given", then.join("`, `")))
+                    differs.push(format!("`{flag}`: it was `{}`, now it is not given", then.join("`, `")));
                 }
                 (None, Some(now)) => {
-                    differs.push(format!("`{flag}`: it was not given, now it is `{}`", now.join("`, `")))
+                    differs.push(format!("`{flag}`: it was not given, now it is `{}`", now.join("`, `")));
                 }
                 (None, None) => {}
             }
