@@ -696,6 +696,8 @@ mod tests {
             kept: None,
             by_name: None,
             terminating: false,
+            state: String::new(),
+            version: None,
         };
         let orphans: Vec<Orphan> = KINDS
             .into_iter()
