@@ -69,7 +69,7 @@ in
     phase = "argocd";
     namespaces = [ namespace ];
     # The Secret `argocd-redis` comes by SopsSecret.
-    dependsOn = [ "sops-secrets-operator" ] ++ lib.optional cfg.route "gateway";
+    needs = [ "sops-secrets-operator" ] ++ lib.optional cfg.route "gateway";
     charts.argocd = {
       source = {
         type = "github";

@@ -77,7 +77,7 @@ in
 
   config.components.cilium = {
     phase = "cilium";
-    dependsOn = lib.optional cfg.gateway.enable "gateway-api";
+    needs = lib.optional cfg.gateway.enable "gateway-api";
     assertions = [
       {
         assertion = lib.elem cluster.kubernetesMinor covered;

@@ -99,7 +99,7 @@ in
 
   config.components.external-dns = {
     phase = "external-dns";
-    dependsOn = [
+    needs = [
       "gateway-api"
       "sops-secrets-operator"
     ];

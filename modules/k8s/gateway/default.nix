@@ -126,7 +126,7 @@ in
 
   config.components.gateway = {
     phase = "issuers";
-    dependsOn = [
+    needs = [
       "cert-manager"
       "cilium"
       "gateway-api"

@@ -7,7 +7,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::base::lock_file::LockFile;
 use crate::base::root::STATE;
 
 /// Who holds a host lock, as its file says.
@@ -21,7 +20,8 @@ struct Holder {
 /// Keeps other runs of this host away from one subject. The kernel gives it back when the process ends,
 /// however it ends.
 pub(crate) struct HostLock {
-    _lock: LockFile,
+    /// Its lock goes when it is closed.
+    _file: fs_err::File,
     holder: Utf8PathBuf,
 }
 
@@ -44,12 +44,10 @@ impl HostLock {
                 Failure::preflight(format!("the checkout cannot be written: {error}"))
                     .hinted("nothing was changed; a full disk, a read-only mount or another owner is the usual cause")
             })?;
-        let lock = LockFile::new(file);
-        if !lock
-            .try_take()
-            .or_fail(Kind::Unexpected, format!("cannot lock `{path}`"))?
-        {
-            return Err(locked(subject, &holder));
+        match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(locked(subject, &holder)),
+            Err(error) => return Err(Failure::unexpected(format!("cannot lock `{path}`: {error}"))),
         }
         let content = Holder {
             pid: std::process::id(),
@@ -58,7 +56,7 @@ impl HostLock {
         };
         let text = serde_json::to_string(&content).or_fail(Kind::Unexpected, "cannot write the lock")?;
         crate::base::files::write(&holder, text.as_bytes(), 0o600)?;
-        Ok(Self { _lock: lock, holder })
+        Ok(Self { _file: file, holder })
     }
 }
 

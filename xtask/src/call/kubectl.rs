@@ -123,7 +123,6 @@ pub fn blip(said: &str) -> Option<&'static str> {
     let of_an_object = [
         "admission webhook",
         "failed calling webhook",
-        "conversion webhook for",
         "is invalid",
         "(Forbidden)",
     ];

@@ -88,7 +88,7 @@ impl Record {
         };
         Ok(Self {
             schema: SCHEMA,
-            modules: format!("{:x}", digest.finalize()),
+            modules: json::hex(&digest.finalize()),
             lock,
         })
     }

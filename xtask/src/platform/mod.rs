@@ -6,6 +6,7 @@ mod shape;
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
@@ -19,7 +20,7 @@ const REMEDY: &str = "`platform.json` is generated: mend `modules/platform.nix`,
 pub const SCHEMA: u32 = 1;
 
 /// Everything `platform.json` holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Platform {
     /// Always [`SCHEMA`]; another number is refused before anything else is read.
@@ -45,7 +46,9 @@ pub struct Platform {
 }
 
 /// A set of manifests that is deployed as one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// The platform on a local cluster.
@@ -57,7 +60,7 @@ pub enum Stage {
 }
 
 /// What a mistake costs; decides what is asked and refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// A developer's own cluster.
@@ -77,7 +80,7 @@ impl Environment {
 }
 
 /// What runs a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// A NixOS guest with k3s, started by Colima.
@@ -91,7 +94,7 @@ pub enum Backend {
 }
 
 /// The Kubernetes distribution of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Distribution {
     /// k3s on NixOS.
@@ -101,7 +104,7 @@ pub enum Distribution {
 }
 
 /// Where a stage goes by default, before and after a pivot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct DefaultCluster {
     /// The default.
@@ -111,7 +114,7 @@ pub struct DefaultCluster {
 }
 
 /// One Kubernetes API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Cluster {
     /// What a mistake costs here.
@@ -123,6 +126,7 @@ pub struct Cluster {
     /// UID of the `kube-system` namespace; production without one is refused, local ones are null.
     pub uid: Option<String>,
     /// Kubeconfig of this cluster alone, relative to the checkout's root, mode 0600.
+    #[schemars(with = "String")]
     pub kubeconfig: Utf8PathBuf,
     /// Context inside that kubeconfig.
     pub context: String,
@@ -161,7 +165,7 @@ pub struct Cluster {
 }
 
 /// What the facts say of one (cluster, stage) pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StageOnCluster {
     /// Value of the label `kluctl.io/discriminator`, at most 63 characters.
@@ -175,7 +179,7 @@ pub struct StageOnCluster {
 }
 
 /// How ClusterAPI makes a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ClusterApi {
     /// Cluster that carries the objects until the pivot.
@@ -201,7 +205,7 @@ pub struct ClusterApi {
 }
 
 /// Who sets the record of a control-plane endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DnsProvider {
     /// A person, told what to set.
@@ -211,7 +215,7 @@ pub enum DnsProvider {
 }
 
 /// A virtual machine of the colima and lima backends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Profile {
     /// Virtual CPUs.
@@ -229,7 +233,7 @@ pub struct Profile {
 }
 
 /// A machine architecture, by Nix' and Linux' name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
     /// 64-bit Arm.
@@ -242,7 +246,7 @@ pub enum Arch {
 }
 
 /// A host that terranix provisions and clan installs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Machine {
     /// A machine that is not enabled has no server; turning it off destroys one.
@@ -262,7 +266,7 @@ pub struct Machine {
 }
 
 /// A cloud provider that `modules/terranix` knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// Hetzner Cloud.
@@ -270,7 +274,7 @@ pub enum Provider {
 }
 
 /// Recipients and the secrets that must exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Secrets {
     /// Age recipients (`age1…`) by the name that rules and rotations use.
@@ -282,7 +286,7 @@ pub struct Secrets {
 }
 
 /// One secret that must exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequiredSecret {
     /// Name that `secrets set` takes, unique.
@@ -290,6 +294,7 @@ pub struct RequiredSecret {
     /// Clusters whose stage needs it; empty for a host secret.
     pub clusters: Vec<String>,
     /// Encrypted file, relative to the checkout's root.
+    #[schemars(with = "String")]
     pub file: Utf8PathBuf,
     /// Namespace of the Secret; empty for a host secret.
     pub namespace: String,
@@ -304,7 +309,7 @@ pub struct RequiredSecret {
 }
 
 /// Where the value of a secret's key comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SecretSource {
     /// How the value comes to be.
@@ -316,7 +321,7 @@ pub struct SecretSource {
 }
 
 /// How a secret value comes to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretKind {
     /// 32 random bytes, printable.
@@ -334,7 +339,7 @@ pub enum SecretKind {
 }
 
 /// One row of the parity matrix.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ParityRow {
     /// What is compared.

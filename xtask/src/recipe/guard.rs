@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::cluster::access::Access;
 use crate::live::lease;
-use crate::plan::{Action, Command, Derivation, Effect, Fenced, LeaseContent, Probe, Section, Step};
+use crate::plan::{Action, Command, Derivation, Effect, Fenced, LeaseContent, Probe, Step};
 use crate::platform::Cluster;
 
 /// How a cluster of the facts is known.
@@ -45,7 +45,7 @@ pub fn found(access: &Access) -> Utf8PathBuf {
 }
 
 /// Reads who the cluster is and refuses any other than the one of the facts.
-pub fn section(access: &Access, facts: &Cluster) -> Section {
+pub fn steps(access: &Access, facts: &Cluster) -> Vec<Step> {
     let steps = [
         read(access),
         Step::new(
@@ -60,12 +60,7 @@ pub fn section(access: &Access, facts: &Cluster) -> Section {
             }),
         ),
     ];
-    Section::new(
-        "identity",
-        format!("Check that this is `{}`", access.cluster),
-        "Nothing is ever written to another cluster.",
-    )
-    .with_all(steps.map(Step::guarding))
+    steps.into_iter().map(Step::guarding).collect()
 }
 
 /// The Lease of a cluster.
@@ -111,7 +106,7 @@ fn wanted(access: &Access) -> Utf8PathBuf {
 }
 
 /// Takes the Lease, and makes sure that it is ours.
-pub fn take(access: &Access, nonce: &str, goal: &str) -> [Step; 4] {
+pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
     let wanted = wanted(access);
     let held = held(access);
     let steps = [
@@ -161,11 +156,11 @@ pub fn take(access: &Access, nonce: &str, goal: &str) -> [Step; 4] {
             }),
         ),
     ];
-    steps.map(Step::guarding)
+    steps.into_iter().map(Step::guarding).collect()
 }
 
 /// Gives the Lease back if it is this run's; a run that never took it has nothing to give.
-pub fn give_back(access: &Access, nonce: &str) -> Section {
+pub fn give_back(access: &Access, nonce: &str) -> Vec<Step> {
     let held = held(access);
     // Taking it may have been cut off before it was read back, so the cluster is asked whenever it was wanted.
     let never_wanted = Probe::Not(Box::new(Probe::Exists(wanted(access))));
@@ -175,22 +170,19 @@ pub fn give_back(access: &Access, nonce: &str) -> Section {
         "Only what the cluster says counts.",
         Effect::Read,
         Action::Run(lease_get(access).to_file(&held)),
-    );
-    let not_ours = Probe::Not(Box::new(ours(access, nonce)));
-    Section::new(
-        "lease",
-        "Give the Lease back",
-        "The next run must not find a lock without a holder.",
     )
-    .with(find)
-    .with(release(access, held, Effect::Local).unless(not_ours))
-    .unless(never_wanted)
+    .unless(never_wanted.clone());
+    let not_ours = Probe::Not(Box::new(ours(access, nonce)));
+    let done = Probe::Any(vec![never_wanted, not_ours]);
+    std::iter::once(find)
+        .chain(release(access, held, Effect::Local, &done))
+        .collect()
 }
 
 /// Deletes the very Lease that was read into `held`, and no later one of the same name.
-pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect) -> Section {
+pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect, unless: &Probe) -> Vec<Step> {
     let options = access.work().join("lease-release.json");
-    let steps = [
+    vec![
         Step::new(
             "lease.aim",
             "Aim at this very Lease",
@@ -200,7 +192,8 @@ pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect) -> Section {
                 lease: held,
                 to: options.clone(),
             }),
-        ),
+        )
+        .unless(unless.clone()),
         Step::new(
             "lease.release",
             "Give the Lease back",
@@ -218,12 +211,7 @@ pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect) -> Section {
                     .list_path("--filename", options)
                     .within(30),
             ),
-        ),
-    ];
-    Section::new(
-        "release",
-        "Delete the Lease",
-        "The next run must not find a lock without a holder.",
-    )
-    .with_all(steps)
+        )
+        .unless(unless.clone()),
+    ]
 }

@@ -2,10 +2,10 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Parts;
+use super::deploy::Steps;
 use crate::base::root::STATE;
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step, Tool};
+use crate::plan::{Action, Command, Derivation, Effect, Probe, Step, Tool};
 use crate::platform::Stage;
 
 /// What is made once more.
@@ -29,8 +29,8 @@ impl Rebuild<'_> {
         Utf8Path::new(STATE).join("worktrees").join(self.nonce)
     }
 
-    /// The parts, by where the ledger says that the project came from; none when no revision has it.
-    pub fn parts(&self, source: &str) -> Option<Parts> {
+    /// The steps, by where the ledger says that the project came from; none when no revision has it.
+    pub fn steps(&self, source: &str) -> Option<Steps> {
         let tree = self.work().join("tree");
         let pair = format!("{}-{}", self.access.cluster, self.stage);
         let mut steps = vec![Step::new(
@@ -83,13 +83,7 @@ impl Rebuild<'_> {
                 to: self.to.to_owned(),
             }),
         ));
-        let section = Section::new(
-            "rebuild",
-            format!("Build the project of `{}` once more", self.revision),
-            "The same inputs give the same project.",
-        )
-        .with_all(steps);
-        let finally = Section::new("worktree", "Remove the worktree", "Git would remember it for ever.").with(
+        let finally = vec![
             Step::new(
                 "worktree.remove",
                 "Remove the worktree",
@@ -103,7 +97,7 @@ impl Rebuild<'_> {
                 ),
             )
             .unless(Probe::Not(Box::new(Probe::Exists(tree)))),
-        );
-        Some(Parts { section, finally })
+        ];
+        Some(Steps { steps, finally })
     }
 }

@@ -10,7 +10,6 @@ use camino::Utf8PathBuf;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::{plural, seconds, unknown};
 use crate::base::ui::Word;
-use crate::call::kluctl::Warnings;
 use crate::context::Context;
 use crate::exec::Runner;
 use crate::plan::{Action, Plan, Step, Tool};
@@ -27,9 +26,6 @@ pub struct Arguments {
     /// Only these groups
     #[arg(value_name = "GROUP")]
     pub groups: Vec<String>,
-    /// Fail where the API server of a rehearsal warns of something
-    #[arg(long)]
-    pub deny_warnings: bool,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,
@@ -46,20 +42,15 @@ struct Verdict {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let ui = &context.ui;
-    let warnings = if arguments.deny_warnings {
-        Warnings::Denied
-    } else {
-        Warnings::Shown
-    };
-    let plan = chosen(ci::plan(&checkout.platform, warnings), &arguments.groups)?;
+    let plan = chosen(ci::plan(&checkout.platform), &arguments.groups)?;
     if arguments.list {
         let mut text = String::new();
-        for (group, step) in steps(&plan) {
+        for step in &plan.steps {
             let what = match &step.action {
                 Action::Run(command) => command.shell(),
                 _ => step.title.clone(),
             };
-            writeln!(text, "{group:<32} {what}").expect("a string takes everything");
+            writeln!(text, "{:<32} {what}", name(step)).expect("a string takes everything");
         }
         return ui.data(text);
     }
@@ -85,8 +76,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     let mut verdicts: Vec<Verdict> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
-    for (index, (group, step)) in steps(&plan).enumerate() {
-        let path = format!("{group}/{}", step.id);
+    for (index, step) in plan.steps.iter().enumerate() {
+        let group = name(step);
         if verdicts
             .last()
             .is_some_and(|verdict| verdict.group == group && verdict.failure.is_some())
@@ -107,16 +98,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         let verdict = verdicts.last_mut().expect("one was just pushed");
         ui.status(Word::Running, format!("{group}: {}", step.title));
         ui.spin(format!("{group}: {}", step.title));
-        journal.record(&path, State::Started)?;
+        journal.record(&step.id, State::Started)?;
         let started = Instant::now();
-        let log = journal.log_path(index, &path);
+        let log = journal.log_path(index, &step.id);
         let failed = runner.act(step, &log).err();
         ui.still();
         verdict.elapsed += started.elapsed();
         let state = failed
             .as_ref()
             .map_or(State::Done, |failure| State::Failed(failure.chain()));
-        journal.record(&path, state)?;
+        journal.record(&step.id, state)?;
         match failed {
             None => ui.status(
                 Word::Done,
@@ -155,7 +146,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         if failures.is_empty() { Word::Done } else { Word::Failed },
         format!(
             "{passed} of {} passed, {} not run for lack of a tool",
-            plural(plan.sections.len(), "group"),
+            plural(groups(&plan), "group"),
             left_out.len()
         ),
     );
@@ -175,10 +166,15 @@ fn one(mut failures: Vec<Failure>) -> Result<()> {
         .fold(all, |all, hint| all.hinted(hint)))
 }
 
-/// Every step with the name of its group, which is a section.
-fn steps(plan: &Plan) -> impl Iterator<Item = (&str, &Step)> {
-    let sections = plan.sections.iter();
-    sections.flat_map(|section| section.steps().into_iter().map(|step| (section.id.as_str(), step)))
+/// How many groups a plan has.
+fn groups(plan: &Plan) -> usize {
+    let mut names: Vec<&str> = plan.steps.iter().map(name).collect();
+    names.dedup();
+    names.len()
+}
+
+fn name(step: &Step) -> &str {
+    step.id.split('.').next().unwrap_or(&step.id)
 }
 
 /// The plan with the named groups only.
@@ -186,22 +182,20 @@ fn chosen(mut plan: Plan, groups: &[String]) -> Result<Plan> {
     if groups.is_empty() {
         return Ok(plan);
     }
-    let known = || plan.sections.iter().map(|section| section.id.as_str());
     for group in groups {
-        if !known().any(|name| name == group) {
-            let names: Vec<&str> = known().collect();
-            return Err(unknown(Kind::Usage, "group", group, names.iter().copied()));
+        if !plan.steps.iter().any(|step| name(step) == group) {
+            return Err(unknown(Kind::Usage, "group", group, plan.steps.iter().map(name)));
         }
     }
-    plan.sections.retain(|section| groups.contains(&section.id));
+    plan.steps.retain(|step| groups.iter().any(|group| name(step) == group));
     Ok(plan)
 }
 
 /// Leaves out the groups whose tools nothing on this host provides, with the reason of each.
 fn runnable(mut plan: Plan, toolbox: &crate::tool::Toolbox) -> (Plan, Vec<String>) {
     let mut missing: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for section in &plan.sections {
-        let tools: Vec<Tool> = section
+    for step in &plan.steps {
+        let tools: Vec<Tool> = step
             .commands()
             .into_iter()
             .flat_map(|command| command.tools().collect::<Vec<_>>())
@@ -210,13 +204,13 @@ fn runnable(mut plan: Plan, toolbox: &crate::tool::Toolbox) -> (Plan, Vec<String
         for lookup in toolbox.look(&tools) {
             if matches!(lookup.outcome, Outcome::Missing | Outcome::Refused(_)) {
                 missing
-                    .entry(section.id.clone())
+                    .entry(name(step).to_owned())
                     .or_default()
                     .insert(lookup.tool.program());
             }
         }
     }
-    plan.sections.retain(|section| !missing.contains_key(&section.id));
+    plan.steps.retain(|step| !missing.contains_key(name(step)));
     let left_out = missing
         .into_iter()
         .map(|(group, tools)| {

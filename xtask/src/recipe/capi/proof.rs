@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::Bootstrap;
 use crate::plan::capi::Want;
-use crate::plan::{Action, Effect, Probe, Section, Step};
+use crate::plan::{Action, Effect, Probe, Step};
 
 impl Bootstrap<'_> {
-    /// Shows that the target's controllers do what they are told: one worker more.
-    pub(super) fn scale(&self, deployment: &str, to: u32) -> Section {
+    /// The steps that show that the target's controllers do what they are told: one worker more.
+    pub(super) fn scale_steps(&self, deployment: &str, to: u32) -> Vec<Step> {
         let access = &self.target.access;
-        let steps = [
+        vec![
             Step::new(
                 "workers.scale",
                 format!("Scale `{deployment}` to {to}"),
@@ -55,12 +55,6 @@ impl Bootstrap<'_> {
                     every: 1,
                 },
             ),
-        ];
-        Section::new(
-            "scale",
-            format!("Scale `{deployment}` to {to}"),
-            "A target that only looks right would not carry it out.",
-        )
-        .with_all(steps)
+        ]
     }
 }

@@ -4,7 +4,7 @@
 use super::{Bootstrap, CONTROL_PLANE, Controllers, MACHINES, Side};
 use crate::cluster::access::Access;
 use crate::plan::capi::Want;
-use crate::plan::{Action, Command, Effect, Probe, Section, Step};
+use crate::plan::{Action, Command, Effect, Probe, Step};
 
 impl Bootstrap<'_> {
     /// `kubectl get` of everything of ClusterAPI in the namespace.
@@ -19,14 +19,10 @@ impl Bootstrap<'_> {
     }
 
     /// Waits for the first address, has the record set, waits for the control plane.
-    pub(super) fn wait(&self) -> Section {
-        let mut section = Section::new(
-            "wait",
-            format!("Wait for the control plane of `{}`", self.name),
-            "There is no kubeconfig and no API before.",
-        );
+    pub(super) fn wait_steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
         if let Some(dns) = &self.dns {
-            section.push(Step::new(
+            steps.push(Step::new(
                 "address.wait",
                 "Wait until the first control-plane machine has an address",
                 "The other machines join by the name of the endpoint, which has to lead there.",
@@ -40,9 +36,9 @@ impl Bootstrap<'_> {
                     every: 5,
                 },
             ));
-            section.push(self.dns_section(dns, &self.source));
+            steps.extend(self.dns_steps(dns, &self.source));
         }
-        section.push(Step::new(
+        steps.push(Step::new(
             "control-plane.wait",
             "Wait until the control plane is initialised",
             "There is no kubeconfig and no API before.",
@@ -60,7 +56,7 @@ impl Bootstrap<'_> {
                 },
             },
         ));
-        section
+        steps
     }
 
     /// Waits until every machine is Running on a side.
