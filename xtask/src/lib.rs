@@ -1,26 +1,30 @@
-//! The library behind the binary, in reading order.
+//! The library behind the binary, from the command line down to what everything stands on.
 
 pub mod cli;
-pub mod context;
 pub mod reference;
 pub mod verb;
+
+pub mod setup;
+
+pub mod exec;
+pub mod run;
+
+pub mod plan;
+pub mod recipe;
+
+pub mod cluster;
+pub mod secrets;
+
+pub mod golden;
+pub mod live;
+
+pub mod call;
+pub mod context;
+pub mod tool;
 
 pub mod platform;
 pub mod project;
 
-pub mod plan;
-pub mod recipe;
-pub mod run;
-
-pub mod cluster;
-pub mod golden;
-pub mod live;
-pub mod secrets;
-
-pub mod exec;
-pub mod tool;
-
 pub mod base;
-pub mod call;
-pub mod setup;
+
 pub mod tidy;

@@ -55,7 +55,7 @@ const DIRECTIONS: [(&str, &[&str], &str); 4] = [
 /// What leads out of this process, or may.
 const SOCKETS: [&str; 4] = ["TcpStream", "UdpSocket", "to_socket_addrs", "ureq::"];
 
-/// Who may name it: those that ask `network` first, so that `--offline` is kept, one that looks at ports of loopback
+/// Who may name it: those that ask `base::offline` first, so that `--offline` is kept, one that looks at ports of loopback
 /// alone, one that knows Unix sockets alone, and this file.
 const MAY_CONNECT: [&str; 7] = [
     "exec/dns.rs",
@@ -128,11 +128,11 @@ fn check_file(name: &Utf8Path, text: &str, breaches: &mut Vec<Breach>) {
         .iter()
         .any(|folder| name.as_str().starts_with(folder));
     if starts && !may_start {
-        breach("starts a process; describe it as `plan::Command`, run it through `exec`".to_owned());
+        breach("starts a process; describe it as `plan::Command`, run it through `exec` or `base::process`".to_owned());
     }
     let connects = code.lines().any(|line| SOCKETS.iter().any(|word| knows(line, word)));
     if connects && !MAY_CONNECT.contains(&name.as_str()) {
-        breach("opens a socket; only probes and DNS do, after they have asked `network`".to_owned());
+        breach("opens a socket; only probes and DNS do, after they have asked `base::offline`".to_owned());
     }
     let yaml = code.contains("granit_parser");
     if yaml && name != "base/formats/yaml.rs" {

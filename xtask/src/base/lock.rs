@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::files;
 use crate::base::root::STATE;
 
 /// Who holds a host lock, as its file says.
@@ -55,7 +56,7 @@ impl HostLock {
             goal: goal.to_owned(),
         };
         let text = serde_json::to_string(&content).or_fail(Kind::Unexpected, "cannot write the lock")?;
-        crate::base::files::write(&holder, text.as_bytes(), 0o600)?;
+        files::write(&holder, text.as_bytes(), 0o600)?;
         Ok(Self { _file: file, holder })
     }
 }
@@ -66,7 +67,7 @@ impl Drop for HostLock {
     }
 }
 
-pub(crate) fn locked(subject: &str, holder: &Utf8Path) -> Failure {
+fn locked(subject: &str, holder: &Utf8Path) -> Failure {
     let holder: Option<Holder> = fs_err::read_to_string(holder)
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok());

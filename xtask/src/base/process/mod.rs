@@ -555,6 +555,7 @@ impl Capture {
     }
 }
 
+/// The path of the running xtask itself.
 pub(crate) fn own_binary() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()?;
     if !path.exists() && cfg!(target_os = "linux") {
@@ -579,7 +580,7 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
     let process = Process {
         program: program.into(),
         args,
-        env: crate::base::process::environment::scrubbed(),
+        env: environment::scrubbed(),
         directory: file.parent().unwrap_or(Utf8Path::new("/")).to_owned(),
         stdin: Input::Null,
         stdout: Stdout::Log,
@@ -598,7 +599,7 @@ pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
     let process = Process {
         program: program.into(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        env: crate::base::process::environment::scrubbed(),
+        env: environment::scrubbed(),
         directory: "/".into(),
         stdin: Input::Null,
         stdout: Stdout::Capture,

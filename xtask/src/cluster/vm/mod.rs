@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 
-use super::vm::host::{Host, System};
 use super::vm::image::Image;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::root::STATE;
 use crate::base::text::bytes;
 use crate::plan::{Driver, GuestState, GuestWanted};
 use crate::platform::{Arch, Profile};
+use host::{Host, System};
 
 const GIB: u64 = 1 << 30;
 
@@ -762,7 +762,7 @@ impl Preflight<'_> {
             problems.unready.push(format!(
                 "the folder of guests `{}` is too long: its sockets would have {length} characters, fewer than {limit} are allowed\nname a shorter one: `{}=/short/path`",
                 self.home,
-                super::vm::host::HOME_VARIABLE
+                host::HOME_VARIABLE
             ));
         }
         let writable = self
@@ -776,7 +776,7 @@ impl Preflight<'_> {
             problems.unready.push(format!(
                 "the folder of guests `{}` cannot be written\nname another: `{}=/short/path`",
                 self.home,
-                super::vm::host::HOME_VARIABLE
+                host::HOME_VARIABLE
             ));
         }
     }
