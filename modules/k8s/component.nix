@@ -292,7 +292,7 @@ in
       type = types.str;
       description = "Phase in which the component is deployed; stages.nix has the phases of each stage in order.";
     };
-    needs = mkOption {
+    dependsOn = mkOption {
       type = types.listOf types.str;
       default = [ ];
       description = "Components without which this one can't work: they must be on in the same stage and, within a phase, come first.";
@@ -332,7 +332,7 @@ in
       description = "Encrypted SopsSecret files, relative to the checkout's root; put into the project as they are, each inside a `kind: List`.";
       example = [ "k8s/secrets/local/step-ca.enc.yaml" ];
     };
-    askedSecrets = mkOption {
+    optionalSecrets = mkOption {
       type = types.listOf types.str;
       default = [ ];
       description = "Like `secrets`, for files whose values a person has to give: a stage is rendered without those that nobody gave yet, and `xtask secrets check` names them before a deploy.";
@@ -398,7 +398,7 @@ in
       ++ lib.concatMap (source: source.contains) (
         lib.attrValues config.charts ++ lib.attrValues config.manifests
       )
-      ++ lib.optional (config.secrets ++ config.askedSecrets != [ ]) "custom"
+      ++ lib.optional (config.secrets ++ config.optionalSecrets != [ ]) "custom"
     )
   );
 }

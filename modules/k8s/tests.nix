@@ -178,7 +178,7 @@ in
     expr = itemsOf {
       a = {
         phase = "base";
-        needs = [ "b" ];
+        dependsOn = [ "b" ];
         objects = configMap;
       };
       b = {
@@ -264,7 +264,7 @@ in
   (refuses "a component without what it needs is refused" "needs `b`, which is off" {
     a = {
       phase = "base";
-      needs = [ "b" ];
+      dependsOn = [ "b" ];
       objects = configMap;
     };
   })

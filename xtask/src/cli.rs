@@ -92,7 +92,6 @@ pub enum Verb {
     Clean(verb::clean::Arguments),
     Generate(verb::generate::Arguments),
     Ci(verb::ci::Arguments),
-    Bench(verb::bench::Arguments),
     /// Ask what plans ask; for printed scripts
     #[command(subcommand, hide = true)]
     Probe(verb::probe::Arguments),
@@ -159,7 +158,6 @@ fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
         Verb::Build(arguments) => verb::build::run(&context, arguments).map(done),
         Verb::Clean(arguments) => verb::clean::run(&context, arguments).map(done),
         Verb::Generate(arguments) => verb::generate::run(&context, arguments).map(done),
-        Verb::Bench(arguments) => verb::bench::run(&context, arguments).map(done),
         Verb::Ci(arguments) => verb::ci::run(&context, arguments).map(done),
         Verb::Rehearse(arguments) => verb::rehearse::run(&context, arguments).map(done),
         Verb::Capi(arguments) => verb::capi::run(&context, arguments),

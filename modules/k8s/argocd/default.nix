@@ -69,7 +69,7 @@ in
     phase = "argocd";
     namespaces = [ namespace ];
     # The Secret `argocd-redis` comes by SopsSecret.
-    needs = [ "sops-secrets-operator" ] ++ lib.optional cfg.route "gateway";
+    dependsOn = [ "sops-secrets-operator" ] ++ lib.optional cfg.route "gateway";
     charts.argocd = {
       source = {
         type = "github";

@@ -44,7 +44,7 @@ in
   config.components.cert-manager = {
     phase = "cert-manager";
     namespaces = [ namespace ];
-    needs = lib.optional cfg.gatewayApi "gateway-api";
+    dependsOn = lib.optional cfg.gatewayApi "gateway-api";
     charts.cert-manager = {
       source = {
         type = "github";

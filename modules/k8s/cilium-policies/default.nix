@@ -55,7 +55,7 @@ in
 
   config.components.cilium-policies = {
     phase = "dns";
-    needs = [ "cilium" ];
+    dependsOn = [ "cilium" ];
     objects.none.CiliumClusterwideNetworkPolicy = mkDefaults {
       node-default = policy {
         nodeSelector = { };

@@ -77,7 +77,7 @@ in
 
   config.components.cilium = {
     phase = "cilium";
-    needs = lib.optional cfg.gateway.enable "gateway-api";
+    dependsOn = lib.optional cfg.gateway.enable "gateway-api";
     assertions = [
       {
         assertion = lib.elem cluster.kubernetesMinor covered;

@@ -99,7 +99,7 @@ in
 
   config.components.external-dns = {
     phase = "external-dns";
-    needs = [
+    dependsOn = [
       "gateway-api"
       "sops-secrets-operator"
     ];

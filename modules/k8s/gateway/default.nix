@@ -126,7 +126,7 @@ in
 
   config.components.gateway = {
     phase = "issuers";
-    needs = [
+    dependsOn = [
       "cert-manager"
       "cilium"
       "gateway-api"

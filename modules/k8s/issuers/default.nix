@@ -120,7 +120,7 @@ in
 
   config.components.issuers = {
     phase = "issuers";
-    needs = [
+    dependsOn = [
       "cert-manager"
     ]
     ++ lib.optional cfg.stepCa.enable "step-ca"

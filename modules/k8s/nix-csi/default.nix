@@ -161,7 +161,7 @@ in
   config.components.nix-csi = {
     phase = "nix-csi";
     namespaces = [ namespace ];
-    needs = lib.optionals cache.enable [
+    dependsOn = lib.optionals cache.enable [
       "local-path-provisioner"
       "sops-secrets-operator"
     ];

@@ -76,7 +76,7 @@ in
       contains = [ "crds" ];
     };
     secrets = filesOf (lib.filter (secret: !isAsked secret) required);
-    askedSecrets = filesOf (lib.filter isAsked required);
+    optionalSecrets = filesOf (lib.filter isAsked required);
     objects = mkDefaults {
       none = {
         ClusterRole.${name} = {

@@ -8,7 +8,7 @@ let
   local = stage "k3s-dev-local" { };
   production = stage "vanixiets-full" { };
   filesOf = s: {
-    inherit (s.components.sops-secrets-operator) askedSecrets secrets;
+    inherit (s.components.sops-secrets-operator) optionalSecrets secrets;
   };
   pod = local.objects."sops-secrets-operator/Deployment/sops-secrets-operator".spec.template.spec;
 in
@@ -20,7 +20,7 @@ in
     };
     expected = {
       local = {
-        askedSecrets = [ ];
+        optionalSecrets = [ ];
         secrets = [
           "k8s/secrets/local/step-ca-ca-password.enc.yaml"
           "k8s/secrets/local/step-ca-keys.enc.yaml"
@@ -28,7 +28,7 @@ in
         ];
       };
       production = {
-        askedSecrets = [
+        optionalSecrets = [
           "k8s/secrets/production/cert-manager-cloudflare.enc.yaml"
           "k8s/secrets/production/external-dns-cloudflare.enc.yaml"
         ];
@@ -42,7 +42,7 @@ in
   "a component that is off takes its secret with it" = {
     expr = filesOf (stage "k3s-dev-local" (withComponents "k3s-dev" { argocd.enable = false; }));
     expected = {
-      askedSecrets = [ ];
+      optionalSecrets = [ ];
       secrets = [
         "k8s/secrets/local/step-ca-ca-password.enc.yaml"
         "k8s/secrets/local/step-ca-keys.enc.yaml"

@@ -119,7 +119,7 @@ in
 
   config.components.step-ca = {
     phase = "step-ca";
-    needs = [
+    dependsOn = [
       # The database is on a volume.
       "local-path-provisioner"
       "sops-secrets-operator"

@@ -70,3 +70,20 @@ pub fn later(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Result<serde_js
 pub fn text_of(value: &serde_json::Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_the_mode_that_was_asked_for_also_where_another_one_stood() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("below/file");
+        for mode in [0o644, 0o600, 0o700, 0o600] {
+            write(&path, b"x", mode).unwrap();
+            let found = fs_err::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(format!("{found:o}"), format!("{mode:o}"));
+        }
+    }
+}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::files;
+use crate::base::lock_file::LockFile;
 use crate::base::root::STATE;
 
 /// Who holds a host lock, as its file says.
@@ -21,8 +22,7 @@ struct Holder {
 /// Keeps other runs of this host away from one subject. The kernel gives it back when the process ends,
 /// however it ends.
 pub(crate) struct HostLock {
-    /// Its lock goes when it is closed.
-    _file: fs_err::File,
+    _lock: LockFile,
     holder: Utf8PathBuf,
 }
 
@@ -45,10 +45,12 @@ impl HostLock {
                 Failure::preflight(format!("the checkout cannot be written: {error}"))
                     .hinted("nothing was changed; a full disk, a read-only mount or another owner is the usual cause")
             })?;
-        match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(locked(subject, &holder)),
-            Err(error) => return Err(Failure::unexpected(format!("cannot lock `{path}`: {error}"))),
+        let lock = LockFile::new(file);
+        if !lock
+            .try_take()
+            .or_fail(Kind::Unexpected, format!("cannot lock `{path}`"))?
+        {
+            return Err(locked(subject, &holder));
         }
         let content = Holder {
             pid: std::process::id(),
@@ -57,7 +59,7 @@ impl HostLock {
         };
         let text = serde_json::to_string(&content).or_fail(Kind::Unexpected, "cannot write the lock")?;
         files::write(&holder, text.as_bytes(), 0o600)?;
-        Ok(Self { _file: file, holder })
+        Ok(Self { _lock: lock, holder })
     }
 }
 

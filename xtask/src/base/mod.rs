@@ -6,6 +6,7 @@ pub mod formats;
 pub mod host;
 pub mod http;
 pub mod lock;
+pub(crate) mod lock_file;
 pub mod offline;
 pub mod process;
 pub mod root;

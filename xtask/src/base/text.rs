@@ -46,7 +46,7 @@ pub fn bytes(count: u64) -> String {
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|name| (distance(given, name), name))
+        .map(|name| (strsim::levenshtein(given, name), name))
         .filter(|(distance, name)| *distance <= name.len().max(given.len()) / 2)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -61,23 +61,6 @@ pub fn unknown<'a>(kind: Kind, what: &str, given: &str, known: impl IntoIterator
         None => failure,
     };
     failure.hinted(format!("known: {}", names.join(", ")))
-}
-
-/// Levenshtein distance in characters.
-pub(crate) fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, character) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, other) in right.iter().enumerate() {
-            let above = row[column + 1];
-            let cost = usize::from(character != *other);
-            row[column + 1] = (above + 1).min(row[column] + 1).min(diagonal + cost);
-            diagonal = above;
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

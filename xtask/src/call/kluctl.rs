@@ -1,6 +1,7 @@
 //! The truth of a kluctl run: its YAML result read as failures, for it exits 0 with lost fields and skipped objects.
 //! Messages and keys are those of kluctl 2.22 and 2.28.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result};
@@ -9,8 +10,24 @@ use crate::project::ObjectRef;
 /// The words of a warning that kluctl gave up a field (2.22.1 and 2.28.2).
 const LOST: &str = "as we lost field ownership";
 
-/// The word of an API server that refuses to change a field (1.31 to 1.36).
-const IMMUTABLE: &str = "immutable";
+/// Words of an API server that refuses to change a field, by kind of object (1.31 to 1.36).
+const IMMUTABLE: [&str; 13] = [
+    "immutable",
+    // StatefulSet: "updates to statefulset spec for fields other than …"
+    "are forbidden",
+    "is forbidden: only",
+    "cannot change",
+    "cannot be changed",
+    "can not be changed",
+    "may not be changed",
+    "may not change",
+    "must not be changed",
+    "may not be updated",
+    "cannot be updated",
+    // A claim that would shrink, and the class of one that is bound.
+    "can not be less than",
+    "is immutable after creation",
+];
 
 /// The words of an error that an object was not ready in time (2.22.1 and 2.28.2).
 const NOT_READY: &str = "while waiting for readiness of";
@@ -18,9 +35,43 @@ const NOT_READY: &str = "while waiting for readiness of";
 /// A warning of kluctl's own listings that is about no object of ours (2.22 on Kubernetes 1.33 and newer).
 const ENDPOINTS: &str = "v1 Endpoints is deprecated";
 
-/// Reads a result. Errors, lost fields and objects that were applied to while terminating are failures;
-/// warnings that concern no object of the run are returned.
-pub fn judge(result: &Value) -> Result<Vec<String>> {
+/// How many objects kluctl has applied.
+pub fn applied(result: &Value) -> usize {
+    let objects = list(result, "compactedObjects").chain(list(result, "objects"));
+    objects
+        .filter(|object| object.get("applied").is_some_and(|applied| !applied.is_null()))
+        .count()
+}
+
+/// How far a deploy is, by what it has printed (2.22 and 2.28): objects of the items that it has come to, and all of them.
+/// Only for people: nothing is judged by it.
+pub fn progress(printed: &str) -> Option<(usize, usize)> {
+    let number = |line: &str, before: &str, after: &str| -> Option<usize> {
+        line.rsplit_once(before)?.1.strip_suffix(after)?.parse().ok()
+    };
+    let all = printed
+        .lines()
+        .find_map(|line| number(line, "Getting ", " additional remote objects"))?;
+    let begun = printed
+        .lines()
+        .filter_map(|line| number(line, ": Applying ", " objects"))
+        .sum();
+    Some((begun, all))
+}
+
+/// What a warning of the API server is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Warnings {
+    /// It is shown and counted.
+    Shown,
+    /// It fails the run.
+    Denied,
+}
+
+/// Reads a result. Errors, lost fields and objects that were applied to while terminating are failures; every other
+/// warning is returned: of the API server or one of its webhooks, and the object is applied all the same.
+pub fn judge(result: &Value, warnings: Warnings) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let mut notes = Vec::new();
     for error in list(result, "errors") {
@@ -31,7 +82,7 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
         if message.contains(ENDPOINTS) {
             continue;
         }
-        if message.contains(LOST) || names_object(warning) {
+        if message.contains(LOST) || warnings == Warnings::Denied {
             problems.push(describe(warning));
         } else {
             notes.push(describe(warning));
@@ -45,10 +96,13 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
             ));
         }
     }
+    // One object is asked about several times.
+    notes.sort_unstable();
+    notes.dedup();
     if problems.is_empty() {
         return Ok(notes);
     }
-    let immutable = problems.iter().any(|problem| problem.contains(IMMUTABLE));
+    let immutable = problems.iter().any(|problem| cannot_change(problem));
     let lost = problems.iter().any(|problem| problem.contains(LOST));
     let failure = Failure::many(
         if not_ready(result).is_empty() {
@@ -70,8 +124,8 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
     Err(if lost {
         failure
             .hinted(
-                "a field is owned by another manager; stop that manager from writing it, or hand the field over: \
-                     `kubectl apply --server-side --force-conflicts --field-manager=kluctl`",
+                "a field is owned by another manager; stop that manager from writing it, and take the field back: \
+                 annotate the object in its component with `kluctl.io/force-apply-field: <JSON path>` and deploy",
             )
             .hinted(
                 "when the other manager is right, take the field out of the component, or annotate the object with \
@@ -80,6 +134,19 @@ pub fn judge(result: &Value) -> Result<Vec<String>> {
     } else {
         failure
     })
+}
+
+/// Whether the API server refused to change a field in place.
+fn cannot_change(problem: &str) -> bool {
+    let said = problem.to_lowercase();
+    // What RBAC, a quota or an admission webhook forbids is not for want of a change.
+    let refused = [
+        "(forbidden)",
+        "is forbidden: user",
+        "exceeded quota",
+        "admission webhook",
+    ];
+    IMMUTABLE.iter().any(|words| said.contains(words)) && !refused.iter().any(|words| said.contains(words))
 }
 
 /// Objects that were not ready in time.
@@ -156,12 +223,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_warning_takes_nothing_away_and_fails_only_where_it_is_denied() {
+        let reference = json!({"group": "argoproj.io", "version": "v1alpha1", "kind": "Application", "name": "shop", "namespace": "argocd"});
+        let message = "metadata.finalizers: \"x\": prefer a domain-qualified finalizer name";
+        let result =
+            json!({"warnings": [{"ref": reference, "message": message}, {"ref": reference, "message": message}]});
+        let said = format!("Application.argoproj.io/argocd/shop: {message}");
+        assert_eq!(judge(&result, Warnings::Shown).unwrap(), vec![said.clone()]);
+        let failure = judge(&result, Warnings::Denied).unwrap_err();
+        assert!(
+            failure.kind == Kind::Step && failure.chain().contains(&said),
+            "{}",
+            failure.chain()
+        );
+    }
+
+    #[test]
+    fn progress_is_what_was_come_to_of_all_objects() {
+        assert_eq!(progress("Loading kluctl project\n"), None);
+        let printed = "Getting 169 additional remote objects\n01-a: Initializing\n01-a: Applying 6 objects\n\
+                       Waiting on barrier: after 01-a\n02-b: Applying 26 objects\n";
+        assert_eq!(progress(printed), Some((32, 169)));
+    }
+
+    #[test]
     fn a_lost_field_is_a_failure_that_names_object_and_manager() {
         let result = json!({"warnings": [{
             "ref": {"version": "v1", "kind": "ConfigMap", "name": "x", "namespace": "n"},
             "message": "conflict with \"clusterctl\". Not updating field '.data.b' as we lost field ownership",
         }]});
-        let failure = judge(&result).unwrap_err();
+        let failure = judge(&result, Warnings::Shown).unwrap_err();
         assert_eq!(failure.kind, Kind::Step);
         assert!(failure.chain().contains("ConfigMap/n/x: conflict with \"clusterctl\""));
     }
@@ -175,7 +266,7 @@ mod tests {
             json!({"compactedObjects": [{"ref": reference, "applied": {"full": object}}]}),
             json!({"compactedObjects": [{"ref": reference, "applied": {"full": object.to_string()}}]}),
         ] {
-            let failure = judge(&result).unwrap_err();
+            let failure = judge(&result, Warnings::Shown).unwrap_err();
             assert!(
                 failure
                     .chain()
@@ -190,7 +281,7 @@ mod tests {
             "ref": {"group": "apps", "version": "v1", "kind": "Deployment", "name": "x", "namespace": "n"},
             "message": "timed out while waiting for readiness of n/Deployment/x",
         }]});
-        assert_eq!(judge(&result).unwrap_err().kind, Kind::Timeout);
+        assert_eq!(judge(&result, Warnings::Shown).unwrap_err().kind, Kind::Timeout);
         assert_eq!(not_ready(&result)[0].to_string(), "Deployment/n/x");
     }
 
@@ -198,12 +289,49 @@ mod tests {
     fn the_deprecation_of_endpoints_is_nobodys_fault() {
         let result =
             json!({"warnings": [{"ref": {"name": ""}, "message": "v1 Endpoints is deprecated in v1.33+; use x"}]});
-        assert_eq!(judge(&result).unwrap(), Vec::<String>::new());
+        assert_eq!(judge(&result, Warnings::Shown).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_changed_has_its_remedy_however_the_server_says_it() {
+        let failure = |message: &str| {
+            let reference = json!({"version": "v1", "kind": "X", "name": "x"});
+            judge(
+                &json!({"errors": [{"ref": reference, "message": message}]}),
+                Warnings::Shown,
+            )
+            .unwrap_err()
+        };
+        let remedy = |message: &str| {
+            failure(message)
+                .hints
+                .iter()
+                .any(|hint| hint.contains("cannot be changed in place"))
+        };
+        for message in [
+            "Job.batch \"x\" is invalid: spec.template: Invalid value: {}: field is immutable",
+            "StatefulSet.apps \"x\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals' are forbidden",
+            "Service \"x\" is invalid: spec.clusterIPs[0]: Invalid value: [\"None\"]: may not change once set",
+            "RoleBinding.rbac.authorization.k8s.io \"x\" is invalid: roleRef: Invalid value: {}: cannot change roleRef",
+            "StorageClass.storage.k8s.io \"x\" is invalid: parameters: Forbidden: updates to parameters are forbidden.",
+            "PriorityClass.scheduling.k8s.io \"x\" is invalid: value: Forbidden: may not be changed in an update.",
+            "PersistentVolumeClaim \"x\" is invalid: spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
+        ] {
+            assert!(remedy(message), "{message}");
+        }
+        for message in [
+            "configmaps \"x\" is forbidden: User \"u\" cannot patch resource",
+            "admission webhook \"w\" denied the request: changes are forbidden",
+            "pods \"x\" is forbidden: exceeded quota: q",
+            "Deployment.apps \"x\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0",
+        ] {
+            assert!(!remedy(message), "{message}");
+        }
     }
 
     #[test]
     fn an_error_in_a_run_that_ended_zero_is_a_failure() {
         let result = json!({"errors": [{"ref": {"version": "v1", "kind": "Secret", "name": "x"}, "message": "no"}]});
-        assert!(judge(&result).is_err());
+        assert!(judge(&result, Warnings::Shown).is_err());
     }
 }

@@ -123,6 +123,7 @@ pub fn blip(said: &str) -> Option<&'static str> {
     let of_an_object = [
         "admission webhook",
         "failed calling webhook",
+        "conversion webhook for",
         "is invalid",
         "(Forbidden)",
     ];

@@ -14,7 +14,7 @@ use crate::base::ui::Word;
 use crate::call::kluctl;
 use crate::live::compare::Comparison;
 use crate::live::{Delta, Why, closures, definitions, diff, history, identity, lease, listing, review};
-use crate::plan::Derivation;
+use crate::plan::{Choose, Derivation};
 use crate::project::resources;
 use crate::project::{ObjectRef, Project};
 
@@ -52,29 +52,42 @@ impl Runner<'_> {
                 }
                 write_json(root, left_out, &adapted.left_out)
             }
-            Derivation::CopyProject { from, to } => crate::project::copy_enclosed(&root.join(from), &root.join(to)),
+            Derivation::CopyProject { from, served, to } => {
+                let served = resources::parse(&read(root, served)?)?;
+                let project = Project::read(&root.join(from))?;
+                crate::live::check_project(&root.join(from), &project, &served)?;
+                crate::project::copy_enclosed(&root.join(from), &root.join(to))
+            }
             Derivation::NoClosures { project, cluster } => closures::check_none(&root.join(project), cluster),
             Derivation::Closures { project, phases, to } => {
                 let found = closures::named(&Project::read(&root.join(project))?, Some(phases));
                 let paths: Vec<&String> = found.keys().collect();
                 write_json(root, to, &serde_json::json!({"paths": paths}))
             }
-            Derivation::Resources { served, project, to } => {
+            Derivation::Resources {
+                served,
+                project,
+                kept,
+                choose,
+                to,
+            } => {
                 let mut resources = resources::parse(&read(root, served)?)?;
-                if let Some(project) = project {
-                    let project = Project::read(&root.join(project))?;
-                    resources.retain(|resource| {
-                        project
-                            .objects()
-                            .any(|(_, object)| resource.serves(&object.reference()))
-                    });
+                let project = Project::read(&root.join(project))?;
+                let mut objects: Vec<ObjectRef> = project.objects().map(|(_, object)| object.reference()).collect();
+                if *choose == Choose::Own {
+                    resources.retain(|resource| objects.iter().any(|object| resource.serves(object)));
+                }
+                // What an earlier deployment brought may be orphaned now, and has to be seen.
+                if let Some(earlier) = crate::live::history::newest_kept(&root.join(kept))? {
+                    let earlier = Project::read(&earlier)?;
+                    objects.extend(earlier.objects().map(|(_, object)| object.reference()));
                 }
                 write_json(
                     root,
                     to,
                     &serde_json::json!({
                         "resources": resources::listable(&resources),
-                        "lists": resources::lists(&resources),
+                        "lists": resources::lists(&resources, &objects),
                     }),
                 )
             }
@@ -91,9 +104,13 @@ impl Runner<'_> {
                     None => Vec::new(),
                 };
                 let left_out = left_out.iter().map(ObjectRef::identity).collect();
-                let project = Project::read(&root.join(project))?;
+                let folder = project;
+                let project = Project::read(&root.join(folder))?;
                 project.refuse_empty()?;
-                let mut comparison = Comparison::of(&project);
+                let rules = optional(root, &folder.join("deployment.yaml"))?
+                    .and_then(|text| crate::base::formats::yaml::read_one(&text).ok())
+                    .map_or_else(Vec::new, |deployment| crate::live::conflicts::Rule::of(&deployment));
+                let mut comparison = Comparison::of(&project).with_rules(rules);
                 read_listing(root, listing, |object| {
                     comparison.see(&object);
                     None
@@ -254,15 +271,24 @@ impl Runner<'_> {
                 self.ui.status(Word::Checked, note);
                 Ok(())
             }
-            Derivation::KluctlResult { result } => {
+            Derivation::KluctlResult { result, warnings } => {
                 let text = read(root, result)?;
                 let value = crate::base::formats::yaml::read_one(&text).or_fail(
                     Kind::Step,
                     "kluctl's result cannot be read, so nothing is known of what it did",
                 )?;
-                for note in kluctl::judge(&value)? {
+                let notes = kluctl::judge(&value, *warnings)?;
+                for note in &notes {
                     self.ui.status(Word::Warning, note);
                 }
+                if !notes.is_empty() {
+                    let count = plural(notes.len(), "warning");
+                    self.ui.status(
+                        Word::Warning,
+                        format!("{count} of the API server; everything was applied"),
+                    );
+                }
+                self.ui.status(Word::Checked, plural(kluctl::applied(&value), "object"));
                 Ok(())
             }
             Derivation::Lease { content, to } => write_json(root, to, &lease::object(content)),
@@ -307,9 +333,14 @@ impl Runner<'_> {
                 let project = Project::read(&root.join(project))?;
                 write_json(root, to, &crate::golden::validity::definitions(&project))
             }
-            Derivation::ValidityObjects { project, served, to } => {
-                let project = Project::read(&root.join(project))?;
+            Derivation::ValidityObjects {
+                project: project_folder,
+                served,
+                to,
+            } => {
+                let project = Project::read(&root.join(project_folder))?;
                 let served = resources::parse(&read(root, served)?)?;
+                crate::live::check_project(&root.join(project_folder), &project, &served)?;
                 let left_out = crate::golden::validity::objects(&project, &served, &root.join(to))?;
                 for object in left_out {
                     self.ui.status(
@@ -368,7 +399,7 @@ impl Runner<'_> {
                     self.ui.status(
                         Word::Skipped,
                         format!(
-                            "gate `{}`: simulated, no controller runs here that could hold it",
+                            "gate `{}`: not checked: its controller does not run on the embedded backend",
                             gate.id
                         ),
                     );
@@ -379,26 +410,16 @@ impl Runner<'_> {
     }
 
     fn say_delta(&self, delta: &Delta) {
-        for difference in delta.differences.iter().take(10) {
-            if difference.why != Why::Missing {
-                self.ui
-                    .status(Word::Stale, format!("{} {}", difference.object, difference.why));
-            }
-        }
+        let objects = plural(delta.objects, "object");
+        let differ = delta.differences.len();
+        let missing = delta.differences.iter().filter(|one| one.why == Why::Missing).count();
         if delta.fresh {
-            self.ui.status(
-                Word::Fresh,
-                format!("{} are as they should be", plural(delta.objects, "object")),
-            );
+            self.ui.status(Word::Fresh, format!("{objects} are as they should be"));
+        } else if missing == differ {
+            self.ui
+                .status(Word::Stale, format!("{} to create", plural(missing, "object")));
         } else {
-            self.ui.status(
-                Word::Stale,
-                format!(
-                    "{} of {} differ",
-                    delta.differences.len(),
-                    plural(delta.objects, "object")
-                ),
-            );
+            self.ui.status(Word::Stale, format!("{differ} of {objects} differ"));
         }
         for orphan in delta.left().take(SHOWN_ORPHANS) {
             self.ui.status(

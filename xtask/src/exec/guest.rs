@@ -12,7 +12,7 @@ use crate::base::text::bytes;
 use crate::base::ui::Word;
 use crate::cluster::vm::image::Image;
 use crate::cluster::vm::route::{self, Routes};
-use crate::cluster::vm::{self, Record, Saved};
+use crate::cluster::vm::{self, Protection, Record, Saved};
 use crate::cluster::vm::{host, lima};
 use crate::plan::{Derivation, Driver, GuestWanted};
 use crate::project::Project;
@@ -60,6 +60,10 @@ impl Runner<'_> {
                 let record = Record::read(&root.join(record))?;
                 let instance = vm::instance(&read(root, listing)?, &wanted.instance)?;
                 let drift = vm::compare(wanted, instance.as_ref(), &saved, image.as_ref(), record.as_ref());
+                // What this checkout began and never ended is swept by its own record, whatever Lima finds of it.
+                if let Some(instance) = instance.filter(|_| !drift.half_made) {
+                    instance.inspected()?;
+                }
                 for field in &drift.fields {
                     self.ui.status(Word::Stale, field.words());
                 }
@@ -80,7 +84,8 @@ impl Runner<'_> {
             Derivation::GuestDoomed { instance, listing } => match vm::instance(&read(root, listing)?, instance)? {
                 None => Ok(()),
                 Some(doomed) => {
-                    self.ui.status(Word::Checked, vm::doomed(&doomed)?);
+                    self.ui
+                        .status(Word::Checked, vm::doomed(&doomed, Protection::look(&doomed))?);
                     Ok(())
                 }
             },

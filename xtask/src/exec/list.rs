@@ -1,6 +1,7 @@
 //! Lists objects of many kinds through `kubectl proxy`: it holds the credentials and speaks to the server, we ask it
 //! for lists over a socket. It says what was answered, in kubectl's words; what an object means is for others.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
@@ -16,8 +17,9 @@ use super::{Runner, judge};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::files::{later, write};
 use crate::base::http::unix::{Answer, Client};
+use crate::base::ui::Word;
 use crate::plan::Listing;
-use crate::project::resources::List;
+use crate::project::resources::{List, Need};
 
 /// Lists that are asked for at the same time; more do not make an API server faster.
 const CONNECTIONS: usize = 4;
@@ -57,11 +59,42 @@ impl Runner<'_> {
             ));
         };
         let answers = answered.map_err(|failure| failure.hinted(format!("the command: {}", command.shell())))?;
+        let (lists, answers) = self.without_unlisted(lists, answers);
         write(
             &self.root.join(&listing.to),
             together(&lists, &answers)?.as_bytes(),
             0o600,
         )
+    }
+}
+
+impl Runner<'_> {
+    /// Names what could not be listed, once in a run, and gives back the rest.
+    fn without_unlisted(&self, lists: Vec<List>, answers: Vec<Result<String>>) -> (Vec<List>, Vec<String>) {
+        static NAMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let mut named = NAMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut found = (Vec::new(), Vec::new());
+        for (list, answer) in lists.into_iter().zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    found.0.push(list);
+                    found.1.push(answer);
+                }
+                Err(failure) => {
+                    if named.insert(list.path.clone()) {
+                        self.ui.status(
+                            Word::Warning,
+                            format!(
+                                "{}; this stage has no {} that is known of, so it goes on without them",
+                                failure.chain(),
+                                list.kind
+                            ),
+                        );
+                    }
+                }
+            }
+        }
+        found
     }
 }
 
@@ -98,8 +131,9 @@ impl Door {
     }
 }
 
-/// The text of every list, in the order that was asked for; the first failure ends all of it.
-fn read_all(socket: &Utf8Path, lists: &[List], label: &str, gone: &AtomicBool) -> Result<Vec<String>> {
+/// The text of every list, in the order that was asked for, or why the server refused it; what keeps a list that is
+/// needed from being read ends all of it.
+fn read_all(socket: &Utf8Path, lists: &[List], label: &str, gone: &AtomicBool) -> Result<Vec<Result<String>>> {
     while UnixStream::connect(socket).is_err() {
         if gone.load(Ordering::SeqCst) {
             return Err(closed());
@@ -117,7 +151,7 @@ fn read_all(socket: &Utf8Path, lists: &[List], label: &str, gone: &AtomicBool) -
                     let index = next.fetch_add(1, Ordering::SeqCst);
                     let Some(list) = lists.get(index) else { return };
                     let answer = read(&client, list, label, gone);
-                    if answer.is_err() {
+                    if answer.as_ref().is_err_and(|failure| ends_all(list, failure)) {
                         over.store(true, Ordering::SeqCst);
                     }
                     answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[index] = answer;
@@ -127,15 +161,29 @@ fn read_all(socket: &Utf8Path, lists: &[List], label: &str, gone: &AtomicBool) -
     });
     let answers = answers.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     // What was given up because another failed is not why.
-    let (read, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    match failed
-        .into_iter()
-        .filter_map(Result::err)
-        .max_by_key(|failure| failure.kind == Kind::Step)
-    {
-        Some(failure) => Err(failure),
-        None => read.into_iter().collect(),
+    let worst = answers
+        .iter()
+        .zip(lists)
+        .enumerate()
+        .filter_map(|(index, (answer, list))| {
+            let failure = answer.as_ref().err()?;
+            ends_all(list, failure).then_some((failure.kind == Kind::Step, index))
+        })
+        .max();
+    match worst {
+        Some((_, index)) => Err(answers
+            .into_iter()
+            .nth(index)
+            .and_then(Result::err)
+            .unwrap_or_else(closed)),
+        None => Ok(answers),
     }
+}
+
+/// Whether nothing can be said without this list. Of a kind that the stage has no object of the server may refuse it:
+/// a conversion webhook of somebody else is down, or we may not read it. That it was not asked at all is another matter.
+fn ends_all(list: &List, failure: &Failure) -> bool {
+    list.need == Need::Needed || failure.kind != Kind::Preflight
 }
 
 fn closed() -> Failure {
@@ -155,7 +203,7 @@ fn read(client: &Client, list: &List, label: &str, gone: &AtomicBool) -> Result<
         match (status, retry_after) {
             (200, _) => return Ok(text),
             (429 | 500..=599, Some(wait)) if tried < TRIES => rest(wait, gone)?,
-            _ => return Err(refused(status, &text, &list.path)),
+            _ => return Err(refused_list(status, &text, list)),
         }
     }
     unreachable!("the last try returns")
@@ -188,6 +236,17 @@ fn refused(status: u16, text: &str, path: &str) -> Failure {
         Err(_) => text.trim().to_owned(),
     };
     Failure::new(Kind::Step, format!("listing {path} was answered {status}: {said}"))
+}
+
+/// The same of a list that may be gone without.
+fn refused_list(status: u16, text: &str, list: &List) -> Failure {
+    let failure = refused(status, text, &list.path);
+    // Bare words are the proxy's own: it did not reach the server, which may answer when it is asked again.
+    let answered = serde_json::from_str::<IgnoredAny>(text).is_ok();
+    match list.need {
+        Need::PassedOver if answered => Failure::preflight(failure.chain()),
+        _ => failure,
+    }
 }
 
 /// One `List` of all objects, each with its type: a list of a kind that the server itself has says it once.
@@ -246,7 +305,28 @@ mod tests {
             path: path.to_owned(),
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
+            need: Need::Needed,
         }
+    }
+
+    #[test]
+    fn only_a_refusal_of_what_the_stage_does_not_have_is_passed_over() {
+        let mut list = list("/apis/x.org/v1/gadgets", "x.org/v1", "Gadget");
+        let text = r#"{"kind":"Status","message":"conversion webhook for x.org/v2, Kind=Gadget failed: Post \"https://c.n.svc:443/\": dial tcp 10.0.0.1:443: connect: connection refused"}"#;
+        let failure = refused_list(500, text, &list);
+        assert!(ends_all(&list, &failure));
+        assert!(
+            crate::call::kubectl::blip(&failure.chain()).is_none(),
+            "a webhook that is down is no outage of the API server"
+        );
+        list.need = Need::PassedOver;
+        assert!(!ends_all(&list, &refused_list(500, text, &list)));
+        assert!(ends_all(
+            &list,
+            &refused_list(502, "dial tcp: connection refused\n", &list)
+        ));
+        assert!(ends_all(&list, &closed()), "it was not asked");
+        assert!(ends_all(&list, &Failure::new(Kind::Step, "cannot list: broken pipe")));
     }
 
     #[test]

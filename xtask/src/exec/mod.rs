@@ -13,6 +13,7 @@ mod survey;
 mod token;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -26,8 +27,11 @@ use crate::base::process::own_binary;
 pub(crate) use crate::base::process::redact::Veil;
 use crate::base::process::{Ended, Input, Outcome, Process, Stdout};
 use crate::base::text::{plural, seconds};
-use crate::base::ui::{Answer, Ui, Word};
-use crate::plan::{Action, Agreement, Arg, Command, Effect, OnFailure, Output, Plan, Reasons, Stdin, Step, Tool};
+use crate::base::ui::{Answer, Ui, Verbosity, Word};
+use crate::plan::{
+    Action, Agreement, Arg, Command, Effect, Item, OnFailure, Output, Plan, Reasons, Section, Stdin, Step, Tool,
+    section,
+};
 use crate::run::journal::{Journal, State};
 use crate::tool::Tools;
 
@@ -41,6 +45,9 @@ const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
 /// Seconds between two tries of a command that may be asked again: an API server that is restarted is back within a
 /// minute, and one that is not is somebody's work.
 const ASK_AGAIN: [u64; 5] = [2, 4, 8, 16, 30];
+
+/// What is destroyed and named right above the question; the whole list stands in the plan.
+const SHOWN_DESTROYED: usize = 20;
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,69 +81,296 @@ pub struct Runner<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// What a plan's run came to, step by step.
+/// What a plan's run came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Steps that did something.
-    pub done: usize,
-    /// Steps that were done already.
-    pub fresh: usize,
+    /// Those of the plan's own sections that changed something.
+    pub changed: Vec<String>,
+    /// What was left out, a sentence each.
+    pub left_out: Vec<String>,
+    /// How long each of the plan's own sections took.
+    pub times: Vec<(String, Duration)>,
+    last_outcome: Option<String>,
+}
+
+/// Whether a step left anything behind that outlives its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// It read, or wrote files that the next run writes again.
+    None,
+    /// It changed a cluster, a process or what somebody asked for.
+    Made,
+}
+
+/// What is told of a section when it ends, or of those in it that have no line of their own.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    change: Change,
+    started: Instant,
+}
+
+/// Where a run is in its plan.
+struct Walk<'r> {
+    plan: &'r Plan,
+    journal: &'r mut Journal,
+    consent: Consent,
+    /// The step that it begins at, counted through the whole plan.
+    from: usize,
+    /// The next step, counted in the same way.
+    index: usize,
+    /// What was agreed to, by cluster.
+    agreed: BTreeMap<&'r str, Agreement>,
+    /// How deep sections have lines of their own.
+    depth: usize,
+    /// The lines of the sections that the run is in.
+    lines: Vec<(Line, Option<String>)>,
+    summary: Summary,
+}
+
+impl Step {
+    /// Whether a step that has acted left something behind.
+    fn change(&self) -> Change {
+        match &self.action {
+            Action::Run(_) | Action::OperatorKey { .. } | Action::SetRecord { .. } | Action::End { .. }
+                if self.effect > Effect::Read =>
+            {
+                Change::Made
+            }
+            _ => Change::None,
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// Whether a step is run: a guard is never left out, wherever a run begins.
+    fn chosen(&self, index: usize, step: &Step) -> bool {
+        index >= self.from || step.guard
+    }
 }
 
 impl Runner<'_> {
-    /// Runs a plan from a step on, with its `finally` steps whatever happens.
+    /// Runs a plan from a step on, with its `finally` sections whatever happens.
     pub fn run(&self, plan: &Plan, journal: &mut Journal, consent: Consent, from: usize) -> Result<Summary> {
-        let mut summary = Summary::default();
-        let steps = self.run_steps(plan, journal, consent, from, &mut summary);
+        let mut walk = Walk {
+            plan,
+            journal,
+            consent,
+            from,
+            index: 0,
+            agreed: BTreeMap::new(),
+            depth: plan.depth(),
+            lines: Vec::new(),
+            summary: Summary::default(),
+        };
+        let steps = plan
+            .sections
+            .iter()
+            .try_for_each(|section| self.run_section(&mut walk, section, "", 0));
         let interrupted = self.interrupt.is_set();
         // `finally` has to run after Ctrl-C too; a second Ctrl-C ends the process from the signal handler.
         self.interrupt.clear();
+        walk.index = plan.steps().count();
         let mut cleanup = Ok(());
-        for (index, step) in plan.finally.iter().enumerate() {
-            let index = plan.steps.len() + index;
-            let outcome = self.run_step(step, journal, Part::Finally, index, &mut summary);
-            if let Err(failure) = outcome {
-                self.ui
-                    .status(Word::Failed, format!("{}: {}", step.id, failure.chain()));
-                cleanup = Err(failure);
-            }
+        for section in &plan.finally {
+            let started = Instant::now();
+            self.clean_up(&mut walk, section, "", &mut cleanup);
+            walk.summary.times.push((section.id.clone(), started.elapsed()));
         }
         self.ui.still();
         match steps {
             Ok(()) if interrupted => Err(interrupted_failure()),
-            Ok(()) => cleanup.map(|()| summary),
+            Ok(()) => cleanup.map(|()| walk.summary),
             Err(failure) => Err(failure),
         }
     }
 
-    fn run_steps(
-        &self,
-        plan: &Plan,
-        journal: &mut Journal,
-        consent: Consent,
-        from: usize,
-        summary: &mut Summary,
-    ) -> Result<()> {
-        let mut agreed: BTreeMap<&str, Agreement> = BTreeMap::new();
-        // A guard is never left out, wherever a run begins.
-        let chosen = |(index, step): &(usize, &Step)| *index >= from || step.guard;
-        for (index, step) in plan.steps.iter().enumerate().filter(chosen) {
-            if self.interrupt.is_set() {
-                return Err(interrupted_failure());
+    fn run_section<'r>(&self, walk: &mut Walk<'r>, section: &'r Section, above: &str, depth: usize) -> Result<()> {
+        let path = section::path(above, &section.id);
+        let steps = section.steps();
+        let begin = walk.index;
+        let chosen = steps
+            .iter()
+            .enumerate()
+            .any(|(index, step)| walk.chosen(begin + index, step));
+        if !chosen {
+            walk.index += steps.len();
+            return Ok(());
+        }
+        if self.interrupt.is_set() {
+            return Err(interrupted_failure());
+        }
+        let done = self
+            .is_done(section)
+            .and_then(|done| {
+                if done {
+                    walk.journal.record(&path, State::Fresh)?;
+                }
+                Ok(done)
+            })
+            .map_err(|failure| with_way_back(failure, "section", &path))?;
+        if done {
+            self.tell_skipped(&path, &section.title);
+            walk.index += steps.len();
+            return Ok(());
+        }
+        let own_line = depth <= walk.depth;
+        let started = Instant::now();
+        if own_line {
+            let change = Change::None;
+            walk.lines.push((Line { change, started }, None));
+            self.ui.still();
+            self.ui.spin(&section.title);
+        }
+        for item in &section.items {
+            match item {
+                Item::Section(inner) => {
+                    self.run_section(walk, inner, &path, depth + 1)?;
+                    self.ui.spin(&section.title);
+                }
+                Item::Step(step) => {
+                    if walk.chosen(walk.index, step) {
+                        self.run_agreed(walk, step, &section::path(&path, &step.id))?;
+                    }
+                    walk.index += 1;
+                }
             }
-            let target = step.target.as_ref().or(plan.target.as_ref());
-            let cluster = target.map_or("", |target| target.cluster.as_str());
-            let asks = step.effect.asks(target);
-            // Who typed the cluster's name has agreed to everything less, too; but not for another cluster.
-            let before = agreed.entry(cluster).or_insert(Agreement::None);
-            if asks > *before && !self.is_fresh(step)? {
-                self.agree(plan, step, cluster, asks, consent)?;
-                *before = asks;
-            }
-            self.run_step(step, journal, Part::Steps, index, summary)
-                .map_err(|failure| with_way_back(failure, plan, index))?;
+        }
+        if let Some((line, outcome)) = walk.lines.pop_if(|_| own_line) {
+            self.tell_section(&mut walk.summary, section, line, outcome);
+        }
+        if depth == 0 {
+            walk.summary.times.push((section.id.clone(), started.elapsed()));
         }
         Ok(())
+    }
+
+    /// Tells what became of a section that changed something, or that came to something.
+    fn tell_section(&self, summary: &mut Summary, section: &Section, line: Line, outcome: Option<String>) {
+        let (past, rest) = section.past();
+        let took = seconds(line.started.elapsed());
+        // The same words again, as of a second look, say nothing new.
+        let outcome = outcome.filter(|outcome| summary.last_outcome.replace(outcome.clone()).as_ref() != Some(outcome));
+        let text = match &outcome {
+            None => format!("{rest} ({took})"),
+            Some(outcome) => format!("{rest}: {outcome} ({took})"),
+        };
+        if line.change == Change::Made || outcome.is_some() {
+            self.ui.told(&past, text);
+        }
+    }
+
+    fn tell_skipped(&self, path: &str, title: &str) {
+        if self.ui.verbosity() >= Verbosity::Steps {
+            self.ui.told("Skipped", format!("{path}: {title}: already done"));
+        }
+    }
+
+    /// Asks where that is needed, and runs a step.
+    fn run_agreed<'r>(&self, walk: &mut Walk<'r>, step: &'r Step, path: &str) -> Result<()> {
+        if self.interrupt.is_set() {
+            return Err(interrupted_failure());
+        }
+        let target = step.target.as_ref().or(walk.plan.target.as_ref());
+        let cluster = target.map_or("", |target| target.cluster.as_str());
+        let asks = step.effect.asks(target);
+        // Who typed the cluster's name has agreed to everything less, too; but not for another cluster.
+        let before = walk.agreed.get(cluster).copied().unwrap_or(Agreement::None);
+        if asks > before && !self.is_fresh(step)? {
+            self.agree(walk.plan, step, cluster, asks, walk.consent)?;
+            walk.agreed.insert(cluster, asks);
+        }
+        let index = walk.index;
+        let change = self
+            .run_step(step, path, walk.journal, Part::Steps, index)
+            .map_err(|failure| with_way_back(failure, "step", path))?;
+        let told = self.ui.take_told();
+        walk.summary.left_out.extend(told.left_out);
+        if let Some((line, outcome)) = walk.lines.last_mut() {
+            if change == Change::Made {
+                line.change = change;
+                let own = path.split('/').next().unwrap_or_default();
+                if walk.summary.changed.last().is_none_or(|last| last != own) {
+                    walk.summary.changed.push(own.to_owned());
+                }
+            }
+            // The fence says which cluster it is at every verb; a person hears of it when it is another.
+            if told.outcome.is_some() && !step.guard {
+                *outcome = told.outcome;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a section of `finally`: what fails there is told, and keeps nothing else from running.
+    fn clean_up(&self, walk: &mut Walk<'_>, section: &Section, above: &str, outcome: &mut Result<()>) {
+        let path = section::path(above, &section.id);
+        let told = |failure: Failure, path: &str, outcome: &mut Result<()>| {
+            self.ui.status(Word::Failed, format!("{path}: {}", failure.chain()));
+            *outcome = Err(failure);
+        };
+        let done = self.is_done(section).and_then(|done| {
+            if done {
+                self.record_cleanup(walk.journal, &path, State::Fresh)?;
+            }
+            Ok(done)
+        });
+        match done {
+            Ok(false) => {}
+            done => {
+                walk.index += section.steps().len();
+                if let Err(failure) = done {
+                    told(failure, &path, outcome);
+                }
+                return;
+            }
+        }
+        for item in &section.items {
+            match item {
+                Item::Section(inner) => self.clean_up(walk, inner, &path, outcome),
+                Item::Step(step) => {
+                    let path = section::path(&path, &step.id);
+                    let index = walk.index;
+                    let ran = self.run_step(step, &path, walk.journal, Part::Finally, index);
+                    if let Err(failure) = ran {
+                        told(failure, &path, outcome);
+                    }
+                    walk.index += 1;
+                }
+            }
+        }
+    }
+
+    /// Records what became of something in `finally`; it is done also where that cannot be recorded.
+    fn record_cleanup(&self, journal: &mut Journal, path: &str, state: State) -> Result<()> {
+        if let Err(failure) = journal.record(path, state) {
+            self.ui.status(Word::Warning, format!("{path}: {}", failure.chain()));
+        }
+        Ok(())
+    }
+
+    /// Runs the steps of sections without a record of it, for verbs that only look; logs go to the folder.
+    pub fn run_looking(&self, sections: &[Section], logs: &Utf8Path) -> Result<()> {
+        for section in sections {
+            if self.is_done(section)? {
+                continue;
+            }
+            for item in &section.items {
+                match item {
+                    Item::Section(inner) => self.run_looking(std::slice::from_ref(inner), logs)?,
+                    Item::Step(step) if self.is_fresh(step)? => {}
+                    Item::Step(step) => {
+                        self.ui.spin(&step.title);
+                        self.act(step, &logs.join(format!("{}.log", step.id)))
+                            .map_err(|failure| failure.context(format!("step `{}` failed", step.id)))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self, section: &Section) -> Result<bool> {
+        section.unless.as_ref().map_or(Ok(false), |probe| self.holds(probe))
     }
 
     fn is_fresh(&self, step: &Step) -> Result<bool> {
@@ -148,6 +382,9 @@ impl Runner<'_> {
             Failure::refused(format!("step `{}` was not agreed to: {reason}", step.id))
                 .hinted(format!("it would: {}", step.title))
         };
+        if self.ui.can_ask() && step.effect == Effect::Destroy {
+            self.show_destroyed(plan);
+        }
         match asks {
             Agreement::None => Ok(()),
             _ if consent == Consent::Reviewed => Ok(()),
@@ -180,57 +417,57 @@ impl Runner<'_> {
         }
     }
 
-    fn run_step(
-        &self,
-        step: &Step,
-        journal: &mut Journal,
-        part: Part,
-        index: usize,
-        summary: &mut Summary,
-    ) -> Result<()> {
-        let log = journal.log_path(index, &step.id);
-        let mut record = |state| match journal.record(&step.id, state) {
-            Err(failure) if part == Part::Finally => {
-                self.ui
-                    .status(Word::Warning, format!("{}: {}", step.id, failure.chain()));
-                Ok(())
-            }
-            written => written,
+    /// Shows what a plan destroys, for the question that comes next.
+    fn show_destroyed(&self, plan: &Plan) {
+        let titles: Vec<&str> = plan
+            .steps()
+            .filter(|step| step.effect == Effect::Destroy)
+            .map(|step| step.title.as_str())
+            .collect();
+        self.ui.still();
+        for title in titles.iter().take(SHOWN_DESTROYED) {
+            self.ui.text(format!("  - {title}"));
+        }
+        if let more @ 1.. = titles.len().saturating_sub(SHOWN_DESTROYED) {
+            self.ui.text(format!("  and {more} more"));
+        }
+    }
+
+    fn run_step(&self, step: &Step, path: &str, journal: &mut Journal, part: Part, index: usize) -> Result<Change> {
+        let log = journal.log_path(index, path);
+        let mut record = |state| match part {
+            Part::Steps => journal.record(path, state),
+            Part::Finally => self.record_cleanup(journal, path, state),
         };
         if self.is_fresh(step)? {
             record(State::Fresh)?;
             if part == Part::Steps {
-                self.ui.status(Word::Fresh, format!("{}: {}", step.id, step.title));
+                self.tell_skipped(path, &step.title);
             }
-            summary.fresh += 1;
-            return Ok(());
+            return Ok(Change::None);
         }
         record(State::Started)?;
-        let word = if matches!(step.action, Action::Wait { .. }) {
-            Word::Waiting
-        } else {
-            Word::Running
-        };
-        if self.ui.has_spinner() {
-            self.ui.spin(format!("{}: {}", step.id, step.title));
-        } else if step.effect != Effect::Read {
-            self.ui.status(word, format!("{}: {}", step.id, step.title));
-        }
+        let every_step = self.ui.verbosity() >= Verbosity::Steps;
+        self.ui.spin(&step.title);
         let started = Instant::now();
         let outcome = self.act(step, &log);
         match &outcome {
             Ok(()) => {
                 record(State::Done)?;
-                self.ui.status(
-                    Word::Done,
-                    format!("{}: {} ({})", step.id, step.title, seconds(started.elapsed())),
-                );
-                summary.done += 1;
+                if every_step {
+                    let took = seconds(started.elapsed());
+                    self.ui.told("Done", format!("{path}: {} ({took})", step.title));
+                }
             }
             // A journal that cannot be written must not hide why the step failed.
             Err(failure) => drop(record(State::Failed(failure.chain()))),
         }
-        outcome.map_err(|failure| {
+        if self.ui.verbosity() >= Verbosity::Tools
+            && let Ok(said) = fs_err::read(&log)
+        {
+            self.ui.text(String::from_utf8_lossy(&said));
+        }
+        outcome.map(|()| step.change()).map_err(|failure| {
             if log.exists() {
                 failure.hinted(format!("the whole log: {log}"))
             } else {
@@ -348,9 +585,31 @@ impl Runner<'_> {
         self.evidence(command, &open)
     }
 
+    /// Runs a command, and shows how far it is where what it prints says so.
+    fn start_watched(&self, command: &Command, log: &Utf8Path) -> Result<Outcome> {
+        if command.tool != Tool::Kluctl || !self.ui.has_spinner() {
+            return self.start(command, Some(log));
+        }
+        let (ui, ended) = (self.ui, AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    let printed = fs_err::read(log).unwrap_or_default();
+                    if let Some((begun, all)) = crate::call::kluctl::progress(&String::from_utf8_lossy(&printed)) {
+                        ui.spin(format!("Deploy: {begun} of {}", plural(all, "object")));
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            });
+            let outcome = self.start(command, Some(log));
+            ended.store(true, Ordering::SeqCst);
+            outcome
+        })
+    }
+
     fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
         self.patiently(command, || {
-            let outcome = self.start(command, Some(log))?;
+            let outcome = self.start_watched(command, log)?;
             if let Err(failure) = judge(command, &outcome) {
                 return Err(explained(command, log, &outcome, self.with_result(command, failure)));
             }
@@ -367,7 +626,12 @@ impl Runner<'_> {
 
     /// Tries again what an API server could not answer for a moment, if the command may be asked again.
     fn patiently(&self, command: &Command, attempt: impl Fn() -> Result<()>) -> Result<()> {
-        let mut pauses = ASK_AGAIN.iter();
+        self.ask_again(command, &ASK_AGAIN, attempt)
+    }
+
+    fn ask_again(&self, command: &Command, pauses: &[u64], attempt: impl Fn() -> Result<()>) -> Result<()> {
+        let times = pauses.len() + 1;
+        let mut pauses = pauses.iter();
         loop {
             let Err(failure) = attempt() else { return Ok(()) };
             let blip =
@@ -380,10 +644,7 @@ impl Runner<'_> {
                         kind: Kind::Timeout,
                         ..failure
                     }
-                    .context(format!(
-                        "the API server did not answer, asked {} times",
-                        ASK_AGAIN.len() + 1
-                    )));
+                    .context(format!("the API server did not answer, asked {times} times")));
                 }
                 (Some(said), Some(pause)) => {
                     let pause = &longest_wait().map_or(*pause, |limit| limit.min(*pause));
@@ -422,7 +683,7 @@ impl Runner<'_> {
             .and_then(|path| fs_err::read_to_string(path).ok())
             .and_then(|text| crate::base::formats::yaml::read_one(&text).ok());
         let Some((value, said)) = result.and_then(|value| {
-            let said = crate::call::kluctl::judge(&value).err()?;
+            let said = crate::call::kluctl::judge(&value, crate::call::kluctl::Warnings::Shown).err()?;
             Some((value, said))
         }) else {
             return failure;
@@ -438,34 +699,17 @@ impl Runner<'_> {
             words.push_str("\n    ");
             words.push_str(&line);
         }
-        let failure = said
-            .hints
-            .iter()
-            .fold(failure.hinted(words), |failure, hint| failure.hinted(hint));
-        Failure { kind, ..failure }
-    }
-
-    /// Runs a command whose output nobody wants; a failure is one all the same.
-    pub fn run_quietly(&self, command: &Command) -> Result<()> {
-        judge(command, &self.start(command, None)?)
-    }
-
-    /// How long a command takes, start to end; `program` stands in for the tool's own path.
-    pub fn time(&self, command: &Command, program: Option<&Utf8Path>) -> Result<Duration> {
-        Ok(self.measure(command, program)?.0)
-    }
-
-    /// How long a command takes, and the most memory that it had, in KiB.
-    pub fn measure(&self, command: &Command, program: Option<&Utf8Path>) -> Result<(Duration, u64)> {
-        let mut process = self.process(command, None)?;
-        if let Some(program) = program {
-            program.clone_into(&mut process.program);
-        }
-        let started = Instant::now();
-        let outcome = process.run(self.interrupt)?;
-        let elapsed = started.elapsed();
-        judge(command, &outcome)?;
-        Ok((elapsed, outcome.peak))
+        // What kluctl itself names as the cause comes first and alone; what it printed around it is in the log.
+        let printed = failure.chain();
+        let around = match printed.split_once(", its last lines:") {
+            Some((ended, _)) if self.ui.verbosity() < Verbosity::Steps => {
+                format!("{ended}; `-v` shows what it printed")
+            }
+            _ => printed,
+        };
+        let cause = Failure::new(kind, words);
+        let hints = said.hints.iter().chain(&failure.hints);
+        hints.fold(cause, |cause, hint| cause.hinted(hint)).hinted(around)
     }
 
     /// Runs a command that only reads and returns what it printed.
@@ -715,20 +959,12 @@ fn interrupted_failure() -> Failure {
     Failure::new(Kind::Interrupted, "interrupted").hinted("`--resume` goes on where this run stopped")
 }
 
-fn with_way_back(failure: Failure, plan: &Plan, failed: usize) -> Failure {
-    let step = &plan.steps[failed].id;
-    let failure = failure.context(format!("step `{step}` failed"));
+fn with_way_back(failure: Failure, what: &str, path: &str) -> Failure {
+    let failure = failure.context(format!("{what} `{path}` failed"));
     if failure.kind == Kind::Interrupted || failure.kind == Kind::Refused {
         return failure;
     }
-    let failure = failure.hinted(format!("go on with `--resume`, or with `--from {step}`"));
-    plan.steps[..failed]
-        .iter()
-        .rev()
-        .filter_map(|step| step.undo.as_ref())
-        .fold(failure, |failure, undo| {
-            failure.hinted(format!("to take back: {}", undo.shell()))
-        })
+    failure.hinted(format!("go on with `--resume`, or with `--from {path}`"))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -757,7 +993,8 @@ mod tests {
                 cluster: "vanixiets".to_owned(),
                 production: true,
             });
-            plan.steps.push(step);
+            plan.sections
+                .push(Section::new("part", "Do it", "A test wants it.").with(step));
             run(root, &plan, &mut Journal::begin(root, name, &plan).unwrap(), consent)
         };
         let remove = || {
@@ -792,8 +1029,10 @@ mod tests {
             Step::new(id, "Write", "It shows that the step was done.", Effect::Local, action)
         };
         let mut plan = Plan::new("fill the disk");
-        plan.steps.push(write("step.do", "done"));
-        plan.finally.push(write("lease.release", "given-back"));
+        let section = |id: &str, step| Section::new(id, "Write", "A test wants it.").with(step);
+        plan.sections.push(section("part", write("step.do", "done")));
+        plan.finally
+            .push(section("lease", write("lease.release", "given-back")));
         let mut journal = crate::run::journal::Journal::on_a_full_disk(root);
         let failure = run(root, &plan, &mut journal, Consent::Given).unwrap_err();
         assert_eq!(failure.kind, Kind::Step);
@@ -809,5 +1048,36 @@ mod tests {
         );
         assert!(!root.join("done").exists(), "it was done, and nothing will ever tell");
         assert!(root.join("given-back").exists(), "the Lease is still held");
+    }
+
+    #[test]
+    fn only_a_command_that_may_is_asked_again_and_only_where_the_api_server_was_out_of_reach() {
+        let interrupt = Interrupt::default();
+        let runner = Runner {
+            root: Utf8Path::new("/"),
+            ui: &Ui::plain(),
+            tools: &Tools::default(),
+            interrupt: &interrupt,
+        };
+        // How often it was asked, and what came of it, when it fails so often with these words.
+        let asked = |on_failure, failures: usize, said: &str| {
+            let mut command = Command::new(Tool::Kubectl);
+            command.on_failure = on_failure;
+            let count = std::cell::Cell::new(0);
+            let outcome = runner.ask_again(&command, &[0, 0], || {
+                count.set(count.get() + 1);
+                if count.get() > failures {
+                    return Ok(());
+                }
+                Err(Failure::new(Kind::Step, said))
+            });
+            (count.get(), outcome.err().map(|failure| failure.kind))
+        };
+        let away = "dial tcp 127.0.0.1:6443: connect: connection refused";
+        assert_eq!(asked(OnFailure::AskAgain, 2, away), (3, None));
+        assert_eq!(asked(OnFailure::Partial, 1, away), (2, None));
+        assert_eq!(asked(OnFailure::AskAgain, 9, away), (3, Some(Kind::Timeout)));
+        assert_eq!(asked(OnFailure::Fail, 1, away), (1, Some(Kind::Step)));
+        assert_eq!(asked(OnFailure::AskAgain, 1, "no such object"), (1, Some(Kind::Step)));
     }
 }

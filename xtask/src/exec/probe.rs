@@ -1,5 +1,7 @@
 //! Asks probes. Asking only reads, and what cannot be asked does not hold.
 
+use std::time::Duration;
+
 use camino::Utf8Path;
 
 use super::Runner;
@@ -131,7 +133,7 @@ impl Runner<'_> {
             Probe::Answers { address, page } => {
                 offline::allow(offline::host_of(address), &format!("connect to `{address}`"))?;
                 let answer = answer_of(address, page);
-                Seen::from(answer.as_deref().is_ok_and(|code| code == "200"), || match answer {
+                Seen::from(matches!(answer, Ok(200)), || match answer {
                     Ok(code) => format!("`{address}{page}` answers {code}"),
                     Err(error) => format!("`{address}` does not answer: {error}"),
                 })
@@ -231,29 +233,33 @@ fn guest_is(listing: &str, name: &str, is: GuestIs) -> Result<Seen> {
         GuestIs::Running => status == Some("Running"),
         GuestIs::Stopped => status == Some("Stopped"),
     };
+    let errors = found
+        .as_ref()
+        .map(|instance| instance.errors.as_slice())
+        .unwrap_or_default();
+    let said = if errors.is_empty() {
+        String::new()
+    } else {
+        format!(", and Lima says: {}", errors.join("; "))
+    };
     Ok(Seen::from(holds, || match status {
         None => format!("there is no guest `{name}`"),
-        Some("") => format!("Lima says nothing of the state of guest `{name}`"),
-        Some(status) => format!("guest `{name}` is `{status}`"),
+        Some("") => format!("Lima says nothing of the state of guest `{name}`{said}"),
+        Some(status) => format!("guest `{name}` is `{status}`{said}"),
     }))
 }
 
 /// The status code of a plain HTTP answer.
-fn answer_of(address: &str, page: &str) -> Result<String, std::io::Error> {
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpStream};
-    use std::time::Duration;
-
-    let wrong = |error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error);
-    let socket: SocketAddr = address.parse().map_err(wrong)?;
-    let limit = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&socket, limit)?;
-    stream.set_read_timeout(Some(limit))?;
-    stream.write_all(format!("GET {page} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(4096).read_to_end(&mut answer)?;
-    let text = String::from_utf8_lossy(&answer);
-    Ok(text.split(' ').nth(1).unwrap_or("nothing").to_owned())
+fn answer_of(address: &str, page: &str) -> Result<u16, ureq::Error> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_global(Some(Duration::from_secs(2)))
+        .build()
+        .into();
+    Ok(agent.get(format!("http://{address}{page}")).call()?.status().as_u16())
 }
 
 fn near(printed: &str, within: u64) -> Seen {
@@ -271,4 +277,38 @@ fn near(printed: &str, within: u64) -> Seen {
 
 fn says(root: &Utf8Path, file: &Utf8Path, pointer: &str) -> Option<serde_json::Value> {
     later(root, file, pointer).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::answer_of;
+
+    #[test]
+    fn a_page_is_judged_by_its_own_status_and_nothing_else_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            ["200 OK", "503 No", "302 Found\r\nlocation: /elsewhere"].map(|status| {
+                let mut reader = BufReader::new(listener.accept().unwrap().0);
+                let mut lines = Vec::new();
+                while lines.last().is_none_or(|line: &String| line != "\r\n") {
+                    let mut line = String::new();
+                    reader.read_line(&mut line).unwrap();
+                    lines.push(line);
+                }
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                reader.get_mut().write_all(answer.as_bytes()).unwrap();
+                lines.swap_remove(0)
+            })
+        });
+        assert_eq!(
+            [200, 503, 302].map(|_| answer_of(&address, "/healthz").unwrap()),
+            [200, 503, 302]
+        );
+        assert_eq!(server.join().unwrap(), ["GET /healthz HTTP/1.1\r\n"; 3]);
+        assert!(answer_of(&address, "/healthz").is_err(), "nothing listens any more");
+    }
 }

@@ -72,10 +72,9 @@ pub fn by_image(entries: &[Entry]) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for entry in entries {
         for image in &entry.images {
-            let user = format!(
-                "{}-{} {} {}/{}",
-                entry.cluster, entry.stage, entry.kind, entry.namespace, entry.name
-            );
+            let group = entry.api_version.split_once('/').map_or("", |(group, _)| group);
+            let object = crate::project::name_of(group, &entry.kind, &entry.namespace, &entry.name);
+            let user = format!("{}-{} {object}", entry.cluster, entry.stage);
             found.entry(image.clone()).or_default().insert(user);
         }
     }

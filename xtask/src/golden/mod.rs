@@ -5,12 +5,10 @@ pub mod object;
 pub mod schema;
 pub mod secret;
 
-pub mod bench;
 pub mod bless;
 pub mod diff;
 pub mod folder;
 pub mod inventory;
-pub mod memory;
 pub mod openapi;
 pub mod pairs;
 pub mod problem;

@@ -36,16 +36,8 @@ pub struct Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.kind)?;
-        // Groups without a dot, and those of Kubernetes itself, are known by their kinds.
-        if self.group.contains('.') && !self.group.ends_with(".k8s.io") {
-            write!(formatter, ".{}", self.group)?;
-        }
-        if self.namespace.is_empty() {
-            write!(formatter, " {}", self.name)
-        } else {
-            write!(formatter, " {}/{}", self.namespace, self.name)
-        }
+        let name = crate::project::name_of(&self.group, &self.kind, &self.namespace, &self.name);
+        formatter.write_str(&name)
     }
 }
 
@@ -119,7 +111,7 @@ impl Object {
 
     /// What is wrong with the object by itself, before any server is asked.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults = crate::project::sound::faults(&self.value);
         let Identity { namespace, name, .. } = &self.identity;
         if name.len() > 253 {
             faults.push(format!("its name has {} characters, 253 is the most", name.len()));
@@ -194,7 +186,7 @@ pub fn open(documents: Vec<Value>) -> Result<Vec<Object>, String> {
 }
 
 fn open_into(objects: &mut Vec<Object>, document: Value) -> Result<(), String> {
-    if !is_list(&document) {
+    if !crate::project::is_list(&document) {
         objects.push(Object::new(document)?);
         return Ok(());
     }
@@ -214,15 +206,6 @@ fn open_into(objects: &mut Vec<Object>, document: Value) -> Result<(), String> {
         None | Some(Value::Null) => Ok(()),
         Some(_) => Err("`items` of a list is no list".into()),
     }
-}
-
-/// `List` of the core group, and the typed lists that servers answer with.
-fn is_list(document: &Value) -> bool {
-    let Some(kind) = document.get("kind").and_then(Value::as_str) else {
-        return false;
-    };
-    kind == "List"
-        || (kind.ends_with("List") && document.get("items").is_some() && document.pointer("/metadata/name").is_none())
 }
 
 #[cfg(test)]
@@ -283,7 +266,7 @@ mod tests {
         let value = json!({"apiVersion": "x.example/v1", "kind": "AllowList", "metadata": {"name": "a"}, "items": []});
         assert_eq!(
             open(vec![value]).unwrap()[0].identity.to_string(),
-            "AllowList.x.example a"
+            "AllowList.x.example/a"
         );
     }
 

@@ -40,7 +40,6 @@ pub fn judge(golden: &Utf8Path, record: &Record) -> Result<Comparison> {
             comparison.problems.push(Problem::Duplicate { object, paths });
         }
     }
-    comparison.count = comparison.objects.len();
     comparison.problems.extend(older(golden, &files, record));
     Ok(comparison)
 }

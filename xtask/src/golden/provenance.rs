@@ -88,7 +88,7 @@ impl Record {
         };
         Ok(Self {
             schema: SCHEMA,
-            modules: json::hex(&digest.finalize()),
+            modules: format!("{:x}", digest.finalize()),
             lock,
         })
     }

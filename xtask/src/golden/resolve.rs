@@ -9,15 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::diff;
-use super::folder::{self, File, Form, Stat};
-use super::memory::{Memory, Seen};
+use super::folder::{self, File, Form};
 use super::normalize::{self, Frame, Manifest, Role};
 use super::object::{self, Identity, Object, Origin};
 use super::problem::{Disguise, Fix, Problem, RECORD, Side, StalePart};
 use super::provenance::Record;
 use super::schema::Schemas;
 use super::secret;
-use super::summary::is_builtin;
 use crate::base::failure::{Failure, Result};
 use crate::base::formats::json;
 use crate::project::StageDescription;
@@ -36,8 +34,6 @@ pub struct Comparison {
     pub unverified: Vec<Identity>,
     /// What the rendering left out, in its own words.
     pub skipped: Vec<String>,
-    /// How many objects were rendered; also where their names were not asked for.
-    pub count: usize,
 }
 
 impl Comparison {
@@ -60,56 +56,6 @@ pub fn compare(rendered: &Utf8Path, golden: &Utf8Path, record: &Record) -> Resul
     let pairs = sides.pairs()?;
     let outcomes = evaluate_all(&sides, &pairs);
     Ok(sides.conclude(&pairs, outcomes, skipped, record))
-}
-
-/// Whether the names of the objects are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// They are compared with those of other stages.
-    Wanted,
-    /// Their number will do.
-    Counted,
-}
-
-/// Like [`compare`], but reads only what changed since a comparison that `memory` remembers.
-pub fn compare_remembering(
-    rendered: &Utf8Path,
-    golden: &Utf8Path,
-    record: &Record,
-    memory: &Memory,
-    names: Names,
-) -> Result<Comparison> {
-    let (left, right) = scan_both(rendered, golden)?;
-    let sides = Sides {
-        rendered,
-        left: &left,
-        golden,
-        right: &right,
-    };
-    if left.iter().any(|file| file.path == SKIPPED) {
-        return compare(rendered, golden, record);
-    }
-    if names == Names::Counted
-        && let Some(count) = memory.nothing_changed(&left, &right)
-    {
-        let mut comparison = Comparison {
-            count,
-            ..Comparison::default()
-        };
-        sides.check_record(record, &mut comparison);
-        return Ok(comparison);
-    }
-    let pairs = sides.pairs()?;
-    let outcomes = sides.evaluate_changed(&pairs, memory.seen());
-    let seen = sides.seen(&pairs, &outcomes);
-    let comparison = sides.conclude(&pairs, outcomes, Vec::new(), record);
-    // A golden that is only older is remembered as well: that is told from the checkout alone, every time.
-    let clean = comparison
-        .problems
-        .iter()
-        .all(|problem| matches!(problem, Problem::Older { .. }));
-    memory.remember(&seen, clean.then_some(comparison.count), &left, &right)?;
-    Ok(comparison)
 }
 
 /// Both folders' files. Most of the time goes into asking the system, so both sides ask at once.
@@ -143,8 +89,6 @@ struct Outcome {
     upstream: bool,
     definitions: Vec<Object>,
     resources: Vec<Object>,
-    /// Whether definitions or resources stand here that were not read again.
-    judged: bool,
     /// What the golden should hold, when it is missing there.
     content: Option<String>,
     stands: Stands,
@@ -195,96 +139,8 @@ impl<'a> Sides<'a> {
                 .retain(|problem| !matches!(problem, Problem::Stale { path, .. } if Role::of(path) != Role::Objects));
         }
         comparison.skipped = skipped;
-        comparison.count = comparison.objects.len();
         comparison.problems.sort_by_cached_key(rank);
         comparison
-    }
-
-    /// What was found at each path, where a path at which neither side changed is not read again.
-    fn evaluate_changed(&self, pairs: &[PathPair<'_>], seen: Vec<Seen>) -> Vec<Outcome> {
-        let mut seen = seen.into_iter().peekable();
-        let mut lost = false;
-        let mut known: Vec<Option<Seen>> = Vec::with_capacity(pairs.len());
-        for (path, left, right) in pairs {
-            while let Some(earlier) = seen.next_if(|seen| seen.path.as_str() < path.as_str()) {
-                lost |= earlier.judged;
-            }
-            let same = seen.next_if(|seen| seen.path.as_str() == path.as_str()).filter(|seen| {
-                let equal = |file: &Option<&File>, stat: Stat| {
-                    file.is_some_and(|file| file.form == Form::Plain && file.stat == stat)
-                };
-                let equal = equal(left, seen.left) && equal(right, seen.right);
-                lost |= seen.judged && !equal;
-                equal
-            });
-            known.push(same);
-        }
-        lost |= seen.any(|seen| seen.judged);
-        let mut outcomes = self.evaluate_unknown(pairs, &known);
-        // Definitions judge resources: when one of either kind changed, all of them are read.
-        let judges = lost
-            || outcomes
-                .iter()
-                .flatten()
-                .any(|outcome| !outcome.definitions.is_empty() || !outcome.resources.is_empty());
-        if judges {
-            for (known, outcome) in known.iter_mut().zip(&outcomes) {
-                if outcome.is_none() && known.as_ref().is_some_and(|seen| seen.judged) {
-                    *known = None;
-                }
-            }
-            let fresh: Vec<Option<Seen>> = known
-                .iter()
-                .zip(&outcomes)
-                .map(|(known, outcome)| {
-                    if outcome.is_some() {
-                        Some(Seen::default())
-                    } else {
-                        known.clone()
-                    }
-                })
-                .collect();
-            for (outcome, again) in outcomes.iter_mut().zip(self.evaluate_unknown(pairs, &fresh)) {
-                if again.is_some() {
-                    *outcome = again;
-                }
-            }
-        }
-        outcomes
-            .into_iter()
-            .zip(known)
-            .map(|(outcome, known)| outcome.unwrap_or_else(|| Outcome::known(known.unwrap_or_default())))
-            .collect()
-    }
-
-    /// Evaluates every pair of which nothing is known.
-    fn evaluate_unknown(&self, pairs: &[PathPair<'_>], known: &[Option<Seen>]) -> Vec<Option<Outcome>> {
-        let places: Vec<usize> = (0..pairs.len()).filter(|place| known[*place].is_none()).collect();
-        let unknown: Vec<PathPair<'_>> = places.iter().map(|place| pairs[*place]).collect();
-        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
-        outcomes.resize_with(pairs.len(), || None);
-        for (place, outcome) in places.into_iter().zip(evaluate_all(self, &unknown)) {
-            outcomes[place] = Some(outcome);
-        }
-        outcomes
-    }
-
-    /// What can be remembered: paths at which both sides are plain files without any problem.
-    fn seen(&self, pairs: &[PathPair<'_>], outcomes: &[Outcome]) -> Vec<Seen> {
-        pairs
-            .iter()
-            .zip(outcomes)
-            .filter(|(_, outcome)| outcome.problems.is_empty() && outcome.stands == Stands::Both)
-            .filter_map(|((path, left, right), outcome)| {
-                Some(Seen {
-                    path: (*path).to_owned(),
-                    left: left.as_ref()?.stat,
-                    right: right.as_ref()?.stat,
-                    judged: outcome.judged || !outcome.definitions.is_empty() || !outcome.resources.is_empty(),
-                    objects: outcome.rendered.clone(),
-                })
-            })
-            .collect()
     }
 
     /// Whether the golden says that it comes from what the checkout holds.
@@ -297,18 +153,6 @@ impl<'a> Sides<'a> {
             });
         } else if let Some(problem) = older(self.golden, self.right, record) {
             comparison.problems.push(problem);
-        }
-    }
-}
-
-impl Outcome {
-    /// What an earlier check found at a path that has not changed since.
-    fn known(seen: Seen) -> Self {
-        Self {
-            golden: seen.objects.clone(),
-            rendered: seen.objects,
-            judged: seen.judged,
-            ..Self::default()
         }
     }
 }
@@ -457,18 +301,6 @@ impl Wanted {
         may_be && text == self.text()
     }
 
-    /// Whether a text of JSON says the same, which is told without reading it into values.
-    fn is_said_by(&self, text: &str) -> bool {
-        let Meaning::Objects(Manifest {
-            frame: Frame::Single,
-            objects,
-        }) = &self.meaning
-        else {
-            return false;
-        };
-        text.starts_with('{') && matches!(objects.as_slice(), [one] if json::says(text, &normalize::normal(one)))
-    }
-
     fn identities(&self) -> Vec<Identity> {
         match &self.meaning {
             Meaning::Objects(manifest) => normalize::identities(&manifest.objects),
@@ -581,7 +413,7 @@ fn sort_out(manifest: Manifest, outcome: &mut Outcome) {
         match object.identity.group.as_str() {
             "apiextensions.k8s.io" => outcome.definitions.push(object),
             // The server knows its own groups by itself.
-            group if !is_builtin(group) => outcome.resources.push(object),
+            group if !crate::project::is_builtin(group) => outcome.resources.push(object),
             _ => {}
         }
     }
@@ -630,13 +462,7 @@ fn compare_one(golden: &Utf8Path, file: &File, wanted: &Wanted, outcome: &mut Ou
         return;
     }
     let disguise = disguise.or_else(|| disguise_of(&text));
-    let parts = if wanted.is_said_by(&text) {
-        outcome.golden = wanted.identities();
-        Ok(Vec::new())
-    } else {
-        differences(path, &text, wanted, outcome)
-    };
-    match parts {
+    match differences(path, &text, wanted, outcome) {
         Err(reason) => outcome
             .problems
             .push(unreadable(path, Side::Golden, reason, Some(wanted.text()))),

@@ -54,36 +54,11 @@ pub fn facts(object: &Value) -> Value {
             }
         }
         // Rules, bindings, services, webhooks and all that is short by nature stay whole, without certificates.
-        _ if is_builtin(group) => whole_into(&mut out, object, Prose::Kept),
+        _ if crate::project::is_builtin(group) => whole_into(&mut out, object, Prose::Kept),
         // A custom resource: its definition in the golden takes anything, so long texts may become digests.
         _ => whole_into(&mut out, object, Prose::Digested),
     }
     Value::Object(out)
-}
-
-/// Whether a group is served by the API server itself, with types that a digest would not fit.
-pub(super) fn is_builtin(group: &str) -> bool {
-    matches!(group, "" | "apps" | "batch" | "autoscaling" | "policy" | "extensions")
-        || (group.ends_with(".k8s.io")
-            && matches!(
-                group,
-                "admissionregistration.k8s.io"
-                    | "apiextensions.k8s.io"
-                    | "apiregistration.k8s.io"
-                    | "authentication.k8s.io"
-                    | "authorization.k8s.io"
-                    | "certificates.k8s.io"
-                    | "coordination.k8s.io"
-                    | "discovery.k8s.io"
-                    | "events.k8s.io"
-                    | "flowcontrol.apiserver.k8s.io"
-                    | "networking.k8s.io"
-                    | "node.k8s.io"
-                    | "rbac.authorization.k8s.io"
-                    | "resource.k8s.io"
-                    | "scheduling.k8s.io"
-                    | "storage.k8s.io"
-            ))
 }
 
 /// Whether long texts of an object stay.

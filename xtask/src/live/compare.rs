@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ownership;
+use super::conflicts::{LeftTo, Rule};
+use super::{ownership, protect};
 use crate::plan::Only;
 use crate::project::{Identity, Object, ObjectRef, Project, digest_of};
 
@@ -23,6 +24,8 @@ pub struct Delta {
     pub groups: Vec<GroupDelta>,
     /// Every object that differs.
     pub differences: Vec<Difference>,
+    /// What other managers have of objects of the project, and are meant to have.
+    pub left_alone: Vec<LeftAlone>,
     /// Whether kinds may be served afterwards that are not served now: a definition is among them, or an object is
     /// missing, whose kind an operator may define on its way.
     pub more_kinds: bool,
@@ -39,6 +42,16 @@ pub struct GroupDelta {
     /// Arguments that limit what kluctl takes for orphans to the items that differ: it describes each one at length.
     /// By tag, for it takes a directory filter relative to the Git repository that the project happens to lie in.
     pub arguments: Vec<String>,
+}
+
+/// Fields of an object that are left to another manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LeftAlone {
+    /// The object.
+    pub object: ObjectRef,
+    /// Paths of its fields.
+    pub fields: Vec<String>,
 }
 
 /// An object that a deploy would change.
@@ -94,10 +107,10 @@ pub struct Orphan {
     pub managed: bool,
     /// Whether another object owns it.
     pub owned: bool,
-    /// Whether it is annotated `helm.sh/resource-policy: keep`.
-    pub policy_keep: bool,
-    /// Whether it is annotated `kluctl.io/skip-delete`.
-    pub skip_delete: bool,
+    /// The annotation for which it is never deleted.
+    pub kept: Option<String>,
+    /// The annotation for which it is deleted only by its exact name.
+    pub by_name: Option<String>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -130,6 +143,9 @@ pub struct Comparison<'a> {
     own: BTreeMap<Identity, Found>,
     /// Discriminators of what other stages have.
     elsewhere: BTreeMap<Identity, String>,
+    /// Rules of the project's `deployment.yaml`.
+    rules: Vec<Rule>,
+    left_alone: Vec<LeftAlone>,
 }
 
 /// An object of the stage in the cluster.
@@ -152,7 +168,15 @@ impl<'a> Comparison<'a> {
                 .collect(),
             own: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
+            rules: Vec::new(),
+            left_alone: Vec::new(),
         }
+    }
+
+    /// The same with the project's own rules for conflicts.
+    pub fn with_rules(mut self, rules: Vec<Rule>) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// Takes a live object note of.
@@ -161,7 +185,16 @@ impl<'a> Comparison<'a> {
         let rendered = self.rendered.get(&identity);
         if discriminator(live) == self.project.description.discriminator {
             let found = match rendered {
-                Some(rendered) => Found::Rendered(why_not_fresh(rendered, live)),
+                Some(rendered) => {
+                    let (why, fields) = why_not_fresh(rendered, live, &self.rules);
+                    if !fields.is_empty() {
+                        self.left_alone.push(LeftAlone {
+                            object: ObjectRef::of(live),
+                            fields,
+                        });
+                    }
+                    Found::Rendered(why)
+                }
                 None => Found::Left(orphan(live)),
             };
             self.own.insert(identity, found);
@@ -217,6 +250,7 @@ impl<'a> Comparison<'a> {
                     )
             }),
             differences,
+            left_alone: self.left_alone,
             orphans,
         }
     }
@@ -254,21 +288,23 @@ pub fn discriminator(live: &Value) -> &str {
         .unwrap_or_default()
 }
 
-fn why_not_fresh(rendered: &Value, live: &Value) -> Option<Why> {
+/// Why an object is not as it should be, and which of its fields are left to others.
+fn why_not_fresh(rendered: &Value, live: &Value, rules: &[Rule]) -> (Option<Why>, Vec<String>) {
     if live.pointer("/metadata/deletionTimestamp").is_some() {
-        return Some(Why::Terminating {
-            held: super::diagnostics::going(live),
-        });
+        let held = super::diagnostics::going(live);
+        return (Some(Why::Terminating { held }), Vec::new());
     }
+    let lost = ownership::lost_leaves(rendered, live);
+    let (fields, left) = LeftTo::of(rendered, rules).settle(rendered, live, lost);
     let digest = digest_of(rendered);
     if digest.is_none() || digest != digest_of(live) {
-        return Some(Why::Changed);
+        return (Some(Why::Changed), left);
     }
-    let fields = ownership::lost_leaves(rendered, live);
-    (!fields.is_empty()).then(|| Why::Taken {
+    let why = (!fields.is_empty()).then(|| Why::Taken {
         fields,
         managers: ownership::other_managers(live),
-    })
+    });
+    (why, left)
 }
 
 impl Orphan {
@@ -332,13 +368,6 @@ impl Delta {
 }
 
 fn orphan(live: &Value) -> Orphan {
-    let annotation = |name: &str| {
-        live.get("metadata")
-            .and_then(|metadata| metadata.get("annotations"))
-            .and_then(|annotations| annotations.get(name))
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
     Orphan {
         object: ObjectRef::of(live),
         uid: live
@@ -351,8 +380,8 @@ fn orphan(live: &Value) -> Orphan {
             .pointer("/metadata/ownerReferences")
             .and_then(Value::as_array)
             .is_some_and(|owners| !owners.is_empty()),
-        policy_keep: annotation("helm.sh/resource-policy") == "keep",
-        skip_delete: annotation("kluctl.io/skip-delete") == "true",
+        kept: protect::keeps(live),
+        by_name: protect::only_by_name(live),
         terminating: live.pointer("/metadata/deletionTimestamp").is_some(),
     }
 }
@@ -375,6 +404,7 @@ mod tests {
             objects: 1,
             groups: Vec::new(),
             more_kinds: false,
+            left_alone: Vec::new(),
             differences: vec![Difference {
                 object: object("ConfigMap", "x"),
                 component: "x".into(),
@@ -390,8 +420,8 @@ mod tests {
                     uid: copy.to_string(),
                     managed: false,
                     owned: false,
-                    policy_keep: false,
-                    skip_delete: false,
+                    kept: None,
+                    by_name: None,
                     terminating: false,
                 })
                 .collect(),

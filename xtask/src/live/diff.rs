@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::compare::{Delta, Why};
+use super::compare::{Delta, LeftAlone, Why};
 use super::ownership::{self, KLUCTL};
 use crate::project::{ObjectRef, Project};
 
@@ -30,6 +30,8 @@ pub struct Report {
     pub objects: usize,
     /// Objects that differ.
     pub changes: Vec<Change>,
+    /// Fields that other managers have and are meant to have; no deploy touches them.
+    pub left_alone: Vec<LeftAlone>,
     /// Live objects of the stage that the project no longer has; `prune` removes them.
     pub orphans: Vec<ObjectRef>,
 }
@@ -132,6 +134,7 @@ pub fn report(project: &Project, listing: &Value, delta: &Delta) -> Report {
         fresh: delta.fresh,
         objects: delta.objects,
         changes,
+        left_alone: delta.left_alone.clone(),
         orphans: delta.left().map(|orphan| orphan.object.clone()).collect(),
     }
 }
@@ -205,8 +208,7 @@ impl Walk {
         let none = Vec::new();
         let found = live.and_then(Value::as_array).unwrap_or(&none);
         let mut matched = Vec::new();
-        for (index, element) in list.iter().enumerate() {
-            let key = sets.element_key(element);
+        for (index, (element, key)) in list.iter().zip(sets.element_keys(list)).enumerate() {
             let there = match &key {
                 Some(key) => found.iter().find(|candidate| ownership::is_element(key, candidate)),
                 None => found.get(index),
@@ -385,13 +387,17 @@ impl<'a> Sets<'a> {
             .any(|set| set.keys().any(|key| key.starts_with("k:") || key.starts_with("v:")))
     }
 
-    /// The key under which an element stands in anybody's set, kluctl's first.
-    fn element_key(&self, element: &Value) -> Option<String> {
+    /// The key under which each element of a list stands in anybody's set, kluctl's first.
+    fn element_keys(&self, list: &[Value]) -> Vec<Option<String>> {
         let sets = self.own.into_iter().chain(self.others.iter().map(|(_, _, set)| *set));
-        sets.filter_map(Value::as_object)
-            .flat_map(|set| set.keys())
-            .find(|key| ownership::is_element(key, element))
-            .cloned()
+        let mut keys: Vec<&str> = Vec::new();
+        for key in sets.filter_map(Value::as_object).flat_map(|set| set.keys()) {
+            if !keys.contains(&key.as_str()) {
+                keys.push(key);
+            }
+        }
+        let found = ownership::assign(list, &keys);
+        found.into_iter().map(|key| key.map(ToOwned::to_owned)).collect()
     }
 
     fn owners(&self) -> Vec<Owner> {
@@ -424,11 +430,16 @@ impl Report {
             for change in self.changes.iter().filter(|change| change.what == What::Add) {
                 *by_component.entry(&change.component).or_default() += 1;
             }
-            lines.extend(
-                by_component.into_iter().map(|(component, count)| {
-                    format!("+ {} ({component})", crate::base::text::plural(count, "object"))
-                }),
-            );
+            let components: Vec<String> = by_component
+                .iter()
+                .map(|(component, count)| format!("{component} {count}"))
+                .collect();
+            lines.push(format!(
+                "+ {} of {}: {}",
+                crate::base::text::plural(added, "object"),
+                crate::base::text::plural(components.len(), "component"),
+                components.join(", ")
+            ));
         }
         for change in &self.changes {
             if gathered && change.what == What::Add {
@@ -446,6 +457,13 @@ impl Report {
             lines.push(format!("{sign} {} ({}{note})", change.object, change.component));
             lines.extend(change.fields.iter().map(|field| format!("    {}", field.line())));
         }
+        lines.extend(self.left_alone.iter().map(|left| {
+            format!(
+                "  {}: {} left alone, as its annotation says",
+                left.object,
+                left.fields.join(", ")
+            )
+        }));
         lines.extend(
             self.orphans
                 .iter()
@@ -553,8 +571,17 @@ mod tests {
         let live = json!({"kind": "Secret", "data": {"password": "b2xk"}, "metadata": {"managedFields": [
             {"manager": "kluctl", "operation": "Apply", "fieldsV1": {"f:data": {"f:password": {}}}},
         ]}});
-        let lines = lines(rendered, live);
-        assert_eq!(lines, [r#"data.password: "*****""#]);
+        assert_eq!(lines(rendered, live), [r#"data.password: "*****""#]);
+        let rendered = json!({"kind": "Secret", "stringData": {"password": "new", "list": {"of": "none"}}});
+        let live = json!({"kind": "Secret", "stringData": {"password": "old"}});
+        let shown = lines(rendered.clone(), live.clone());
+        assert_eq!(shown.len(), 2, "{shown:?}");
+        assert!(shown.iter().all(|line| line.contains(MASK)), "{shown:?}");
+        let written = serde_json::to_string(&fields(&rendered, &live)).unwrap();
+        assert!(
+            !["new", "old", "none"].iter().any(|value| written.contains(value)),
+            "{written}"
+        );
     }
 
     #[test]

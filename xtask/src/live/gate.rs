@@ -306,4 +306,16 @@ mod tests {
             ["gate `x.ready`: Thing/n/x has Ready=False, not True (ErrRegister: no route)"]
         );
     }
+
+    #[test]
+    fn an_object_that_is_being_deleted_holds_no_gate() {
+        let mut object = workload("Deployment", json!({}), json!({}));
+        let gates = [gate("Deployment", GateCondition::Exists)];
+        assert_eq!(open_gates(&gates, &list(object.clone())), Vec::<String>::new());
+        object["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert_eq!(
+            open_gates(&gates, &list(object)),
+            ["gate `x.ready`: Deployment/n/x is terminating"]
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -214,7 +214,18 @@ pub fn digest(project: &Utf8Path) -> Result<String> {
             hash.update(&content);
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", hash.finalize()))
+}
+
+/// The newest of the projects that are kept in a folder; none where none is.
+pub fn newest_kept(folder: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
+    let Ok(text) = fs_err::read_to_string(folder.join("order.json")) else {
+        return Ok(None);
+    };
+    let order: Vec<String> = serde_json::from_str(&text)
+        .map_err(|error| Failure::config(format!("`{folder}/order.json` cannot be read: {error}")))?;
+    let newest = order.last().map(|digest| folder.join(digest));
+    Ok(newest.filter(|folder| folder.is_dir()))
 }
 
 #[cfg(test)]
@@ -242,7 +253,9 @@ mod tests {
             objects: 1,
             groups: Vec::new(),
             more_kinds: false,
+
             differences: Vec::new(),
+            left_alone: Vec::new(),
             orphans: Vec::new(),
         }
     }

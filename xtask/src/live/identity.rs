@@ -106,3 +106,69 @@ fn other(cluster: &str, uid: &str, wanted: &str) -> Failure {
     ))
     .hinted("look where the kubeconfig leads before anything else")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkout whose facts commit a UID to the production cluster, and what a cluster of this UID says.
+    fn checkout(uid: Option<&str>) -> (tempfile::TempDir, camino::Utf8PathBuf) {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = camino::Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        let committed = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let text = fs_err::read_to_string(committed.join(crate::base::root::FACTS)).unwrap();
+        let mut facts: Value = serde_json::from_str(&text).unwrap();
+        facts["clusters"]["hetzner"]["uid"] = "production".into();
+        fs_err::write(root.join(crate::base::root::FACTS), facts.to_string()).unwrap();
+        answers(&root, uid);
+        (folder, root)
+    }
+
+    fn answers(root: &Utf8Path, uid: Option<&str>) {
+        fs_err::write(
+            root.join("namespace.json"),
+            json!({"metadata": {"uid": uid}}).to_string(),
+        )
+        .unwrap();
+    }
+
+    fn look(root: &Utf8Path, cluster: &str, expected: &Fenced) -> Result<String, Kind> {
+        check(root, Utf8Path::new("namespace.json"), expected, cluster).map_err(|failure| failure.kind)
+    }
+
+    #[test]
+    fn a_cluster_with_a_committed_uid_is_no_other_one() {
+        let (_folder, root) = checkout(Some("production"));
+        let expected = Fenced::Committed("production".to_owned());
+        assert!(look(&root, "hetzner", &expected).is_ok());
+        for uid in [Some("another"), Some(""), None] {
+            answers(&root, uid);
+            assert_eq!(look(&root, "hetzner", &expected), Err(Kind::Refused), "{uid:?}");
+        }
+    }
+
+    #[test]
+    fn a_local_cluster_is_the_one_of_the_first_contact() {
+        let (_folder, root) = checkout(Some("first"));
+        let record = |cluster: &str| Fenced::Recorded(format!(".xtask/clusters/{cluster}/uid.json").into());
+        assert!(
+            look(&root, "k3s-dev", &record("k3s-dev"))
+                .unwrap()
+                .contains("first contact")
+        );
+        assert!(look(&root, "k3s-dev", &record("k3s-dev")).is_ok());
+        // The same cluster under another name.
+        assert_eq!(look(&root, "k3s-capi", &record("k3s-capi")), Err(Kind::Refused));
+        assert!(!root.join(".xtask/clusters/k3s-capi/uid.json").exists());
+        answers(&root, Some("second"));
+        assert_eq!(look(&root, "k3s-dev", &record("k3s-dev")), Err(Kind::Refused));
+    }
+
+    #[test]
+    fn what_is_committed_to_production_never_becomes_a_local_cluster() {
+        let (_folder, root) = checkout(Some("production"));
+        let record = Fenced::Recorded(".xtask/clusters/k3s-dev/uid.json".into());
+        assert_eq!(look(&root, "k3s-dev", &record), Err(Kind::Refused));
+        assert!(!root.join(".xtask/clusters/k3s-dev/uid.json").exists());
+    }
+}

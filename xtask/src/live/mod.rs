@@ -3,17 +3,21 @@
 
 pub mod closures;
 pub mod compare;
+pub mod conflicts;
 pub mod definitions;
 pub mod diagnostics;
 pub mod diff;
 pub mod gate;
 pub mod history;
 pub mod identity;
+pub mod kinds;
 pub mod lease;
 pub mod listing;
 pub mod ownership;
+pub mod protect;
 pub mod prune;
 pub mod review;
 pub mod secrets;
 
 pub use compare::{Delta, Difference, Why};
+pub use kinds::check_project;

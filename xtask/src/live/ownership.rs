@@ -100,18 +100,58 @@ fn walk(rendered: &Value, owned: Option<&Value>, path: &str, lost: &mut Vec<Stri
             }
         }
         Value::Array(list) => {
-            for (index, element) in list.iter().enumerate() {
-                let entry = set.iter().find(|(key, _)| is_element(key, element));
-                walk(
-                    element,
-                    entry.map(|(_, entry)| entry),
-                    &format!("{path}[{index}]"),
-                    lost,
-                );
+            let keys: Vec<&str> = set.keys().map(String::as_str).collect();
+            for (index, (element, key)) in list.iter().zip(assign(list, &keys)).enumerate() {
+                let entry = key.and_then(|key| set.get(key));
+                walk(element, entry, &format!("{path}[{index}]"), lost);
             }
         }
         _ => {}
     }
+}
+
+/// The set key that stands for each element of a rendered list; none where there is none. A key stands for one element.
+/// Keys carry the defaults of fields that a rendered element may leave out (a port's protocol, whatever a definition
+/// gives a default), so those that say everything choose first, and who leaves a field out takes what is left, the
+/// default that everybody knows before others.
+pub(super) fn assign<'k>(list: &[Value], keys: &[&'k str]) -> Vec<Option<&'k str>> {
+    let mut found: Vec<Option<&'k str>> = vec![None; list.len()];
+    let mut taken = std::collections::BTreeSet::new();
+    for fits in [says_all, leaves_known_defaults, is_element] {
+        for (place, element) in found.iter_mut().zip(list).filter(|(place, _)| place.is_none()) {
+            *place = keys
+                .iter()
+                .copied()
+                .find(|key| !taken.contains(key) && fits(key, element));
+            taken.extend(*place);
+        }
+    }
+    found
+}
+
+/// Whether an element has every field of a key.
+fn says_all(key: &str, element: &Value) -> bool {
+    is_element(key, element) && fields_left_out(key, element).is_empty()
+}
+
+/// Whether what an element leaves out of a key are the defaults of Kubernetes' own types.
+fn leaves_known_defaults(key: &str, element: &Value) -> bool {
+    is_element(key, element)
+        && fields_left_out(key, element)
+            .iter()
+            .all(|(name, value)| name == "protocol" && value == "TCP")
+}
+
+fn fields_left_out(key: &str, element: &Value) -> Vec<(String, Value)> {
+    let keys = key
+        .strip_prefix("k:")
+        .and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(Value::Object(keys)) = keys else {
+        return Vec::new();
+    };
+    keys.into_iter()
+        .filter(|(name, _)| element.get(name).is_none())
+        .collect()
 }
 
 /// Whether a set key (`k:{…}` by keys, `v:…` by value) stands for a rendered list element. Keys carry
@@ -155,6 +195,31 @@ mod tests {
     fn a_defaulted_list_key_still_matches_its_rendered_element() {
         let rendered = json!({"spec": {"ports": [{"containerPort": 80}]}});
         let fields = json!({"f:spec": {"f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}}}});
+        assert_eq!(lost_leaves(&rendered, &live(fields)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn elements_that_differ_in_a_defaulted_key_alone_are_told_apart() {
+        let rendered = json!({"spec": {"ports": [{"port": 53, "name": "dns-tcp"}, {"port": 53, "protocol": "UDP", "name": "dns"}]}});
+        let tcp = "k:{\"port\":53,\"protocol\":\"TCP\"}";
+        let udp = "k:{\"port\":53,\"protocol\":\"UDP\"}";
+        let whole = json!({".": {}, "f:name": {}, "f:port": {}, "f:protocol": {}});
+        let both = json!({"f:spec": {"f:ports": {tcp: whole, udp: whole}}});
+        assert_eq!(lost_leaves(&rendered, &live(both)), Vec::<String>::new());
+        let one = json!({"f:spec": {"f:ports": {udp: whole}}});
+        assert_eq!(
+            lost_leaves(&rendered, &live(one)),
+            ["spec.ports[0]"],
+            "the one of UDP is no other's"
+        );
+        let other = json!({"f:spec": {"f:ports": {tcp: whole}}});
+        assert_eq!(lost_leaves(&rendered, &live(other)), ["spec.ports[1]"]);
+        // A definition's own default, in any order.
+        let rendered = json!({"spec": {"rules": [{"name": "a"}, {"name": "a", "mode": "Strict"}]}});
+        let fields = json!({"f:spec": {"f:rules": {
+            "k:{\"mode\":\"Loose\",\"name\":\"a\"}": {".": {}, "f:name": {}},
+            "k:{\"mode\":\"Strict\",\"name\":\"a\"}": {".": {}, "f:name": {}, "f:mode": {}},
+        }}});
         assert_eq!(lost_leaves(&rendered, &live(fields)), Vec::<String>::new());
     }
 

@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::compare::{Delta, Orphan};
+use super::protect;
 use crate::base::failure::{Failure, Kind, Result};
-use crate::project::ObjectRef;
+use crate::base::http::RESERVED;
 use crate::project::resources::Resource;
+use crate::project::{Identity, ObjectRef};
 
 /// Namespaces that belong to every cluster.
 const SYSTEM: [&str; 4] = ["kube-system", "default", "kube-public", "kube-node-lease"];
@@ -74,7 +77,8 @@ pub struct Choice {
     pub kept: Vec<Kept>,
 }
 
-/// Chooses from the orphans of a comparison. `allowed` holds exact names, `KIND/namespace/name` or `KIND/name`.
+/// Chooses from the orphans of a comparison. `allowed` holds exact names, as the tree shows them: with the group where
+/// it shows one. A name without its group does where only one object can be meant.
 pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Result<Choice> {
     if delta.objects == 0 {
         return Err(Failure::refused("the project has no object, so everything would go")
@@ -87,15 +91,10 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
         ))
         .hinted("deploy the same project first"));
     }
-    let allowed: BTreeSet<&str> = allowed.iter().map(String::as_str).collect();
-    let mut used = BTreeSet::new();
+    let named = named(&delta.orphans, allowed)?;
     let mut choice = Choice::default();
     for orphan in &delta.orphans {
-        let name = orphan.object.to_string();
-        let named = allowed.contains(name.as_str());
-        if named {
-            used.insert(name.clone());
-        }
+        let named = named.contains(&orphan.object.identity());
         match stays(orphan, named).map_or_else(|| path(&orphan.object, resources), Err) {
             Ok(path) => choice.doomed.push(Doomed {
                 object: orphan.object.clone(),
@@ -109,23 +108,61 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
             }),
         }
     }
-    let unknown: Vec<String> = allowed
-        .iter()
-        .filter(|name| !used.contains(**name))
-        .map(|name| format!("`{name}`"))
-        .collect();
+    choice
+        .doomed
+        .sort_by_key(|doomed| (order(&doomed.object), doomed.object.clone()));
+    Ok(choice)
+}
+
+/// The orphans that a person named. A name that fits none, or several, is an error with what it could mean.
+fn named(orphans: &[Orphan], allowed: &[String]) -> Result<BTreeSet<Identity>> {
+    let mut found = BTreeSet::new();
+    let (mut unknown, mut ambiguous) = (Vec::new(), Vec::new());
+    for name in allowed {
+        let fits = |of: &dyn Fn(&ObjectRef) -> String| -> Vec<&ObjectRef> {
+            let objects = orphans.iter().map(|orphan| &orphan.object);
+            objects.filter(|object| of(object) == *name).collect()
+        };
+        let exact = fits(&ObjectRef::full_name);
+        let shown = fits(&|object| object.to_string());
+        let candidates = if !exact.is_empty() {
+            exact
+        } else if !shown.is_empty() {
+            shown
+        } else {
+            fits(&ObjectRef::short_name)
+        };
+        match candidates.as_slice() {
+            [] => unknown.push(format!("`{name}`")),
+            [one] => {
+                found.insert(one.identity());
+            }
+            several => {
+                let names: Vec<String> = several
+                    .iter()
+                    .map(|object| format!("`{}`", object.full_name()))
+                    .collect();
+                ambiguous.push(format!("`{name}` may be {}", names.join(" or ")));
+            }
+        }
+    }
+    if !ambiguous.is_empty() {
+        return Err(Failure::many(
+            Kind::Config,
+            "`--allow-delete` names several objects; nothing was deleted",
+            &ambiguous,
+        )
+        .hinted("say the group: `KIND.GROUP/NAMESPACE/NAME`"));
+    }
     if !unknown.is_empty() {
         return Err(Failure::many(
             Kind::Config,
             "`--allow-delete` names what prune would not touch",
             &unknown,
         )
-        .hinted("it takes exact names, `KIND/namespace/name` or `KIND/name`, as the tree shows them"));
+        .hinted("it takes exact names, `KIND/NAMESPACE/NAME`, `KIND.GROUP/NAMESPACE/NAME` or without the namespace, as the tree shows them"));
     }
-    choice
-        .doomed
-        .sort_by_key(|doomed| (order(&doomed.object), doomed.object.clone()));
-    Ok(choice)
+    Ok(found)
 }
 
 /// Why an orphan stays; none when it may go.
@@ -141,8 +178,8 @@ fn stays(orphan: &Orphan, named: bool) -> Option<String> {
     if !orphan.managed {
         return Some("kluctl never applied it: a controller copied it".to_owned());
     }
-    if orphan.policy_keep {
-        return Some("is annotated `helm.sh/resource-policy: keep`".to_owned());
+    if let Some(annotation) = &orphan.kept {
+        return Some(format!("is annotated `{annotation}`"));
     }
     if orphan.uid.is_empty() {
         return Some("has no UID".to_owned());
@@ -159,8 +196,9 @@ fn stays(orphan: &Orphan, named: bool) -> Option<String> {
         ));
     }
     orphan
-        .skip_delete
-        .then(|| format!("is annotated `kluctl.io/skip-delete`; only by name: `--allow-delete {object}`"))
+        .by_name
+        .as_ref()
+        .map(|annotation| format!("is annotated `{annotation}`; only by name: `--allow-delete {object}`"))
 }
 
 /// The API path of the collection an object stands in, or why there is none.
@@ -182,14 +220,7 @@ fn path(object: &ObjectRef, resources: &[Resource]) -> Result<String, String> {
 
 /// A name as a segment of a path: names of roles may hold almost anything, and `?` would begin a query.
 fn segment(name: &str) -> String {
-    name.bytes().fold(String::new(), |mut text, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            write!(text, "%{byte:02X}").expect("a string takes everything");
-        }
-        text
-    })
+    utf8_percent_encode(name, RESERVED).to_string()
 }
 
 /// Deletion goes against the order of creation, with what could block others first.
@@ -321,12 +352,14 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 
 fn describe(item: &Value, items: &[&Value]) -> String {
     let object = ObjectRef::of(item);
+    let protected = protect::keeps(item).or_else(|| protect::only_by_name(item));
+    let protected = protected.map_or_else(String::new, |annotation| format!(", which is annotated `{annotation}`"));
     if object.kind == "PersistentVolumeClaim"
         && let Some(volume) = volume(item, items)
     {
-        return format!("{object}, with {volume}");
+        return format!("{object}{protected}, with {volume}");
     }
-    object.to_string()
+    format!("{object}{protected}")
 }
 
 /// The volume behind a claim, and what becomes of its data.
@@ -391,8 +424,8 @@ mod tests {
                         uid: format!("uid-{index}"),
                         managed,
                         owned,
-                        policy_keep: keep,
-                        skip_delete: skip,
+                        kept: keep.then(|| "helm.sh/resource-policy: keep".to_owned()),
+                        by_name: skip.then(|| "kluctl.io/skip-delete: true".to_owned()),
                         terminating,
                     }
                 })
@@ -410,6 +443,7 @@ mod tests {
             groups: Vec::new(),
             more_kinds: false,
             differences: Vec::new(),
+            left_alone: Vec::new(),
             orphans,
         }
     }
@@ -434,10 +468,10 @@ mod tests {
                 prop_assert_eq!(&orphan.object, &doomed.object);
                 let shown_line = format!("- {} (uid {})", doomed.object, doomed.uid);
                 prop_assert!(shown.contains(&shown_line));
-                prop_assert!(orphan.managed && !orphan.owned && !orphan.policy_keep && !orphan.terminating);
+                prop_assert!(orphan.managed && !orphan.owned && orphan.kept.is_none() && !orphan.terminating);
                 let kind = doomed.object.kind.as_str();
                 prop_assert!(!(kind == "Namespace" && SYSTEM.contains(&doomed.object.name.as_str())));
-                if BY_NAME.contains(&kind) || orphan.skip_delete {
+                if BY_NAME.contains(&kind) || orphan.by_name.is_some() {
                     prop_assert!(allowed.contains(&doomed.object.to_string()));
                 }
             }
@@ -445,7 +479,8 @@ mod tests {
             let access = crate::cluster::access::Access::rehearsal("c", "0");
             let steps = crate::recipe::prune::deletes(&access, &choice.doomed);
             let deletes: Vec<&crate::plan::Command> = steps
-                .iter()
+                .steps()
+                .into_iter()
                 .filter(|step| step.effect == crate::plan::Effect::Destroy)
                 .flat_map(|step| match &step.action {
                     crate::plan::Action::Run(command) => vec![command],
@@ -490,8 +525,113 @@ mod tests {
     }
 
     #[test]
+    fn a_name_never_means_two_objects() {
+        let orphan = |api_version: &str, kind: &str| Orphan {
+            object: ObjectRef {
+                api_version: api_version.into(),
+                kind: kind.into(),
+                namespace: "n".into(),
+                name: "a".into(),
+            },
+            uid: format!("{api_version}-{kind}"),
+            managed: true,
+            owned: false,
+            kept: None,
+            by_name: Some("kluctl.io/skip-delete: true".into()),
+            terminating: false,
+        };
+        let resources: Vec<Resource> = [
+            ("cluster.x-k8s.io/v1beta2", "Cluster"),
+            ("postgresql.cnpg.io/v1", "Cluster"),
+            ("serving.knative.dev/v1", "Service"),
+            ("v1", "Service"),
+        ]
+        .into_iter()
+        .map(|(api_version, kind)| Resource {
+            name: "x".into(),
+            api_version: api_version.into(),
+            namespaced: true,
+            kind: kind.into(),
+            verbs: Vec::new(),
+        })
+        .collect();
+        let all = || {
+            let all = resources
+                .iter()
+                .map(|resource| orphan(&resource.api_version, &resource.kind));
+            delta(all.collect())
+        };
+        let doomed = |name: &str| {
+            let choice = choose(&all(), &resources, &[name.to_owned()])?;
+            Ok::<_, Failure>(choice.doomed.into_iter().map(|doomed| doomed.uid).collect::<Vec<_>>())
+        };
+        let failure = doomed("Cluster/n/a").unwrap_err();
+        assert_eq!(failure.kind, Kind::Config);
+        for name in ["Cluster.cluster.x-k8s.io/n/a", "Cluster.postgresql.cnpg.io/n/a"] {
+            assert!(failure.chain().contains(name), "{}", failure.chain());
+            assert_eq!(doomed(name).unwrap().len(), 1);
+        }
+        assert_eq!(
+            doomed("Service/n/a").unwrap(),
+            ["v1-Service"],
+            "the core group has no name"
+        );
+        assert_eq!(
+            doomed("Service.serving.knative.dev/n/a").unwrap(),
+            ["serving.knative.dev/v1-Service"]
+        );
+        let shown = choose(&all(), &resources, &[]).unwrap().text();
+        assert!(
+            shown.contains("--allow-delete Cluster.postgresql.cnpg.io/n/a`"),
+            "{shown}"
+        );
+        let one = delta(vec![orphan("postgresql.cnpg.io/v1", "Cluster")]);
+        let choice = choose(&one, &resources, &["Cluster/n/a".to_owned()]).unwrap();
+        assert_eq!(choice.doomed.len(), 1, "only one can be meant");
+    }
+
+    #[test]
     fn a_name_that_matches_nothing_is_an_error_and_not_a_wildcard() {
         let failure = choose(&delta(Vec::new()), &resources(), &["Namespace/*".to_owned()]).unwrap_err();
         assert_eq!(failure.kind, Kind::Config);
+    }
+
+    #[test]
+    fn what_holds_others_goes_after_what_it_holds() {
+        let orphan = |index: usize, (version, kind, namespaced): (&str, &str, bool)| Orphan {
+            object: ObjectRef {
+                api_version: version.to_owned(),
+                kind: kind.to_owned(),
+                namespace: if namespaced { "n".to_owned() } else { String::new() },
+                name: "a".to_owned(),
+            },
+            uid: format!("uid-{index}"),
+            managed: true,
+            owned: false,
+            kept: None,
+            by_name: None,
+            terminating: false,
+        };
+        let orphans: Vec<Orphan> = KINDS
+            .into_iter()
+            .enumerate()
+            .map(|(index, kind)| orphan(index, kind))
+            .collect();
+        let allowed: Vec<String> = orphans.iter().map(|orphan| orphan.object.to_string()).collect();
+        let choice = choose(&delta(orphans), &resources(), &allowed).unwrap();
+        let kinds: Vec<&str> = choice.doomed.iter().map(|doomed| doomed.object.kind.as_str()).collect();
+        assert_eq!(
+            kinds,
+            [
+                "Deployment",
+                "ConfigMap",
+                "Secret",
+                "ServiceAccount",
+                "PersistentVolumeClaim",
+                "PersistentVolume",
+                "CustomResourceDefinition",
+                "Namespace",
+            ]
+        );
     }
 }

@@ -173,7 +173,10 @@ mod tests {
         assert!(value.pointer("/metadata/annotations/vanixiets.dev~1digest").is_some());
         let to = root.join("to");
         let notes = overlay(&then, &[(identity, value)].into(), &to).unwrap();
-        assert_eq!(notes, ["SopsSecret/n/gone has no file today, that of then is taken"]);
+        assert_eq!(
+            notes,
+            ["SopsSecret.isindir.github.com/n/gone has no file today, that of then is taken"]
+        );
         let found = Project::read(&to).unwrap();
         let values: Vec<&Value> = found
             .objects()
@@ -187,11 +190,17 @@ mod tests {
         let failure = check_recipient(&found, "b").unwrap_err();
         assert_eq!(failure.kind, Kind::Refused);
         assert!(
-            failure.chain().contains("SopsSecret/n/gone is not encrypted for `b`"),
+            failure
+                .chain()
+                .contains("SopsSecret.isindir.github.com/n/gone is not encrypted for `b`"),
             "{}",
             failure.chain()
         );
-        assert!(!failure.chain().contains("SopsSecret/n/kept"), "{}", failure.chain());
+        assert!(
+            !failure.chain().contains("SopsSecret.isindir.github.com/n/kept"),
+            "{}",
+            failure.chain()
+        );
     }
 
     #[test]

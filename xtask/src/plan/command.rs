@@ -78,12 +78,6 @@ pub enum Tool {
     Cargo,
     /// Runs the renderer outside Nix.
     Bash,
-    /// A runner of recipes, to be compared with.
-    Just,
-    /// Compares files, to be compared with.
-    Diff,
-    /// deepdiff's command: compares values whatever their order, to be compared with.
-    Deep,
     /// Changes the keychain of macOS.
     Security,
     /// Changes the trust store of Linux, as root.
@@ -127,9 +121,6 @@ impl Tool {
             Self::Ssh => "ssh",
             Self::Cargo => "cargo",
             Self::Bash => "bash",
-            Self::Just => "just",
-            Self::Diff => "diff",
-            Self::Deep => "deep",
             Self::Security => "security",
             Self::Sudo => "sudo",
         }

@@ -5,7 +5,19 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::capi::Capi;
+use crate::call::kluctl::Warnings;
 use crate::project::Gate;
+
+/// Which of the served kinds are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Choose {
+    /// All of which a stage can have objects.
+    Every,
+    /// Only kinds that the project has objects of. A server takes a third of a second for the first listing of each
+    /// new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
+    Own,
+}
 
 /// One of a closed list of functions over files; every path is relative to the root.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +56,8 @@ pub enum Derivation {
     CopyProject {
         /// Project to copy.
         from: Utf8PathBuf,
+        /// Table of `kubectl api-resources`.
+        served: Utf8PathBuf,
         /// Folder of the copy; replaced whole.
         to: Utf8PathBuf,
     },
@@ -67,9 +81,12 @@ pub enum Derivation {
     Resources {
         /// Output of `kubectl api-resources --no-headers -o wide`.
         served: Utf8PathBuf,
-        /// Only kinds that this project has objects of. A server takes a third of a second for the first listing
-        /// of each new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
-        project: Option<Utf8PathBuf>,
+        /// Nothing may be decided without a list of the kinds that this project has objects of.
+        project: Utf8PathBuf,
+        /// Folder of the projects that were deployed before: the same for what the last of them had.
+        kept: Utf8PathBuf,
+        /// Which kinds are listed.
+        choose: Choose,
         /// JSON file `{ "resources": "a,b", "lists": […] }`.
         to: Utf8PathBuf,
     },
@@ -186,6 +203,8 @@ pub enum Derivation {
     KluctlResult {
         /// The YAML result.
         result: Utf8PathBuf,
+        /// What a warning of the API server is worth.
+        warnings: Warnings,
     },
     /// The Lease that keeps other hosts out.
     Lease {

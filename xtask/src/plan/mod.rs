@@ -10,6 +10,7 @@ mod listing;
 mod operator_key;
 mod print;
 mod probe;
+pub(crate) mod section;
 pub mod survey;
 
 use camino::Utf8PathBuf;
@@ -17,15 +18,16 @@ use serde::{Deserialize, Serialize};
 
 pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
 pub use derivation::{
-    Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale, Then,
+    Choose, Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale, Then,
 };
 pub use listing::Listing;
 pub use operator_key::{OperatorKey, Otherwise};
 pub use print::{Form, Reasons};
 pub use probe::{GuestIs, Probe};
+pub use section::{Item, Node, Placed, Section};
 
 /// The schema version of a plan on disk.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Everything one run will do, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,10 +41,10 @@ pub struct Plan {
     pub choices: Vec<String>,
     /// The cluster that `Remote` steps change; decides what is asked.
     pub target: Option<Target>,
-    /// Steps in order.
-    pub steps: Vec<Step>,
-    /// Steps that also run after a failure and after Ctrl-C.
-    pub finally: Vec<Step>,
+    /// What is done, in order.
+    pub sections: Vec<Section>,
+    /// What is done also after a failure and after Ctrl-C.
+    pub finally: Vec<Section>,
     /// The command to type next, once everything is done.
     pub next: Option<String>,
 }
@@ -57,11 +59,11 @@ pub struct Target {
     pub production: bool,
 }
 
-/// One step: the unit of reversion and of the journal.
+/// One step: the unit of the journal, and where a run can begin again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Step {
-    /// `noun.verb`, unique in the plan.
+    /// `noun.verb`, unique in its section.
     pub id: String,
     /// Imperative, no period.
     pub title: String,
@@ -75,8 +77,6 @@ pub struct Step {
     pub unless: Option<Probe>,
     /// What it does.
     pub action: Action,
-    /// How to take it back.
-    pub undo: Option<Command>,
     /// The cluster that it changes, where that is not the plan's.
     pub target: Option<Target>,
 }
@@ -211,7 +211,6 @@ impl Step {
             guard: false,
             unless: None,
             action,
-            undo: None,
             target: None,
         }
     }
@@ -240,27 +239,10 @@ impl Step {
         self
     }
 
-    /// Also skips the step when this holds; asked first.
-    #[must_use]
-    pub fn or_when(mut self, probe: Probe) -> Self {
-        self.unless = Some(match self.unless.take() {
-            None => probe,
-            Some(own) => Probe::Any(vec![probe, own]),
-        });
-        self
-    }
-
     /// Puts a word before the id, so that one plan can hold the steps of several clusters.
     #[must_use]
     pub fn of(mut self, prefix: &str) -> Self {
         self.id = format!("{prefix}-{}", self.id);
-        self
-    }
-
-    /// Names the command that takes the step back.
-    #[must_use]
-    pub fn undone_by(mut self, command: Command) -> Self {
-        self.undo = Some(command);
         self
     }
 
@@ -284,7 +266,6 @@ impl Step {
             | Action::Derive(_)
             | Action::End { .. } => {}
         }
-        commands.extend(&self.undo);
         commands
     }
 }
@@ -317,26 +298,70 @@ impl Plan {
             goal: goal.into(),
             choices: Vec::new(),
             target: None,
-            steps: Vec::new(),
+            sections: Vec::new(),
             finally: Vec::new(),
             next: None,
         }
     }
 
-    /// Steps and `finally` steps.
+    /// Every section and step with its path, those of `finally` last.
+    pub fn placed(&self) -> Vec<Placed<'_>> {
+        section::placed(self.sections.iter().chain(&self.finally))
+    }
+
+    /// Every step, those of `finally` last.
     pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().chain(&self.finally)
+        let sections = self.sections.iter().chain(&self.finally);
+        sections.flat_map(Section::steps)
+    }
+
+    /// The steps that are not those of `finally`.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.sections.iter().flat_map(Section::steps)
+    }
+
+    /// Every command that the plan may run, its probes' included.
+    pub fn commands(&self) -> Vec<&Command> {
+        let sections = self.sections.iter().chain(&self.finally);
+        sections.flat_map(Section::commands).collect()
     }
 
     /// Every tool the plan needs, sorted.
     pub fn tools(&self) -> Vec<Tool> {
-        let mut tools: Vec<Tool> = self
-            .all_steps()
-            .flat_map(Step::tools)
+        let sections = self.sections.iter().chain(&self.finally);
+        let mut tools: Vec<Tool> = sections
+            .flat_map(Section::tools)
             .filter(|tool| *tool != Tool::Xtask)
             .collect();
         tools.sort_unstable();
         tools.dedup();
         tools
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_depends_on_the_effect_and_on_what_a_mistake_costs_there() {
+        let target = |production| Target {
+            cluster: "c".to_owned(),
+            production,
+        };
+        let (local, production) = (target(false), target(true));
+        for (effect, at, asked) in [
+            (Effect::Read, &production, Agreement::None),
+            (Effect::Local, &production, Agreement::None),
+            (Effect::Remote, &local, Agreement::None),
+            (Effect::Remote, &production, Agreement::Prompt),
+            (Effect::Destroy, &local, Agreement::Prompt),
+            (Effect::Destroy, &production, Agreement::TypedName),
+        ] {
+            assert_eq!(effect.asks(Some(at)), asked, "{effect:?} on {at:?}");
+        }
+        // What is destroyed is asked for also where no cluster is meant.
+        assert_eq!(Effect::Destroy.asks(None), Agreement::Prompt);
+        assert_eq!(Effect::Remote.asks(None), Agreement::None);
     }
 }

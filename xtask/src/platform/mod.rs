@@ -6,7 +6,6 @@ mod shape;
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
@@ -20,7 +19,7 @@ const REMEDY: &str = "`platform.json` is generated: mend `modules/platform.nix`,
 pub const SCHEMA: u32 = 1;
 
 /// Everything `platform.json` holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Platform {
     /// Always [`SCHEMA`]; another number is refused before anything else is read.
@@ -46,9 +45,7 @@ pub struct Platform {
 }
 
 /// A set of manifests that is deployed as one.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// The platform on a local cluster.
@@ -60,7 +57,7 @@ pub enum Stage {
 }
 
 /// What a mistake costs; decides what is asked and refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// A developer's own cluster.
@@ -80,7 +77,7 @@ impl Environment {
 }
 
 /// What runs a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// A NixOS guest with k3s, started by Colima.
@@ -94,7 +91,7 @@ pub enum Backend {
 }
 
 /// The Kubernetes distribution of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Distribution {
     /// k3s on NixOS.
@@ -104,7 +101,7 @@ pub enum Distribution {
 }
 
 /// Where a stage goes by default, before and after a pivot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct DefaultCluster {
     /// The default.
@@ -114,7 +111,7 @@ pub struct DefaultCluster {
 }
 
 /// One Kubernetes API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Cluster {
     /// What a mistake costs here.
@@ -126,7 +123,6 @@ pub struct Cluster {
     /// UID of the `kube-system` namespace; production without one is refused, local ones are null.
     pub uid: Option<String>,
     /// Kubeconfig of this cluster alone, relative to the checkout's root, mode 0600.
-    #[schemars(with = "String")]
     pub kubeconfig: Utf8PathBuf,
     /// Context inside that kubeconfig.
     pub context: String,
@@ -165,7 +161,7 @@ pub struct Cluster {
 }
 
 /// What the facts say of one (cluster, stage) pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StageOnCluster {
     /// Value of the label `kluctl.io/discriminator`, at most 63 characters.
@@ -179,7 +175,7 @@ pub struct StageOnCluster {
 }
 
 /// How ClusterAPI makes a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ClusterApi {
     /// Cluster that carries the objects until the pivot.
@@ -205,7 +201,7 @@ pub struct ClusterApi {
 }
 
 /// Who sets the record of a control-plane endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DnsProvider {
     /// A person, told what to set.
@@ -215,7 +211,7 @@ pub enum DnsProvider {
 }
 
 /// A virtual machine of the colima and lima backends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Profile {
     /// Virtual CPUs.
@@ -233,7 +229,7 @@ pub struct Profile {
 }
 
 /// A machine architecture, by Nix' and Linux' name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Arch {
     /// 64-bit Arm.
@@ -246,7 +242,7 @@ pub enum Arch {
 }
 
 /// A host that terranix provisions and clan installs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Machine {
     /// A machine that is not enabled has no server; turning it off destroys one.
@@ -266,7 +262,7 @@ pub struct Machine {
 }
 
 /// A cloud provider that `modules/terranix` knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// Hetzner Cloud.
@@ -274,7 +270,7 @@ pub enum Provider {
 }
 
 /// Recipients and the secrets that must exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Secrets {
     /// Age recipients (`age1…`) by the name that rules and rotations use.
@@ -286,7 +282,7 @@ pub struct Secrets {
 }
 
 /// One secret that must exist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequiredSecret {
     /// Name that `secrets set` takes, unique.
@@ -294,7 +290,6 @@ pub struct RequiredSecret {
     /// Clusters whose stage needs it; empty for a host secret.
     pub clusters: Vec<String>,
     /// Encrypted file, relative to the checkout's root.
-    #[schemars(with = "String")]
     pub file: Utf8PathBuf,
     /// Namespace of the Secret; empty for a host secret.
     pub namespace: String,
@@ -309,7 +304,7 @@ pub struct RequiredSecret {
 }
 
 /// Where the value of a secret's key comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SecretSource {
     /// How the value comes to be.
@@ -321,7 +316,7 @@ pub struct SecretSource {
 }
 
 /// How a secret value comes to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretKind {
     /// 32 random bytes, printable.
@@ -339,7 +334,7 @@ pub enum SecretKind {
 }
 
 /// One row of the parity matrix.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ParityRow {
     /// What is compared.

@@ -3,6 +3,7 @@
 
 mod enclosure;
 pub mod resources;
+pub mod sound;
 mod write;
 
 use camino::Utf8Path;
@@ -322,15 +323,70 @@ impl ObjectRef {
 
 impl std::fmt::Display for ObjectRef {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.namespace.is_empty() {
-            write!(formatter, "{}/{}", self.kind, self.name)
-        } else {
-            write!(formatter, "{}/{}/{}", self.kind, self.namespace, self.name)
-        }
+        formatter.write_str(&name_of(self.group(), &self.kind, &self.namespace, &self.name))
     }
 }
 
-/// Reads the objects of an item; `List`s are taken apart, as kluctl does.
+impl ObjectRef {
+    /// The name of the object with its group, also where the kind alone is clear; the core group has no name.
+    pub fn full_name(&self) -> String {
+        match self.group() {
+            "" => join(&self.kind, &self.namespace, &self.name),
+            group => join(&format!("{}.{group}", self.kind), &self.namespace, &self.name),
+        }
+    }
+
+    /// The name of the object without its group, as a person may write it.
+    pub fn short_name(&self) -> String {
+        join(&self.kind, &self.namespace, &self.name)
+    }
+}
+
+/// What an object is called everywhere: `Kind/namespace/name`, and `Kind.group/namespace/name` where the kind may be
+/// one of several groups, which is with every group that is not Kubernetes' own. Cluster-scoped objects have no
+/// namespace.
+pub fn name_of(group: &str, kind: &str, namespace: &str, name: &str) -> String {
+    if is_builtin(group) {
+        join(kind, namespace, name)
+    } else {
+        join(&format!("{kind}.{group}"), namespace, name)
+    }
+}
+
+fn join(kind: &str, namespace: &str, name: &str) -> String {
+    if namespace.is_empty() {
+        format!("{kind}/{name}")
+    } else {
+        format!("{kind}/{namespace}/{name}")
+    }
+}
+
+/// Whether the API server itself serves a group.
+pub fn is_builtin(group: &str) -> bool {
+    matches!(group, "" | "apps" | "batch" | "autoscaling" | "policy" | "extensions")
+        || (group.ends_with(".k8s.io")
+            && matches!(
+                group,
+                "admissionregistration.k8s.io"
+                    | "apiextensions.k8s.io"
+                    | "apiregistration.k8s.io"
+                    | "authentication.k8s.io"
+                    | "authorization.k8s.io"
+                    | "certificates.k8s.io"
+                    | "coordination.k8s.io"
+                    | "discovery.k8s.io"
+                    | "events.k8s.io"
+                    | "flowcontrol.apiserver.k8s.io"
+                    | "networking.k8s.io"
+                    | "node.k8s.io"
+                    | "rbac.authorization.k8s.io"
+                    | "resource.k8s.io"
+                    | "scheduling.k8s.io"
+                    | "storage.k8s.io"
+            ))
+}
+
+/// Reads the objects of an item; lists are taken apart, as kluctl does.
 fn read_item(folder: &Utf8Path) -> Result<Vec<Object>> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(folder).or_fail(Kind::Config, "an item of the stage is missing")? {
@@ -348,23 +404,37 @@ fn read_item(folder: &Utf8Path) -> Result<Vec<Object>> {
         let documents =
             documents(&text).map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
         for document in documents {
-            if document.get("kind").and_then(serde_json::Value::as_str) == Some("List") {
-                let items = document.get("items").and_then(serde_json::Value::as_array);
-                for value in items.into_iter().flatten() {
-                    objects.push(Object {
-                        file: name.clone(),
-                        value: value.clone(),
-                    });
-                }
-            } else {
+            open_list(document, &mut |value| {
                 objects.push(Object {
                     file: name.clone(),
-                    value: document,
+                    value,
                 });
-            }
+            });
         }
     }
     Ok(objects)
+}
+
+/// Gives each object of a document, in the order in which they stand; lists are opened to any depth.
+fn open_list(mut document: serde_json::Value, give: &mut impl FnMut(serde_json::Value)) {
+    if !is_list(&document) {
+        give(document);
+        return;
+    }
+    if let Some(serde_json::Value::Array(items)) = document.get_mut("items").map(serde_json::Value::take) {
+        for item in items {
+            open_list(item, give);
+        }
+    }
+}
+
+/// `List` of the core group, and the typed lists that servers answer with. A custom kind that ends so has a name.
+pub fn is_list(document: &serde_json::Value) -> bool {
+    let Some(kind) = document.get("kind").and_then(serde_json::Value::as_str) else {
+        return false;
+    };
+    kind == "List"
+        || (kind.ends_with("List") && document.get("items").is_some() && document.pointer("/metadata/name").is_none())
 }
 
 /// The documents of a file. A renderer writes JSON, which is read as such: as YAML it takes ten times as long.

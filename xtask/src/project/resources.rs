@@ -84,6 +84,18 @@ pub struct List {
     pub api_version: String,
     /// Their kind.
     pub kind: String,
+    /// Whether nothing may be decided without it.
+    pub need: Need,
+}
+
+/// Whether a list can be gone without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Need {
+    /// The stage has objects of the kind, or had: without the list nothing is known of them.
+    Needed,
+    /// No object of the stage is known to be of the kind; where it cannot be listed, that is said.
+    PassedOver,
 }
 
 /// The resources that a stage can have objects of. What cannot be created is no object of a stage, and Events would
@@ -108,8 +120,8 @@ pub fn listable(resources: &[Resource]) -> String {
     arguments.join(",")
 }
 
-/// The same as a list to ask for each.
-pub fn lists(resources: &[Resource]) -> Vec<List> {
+/// The same as a list to ask for each; those are needed whose kind one of these objects has.
+pub fn lists(resources: &[Resource], objects: &[ObjectRef]) -> Vec<List> {
     let list = |resource: &Resource| List {
         path: format!(
             "/{}/{}/{}",
@@ -119,6 +131,11 @@ pub fn lists(resources: &[Resource]) -> Vec<List> {
         ),
         api_version: resource.api_version.clone(),
         kind: resource.kind.clone(),
+        need: if objects.iter().any(|object| resource.serves(object)) {
+            Need::Needed
+        } else {
+            Need::PassedOver
+        },
     };
     creatable(resources).into_iter().map(list).collect()
 }
@@ -151,8 +168,16 @@ deployments   deploy   apps/v1   true   Deployment   create,delete,deletecollect
     fn only_what_a_stage_can_create_is_listed() {
         let resources = parse(TABLE).unwrap();
         assert_eq!(listable(&resources), "deployments.apps,pods");
-        let paths: Vec<String> = lists(&resources).into_iter().map(|list| list.path).collect();
-        assert_eq!(paths, ["/apis/apps/v1/deployments", "/api/v1/pods"]);
+        let pod = ObjectRef::of(&serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}));
+        let lists = lists(&resources, &[pod]);
+        let found: Vec<(&str, Need)> = lists.iter().map(|list| (list.path.as_str(), list.need)).collect();
+        assert_eq!(
+            found,
+            [
+                ("/apis/apps/v1/deployments", Need::PassedOver),
+                ("/api/v1/pods", Need::Needed)
+            ]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Effect, OperatorKey, Otherwise, Probe, Step};
+use crate::plan::{Action, Command, Effect, OperatorKey, Otherwise, Probe, Section, Step};
 use crate::platform::{Backend, Platform};
 use crate::secrets::{OPERATOR, PENDING, SECRET};
 
@@ -32,8 +32,8 @@ pub fn of(platform: &Platform, cluster: &str, backend: Backend) -> Option<Operat
     })
 }
 
-/// The steps; all of them are fresh on a cluster that has the right identity already.
-pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
+/// The section; nothing in it is done on a cluster that has the right identity already.
+pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
     let get = |what: &str| access.kubectl().arg("get").arg(what).within(30);
     let in_namespace = |command: Command| command.arg(format!("--namespace={OPERATOR}"));
     let found = access.work().join("operator-key.json");
@@ -59,7 +59,7 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
         pointer: "/items".to_owned(),
         value: json!([]),
     };
-    vec![
+    let steps = [
         Step::new(
             "age-key.look",
             format!("Look whether the operator has the identity `{}`", key.name),
@@ -183,7 +183,13 @@ pub fn steps(access: &Access, key: &OperatorKey, nonce: &str) -> Vec<Step> {
             Action::Run(in_namespace(access.kubectl().args(["annotate", "secret", SECRET]).arg(format!("{PENDING}-"))).within(30)),
         )
         .unless(settled),
-    ]
+    ];
+    Section::new(
+        "operator",
+        "Give the operator its identity",
+        "It has to be there before the operator, which decrypts with it.",
+    )
+    .with_all(steps)
 }
 
 /// A template for kubectl that prints every SopsSecret of a list, each with a status that nobody has written yet.

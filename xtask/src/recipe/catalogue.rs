@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::capi::{Bootstrap, Controllers, Stages};
-use super::deploy::{Deploy, Mode, Steps};
+use super::deploy::{Deploy, Mode};
 use super::rebuild::Rebuild;
 use super::rehearse::{At, Keep};
 use super::trust::{Change, Store};
 use super::validate::Validate;
 use super::vm::{Guest, ImageStep};
-use super::{Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
+use super::{Parts, Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
+use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::cluster::vm::colima;
 use crate::cluster::vm::host::System;
@@ -30,9 +31,9 @@ pub type Descriptions = BTreeMap<(String, Stage), StageDescription>;
 /// Every plan with a name for it.
 pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, Plan)> {
     let mut plans = vec![
-        ("ci".to_owned(), ci::plan(platform)),
+        ("ci".to_owned(), ci::plan(platform, Warnings::Shown)),
         ("generate".to_owned(), nix::generated()),
-        ("image-build".to_owned(), image::build(Arch::Aarch64, Arch::X86_64)),
+        ("image-build".to_owned(), image::build_plan(Arch::Aarch64, Arch::X86_64)),
         (
             "image-use".to_owned(),
             image::take(Utf8PathBuf::from("images/nixos.qcow2"), None, Arch::X86_64),
@@ -88,16 +89,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 let word = backend.name();
                 if facts.environment == Environment::Local && *stage == Stage::Local {
                     let wanted = guest_wanted(platform, facts, *backend);
-                    let guest = wanted.as_ref().map(|wanted| Guest {
-                        access: &access,
-                        api_ports: &api_ports,
-                        wanted,
-                        system: System::Linux,
-                        arch: Arch::X86_64,
-                        host_arch: Arch::X86_64,
-                        low_ports: true,
-                        image: ImageStep::Build,
-                    });
+                    let guest = wanted.as_ref().map(|wanted| guest(&access, &api_ports, wanted));
                     plans.push((
                         format!("local-up-{name}-{word}"),
                         local_up::plan(&deploy, guest.as_ref(), Vec::new()),
@@ -106,7 +98,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 }
                 plans.push((
                     format!("deploy-{name}-{stage}-{word}"),
-                    of_steps(name, facts, deploy.steps()),
+                    of_parts(name, facts, deploy.parts()),
                 ));
             }
             let real = facts.backends.iter().find(|backend| **backend != Backend::Embedded);
@@ -121,7 +113,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 };
                 plans.push((
                     format!("deploy-{name}-{stage}-closures"),
-                    of_steps(name, &stored, deploy.steps()),
+                    of_parts(name, &stored, deploy.parts()),
                 ));
             }
             if let Some(backend) = real {
@@ -131,7 +123,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 };
                 plans.push((
                     format!("rollback-{name}-{stage}"),
-                    of_steps(name, facts, deploy.steps()),
+                    of_parts(name, facts, deploy.parts()),
                 ));
             }
             let rebuild = Rebuild {
@@ -142,8 +134,8 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 to: Utf8Path::new(".xtask/clusters/c/rebuilt/2222"),
             };
             for source in ["nix", "golden"] {
-                if let Some(steps) = rebuild.steps(source) {
-                    plans.push((format!("rebuild-{name}-{stage}-{source}"), of_steps(name, facts, steps)));
+                if let Some(parts) = rebuild.parts(source) {
+                    plans.push((format!("rebuild-{name}-{stage}-{source}"), of_parts(name, facts, parts)));
                 }
             }
             let trial = Access::rehearsal(name, NONCE);
@@ -206,24 +198,24 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             along: Vec::new(),
         }];
         let mut plan = Plan::new(format!("prune of {name}"));
-        let steps = prune::steps(&access, facts, NONCE, "the goal", &doomed);
-        plan.steps = steps.steps;
-        plan.finally = steps.finally;
+        let parts = prune::parts(&access, facts, NONCE, "the goal", &doomed);
+        plan.sections.push(parts.section);
+        plan.finally.push(parts.finally);
         plans.push((format!("prune-{name}"), plan));
     }
     plans.extend(capi_plans(platform, descriptions));
     plans
 }
 
-/// A plan of these steps for a cluster.
-fn of_steps(name: &str, facts: &Cluster, steps: Steps) -> Plan {
+/// A plan of these parts for a cluster.
+fn of_parts(name: &str, facts: &Cluster, parts: Parts) -> Plan {
     let mut plan = Plan::new("the goal");
     plan.target = Some(Target {
         cluster: name.to_owned(),
         production: facts.environment == Environment::Production,
     });
-    plan.steps = steps.steps;
-    plan.finally = steps.finally;
+    plan.sections.push(parts.section);
+    plan.finally.push(parts.finally);
     plan
 }
 
@@ -261,9 +253,13 @@ fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, 
             let Ok(facts) = super::capi::facts(platform, name, controllers) else {
                 continue;
             };
-            let Ok(bootstrap) = Bootstrap::of(platform, name, &facts, stages.clone(), controllers, NONCE) else {
+            let Ok(mut bootstrap) = Bootstrap::of(platform, name, &facts, stages.clone(), controllers, NONCE) else {
                 continue;
             };
+            let access = bootstrap.source.access.clone();
+            let api_ports = platform.api_ports();
+            let wanted = guest_wanted(platform, &facts.0, bootstrap.source.backend);
+            bootstrap.guest = wanted.as_ref().map(|wanted| guest(&access, &api_ports, wanted));
             for verb in verbs {
                 plans.push((format!("capi-{verb}-{name}"), bootstrap.part(verb, Keep::Nothing)));
             }
@@ -275,9 +271,9 @@ fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, 
 /// What else is done to a guest.
 fn guest_plans(guest: &Guest<'_>, driver: &str) -> Vec<(String, Plan)> {
     let cluster = &guest.access.cluster;
-    let of = |goal: &str, steps: Vec<crate::plan::Step>| {
+    let of = |goal: &str, section: crate::plan::Section| {
         let mut plan = Plan::new(format!("{goal} {cluster}"));
-        plan.steps = steps;
+        plan.sections.push(section);
         (format!("{}-{cluster}-{driver}", goal.replace(' ', "-")), plan)
     };
     vec![
@@ -292,6 +288,19 @@ fn guest_plans(guest: &Guest<'_>, driver: &str) -> Vec<(String, Plan)> {
         of("image switch", guest.switch()),
         of("image load", guest.load(Utf8PathBuf::from("images/application.tar"))),
     ]
+}
+
+fn guest<'a>(access: &'a Access, api_ports: &'a [u16], wanted: &'a GuestWanted) -> Guest<'a> {
+    Guest {
+        access,
+        api_ports,
+        wanted,
+        system: System::Linux,
+        arch: Arch::X86_64,
+        host_arch: Arch::X86_64,
+        low_ports: true,
+        image: ImageStep::Build,
+    }
 }
 
 /// The guest of a cluster on a Linux host of one architecture; none on backends without one.

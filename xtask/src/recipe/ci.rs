@@ -1,7 +1,8 @@
 //! Everything that `ci` runs, group by group: what is cheap first, what needs a cluster last.
 
 use super::nix;
-use crate::plan::{Action, Arg, Command, Effect, Plan, Step, Tool};
+use crate::call::kluctl::Warnings;
+use crate::plan::{Action, Arg, Command, Effect, Plan, Section, Step, Tool};
 use crate::platform::Platform;
 
 /// The goal of the plan.
@@ -36,10 +37,10 @@ const REAL: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// Every group of checks, a step each.
-pub fn plan(platform: &Platform) -> Plan {
+/// Every group of checks, a section each.
+pub fn plan(platform: &Platform, warnings: Warnings) -> Plan {
     let mut plan = Plan::new(GOAL);
-    plan.steps = vec![
+    plan.sections = vec![
         group(
             "format",
             "Check the format of the crate",
@@ -62,7 +63,6 @@ pub fn plan(platform: &Platform) -> Plan {
                 "warnings",
             ]),
         ),
-        fakes("unit"),
         group(
             "unit",
             "Run unit, law and fake-tool tests",
@@ -77,7 +77,8 @@ pub fn plan(platform: &Platform) -> Plan {
                 "--test=commands",
                 "--test=guest_scripts",
             ]),
-        ),
+        )
+        .after(fakes("unit")),
         group(
             "nix-files",
             "Check the format and the dead code of every Nix file",
@@ -100,22 +101,22 @@ pub fn plan(platform: &Platform) -> Plan {
             xtask(["local-up", "--dry-run=json"]).env("PATH", "").env("CARGO", ""),
         ),
     ];
-    plan.steps.push(group(
+    plan.sections.push(group(
         "secrets",
         "Check every secret and every rule, without a private key",
         "Who reads what is decided in one file, and nothing lies open anywhere.",
         60,
         xtask(["secrets", "check"]),
     ));
-    plan.steps.push(group(
+    plan.sections.push(group(
         "workflow",
         "Lint the hosted workflow",
         "A workflow that does not parse runs nothing.",
         60,
         Command::new(Tool::Actionlint).arg(".github/workflows/ci.yml"),
     ));
-    plan.steps.extend(nix::tests("nix-tests"));
-    plan.steps.push(group(
+    plan.sections.push(nix::tests("nix-tests"));
+    plan.sections.push(group(
         "nix-renderer",
         "Test the renderer",
         "A chart, manifests and a secret of our own, and every error that a build can end with.",
@@ -125,20 +126,21 @@ pub fn plan(platform: &Platform) -> Plan {
             Arg::SearchPath(vec![Tool::Helm, Tool::Jq, Tool::NixInstantiate, Tool::Yq]),
         ),
     ));
-    plan.steps
-        .extend(nix::render("nix-render", platform, &nix::pairs(platform)));
-    plan.steps.push(Step::new(
-        "nix-render.compare",
-        "Compare what was rendered with the goldens",
-        "A module that was edited and not blessed is found; charts without a source here are named.",
-        Effect::Read,
-        Action::Run(
-            xtask(["golden", "check"])
-                .flag_path("--from", nix::renderings_path())
-                .within(300),
-        ),
-    ));
-    plan.steps.push(group(
+    let rendered = nix::render("nix-render", platform, &nix::pairs(platform));
+    plan.sections.push(
+        rendered.with(Step::new(
+            "nix-render.compare",
+            "Compare what was rendered with the goldens",
+            "A module that was edited and not blessed is found; charts without a source here are named.",
+            Effect::Read,
+            Action::Run(
+                xtask(["golden", "check"])
+                    .flag_path("--from", nix::renderings_path())
+                    .within(300),
+            ),
+        )),
+    );
+    plan.sections.push(group(
         "validity",
         "Have an API server and kubeconform judge every object of every golden",
         "A field that no server knows would be dropped in silence.",
@@ -146,42 +148,48 @@ pub fn plan(platform: &Platform) -> Plan {
         xtask(["golden", "validate"]),
     ));
     for (target, title, why) in REAL {
-        if target == "guests" {
-            plan.steps.push(fakes("real-guests"));
-        }
-        plan.steps.push(group(
+        let section = group(
             &format!("real-{target}"),
             title,
             why,
             // The slowest takes a fifth of this on two free cores.
             2400,
             cargo(["test", "--package=xtask", "--locked"]).arg(format!("--test={target}")),
-        ));
+        );
+        plan.sections.push(if target == "guests" {
+            section.after(fakes("real-guests"))
+        } else {
+            section
+        });
     }
     for (name, cluster) in &platform.clusters {
         for stage in cluster.stages.keys() {
-            plan.steps.push(group(
+            let rehearsal = xtask(["rehearse"])
+                .arg(format!("--stage={stage}"))
+                .arg(format!("--cluster={name}"));
+            plan.sections.push(group(
                 &format!("rehearse-{name}-{stage}"),
                 &format!("Rehearse stage {stage} of {name}"),
                 "The golden deploys to a real API server, and a second deploy writes nothing.",
                 900,
-                xtask(["rehearse"])
-                    .arg(format!("--stage={stage}"))
-                    .arg(format!("--cluster={name}")),
+                match warnings {
+                    Warnings::Shown => rehearsal,
+                    Warnings::Denied => rehearsal.arg("--deny-warnings"),
+                },
             ));
         }
     }
     plan
 }
 
-fn group(id: &str, title: &str, why: &str, seconds: u64, command: Command) -> Step {
-    Step::new(
+fn group(id: &str, title: &str, why: &str, seconds: u64, command: Command) -> Section {
+    Section::new(id, title, why).with(Step::new(
         &format!("{id}.check"),
         title,
         why,
         Effect::Local,
         Action::Run(command.within(seconds)),
-    )
+    ))
 }
 
 /// Builds the fake tools, which are examples so that nobody installs them. `group` is the first part of the id.

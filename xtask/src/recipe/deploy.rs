@@ -1,14 +1,16 @@
-//! The steps that bring a stage onto a cluster: fence, listing, comparison, Lease, phases with their gates,
+//! The section that brings a stage onto a cluster: fence, listing, comparison, Lease, phases with their gates,
 //! verification, ledger, release. What is equal is not written.
 
 use camino::Utf8PathBuf;
 use serde_json::json;
 
-use super::{Source, closures};
+use super::{Parts, Source, closures};
+use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::live::gate;
 use crate::plan::{
-    Action, Arg, Command, Derivation, Effect, LedgerContent, Listing, Only, OperatorKey, Probe, Stale, Step, Then, Tool,
+    Action, Arg, Choose, Command, Derivation, Effect, LedgerContent, Listing, Only, OperatorKey, Probe, Section, Stale,
+    Step, Then, Tool,
 };
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
@@ -42,7 +44,7 @@ pub struct Deploy<'a> {
 }
 
 /// What makes a deploy another than the usual one; the default is the whole stage, not compared with a golden.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mode {
     /// Deploy this part alone.
     pub only: Option<Only>,
@@ -54,6 +56,14 @@ pub struct Mode {
     pub then: Option<Then>,
     /// Discriminator of a stage that objects may be taken from.
     pub take_from: Option<String>,
+    /// What a warning of the API server is worth.
+    pub warnings: Warnings,
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self::USUAL
+    }
 }
 
 impl Mode {
@@ -64,15 +74,8 @@ impl Mode {
         reason: None,
         then: None,
         take_from: None,
+        warnings: Warnings::Shown,
     };
-}
-
-/// Steps of a deploy, and those that always run.
-pub struct Steps {
-    /// In order.
-    pub steps: Vec<Step>,
-    /// Also after a failure.
-    pub finally: Vec<Step>,
 }
 
 impl Deploy<'_> {
@@ -153,8 +156,8 @@ impl Deploy<'_> {
             .within(30)
     }
 
-    /// The plan's steps.
-    pub fn steps(&self) -> Steps {
+    /// The deploy as a section, and what gives its Lease back.
+    pub fn parts(&self) -> Parts {
         let (gates, simulated) = self.gates();
         let groups = self.groups(&gates);
         let delta = self.work("delta.json");
@@ -168,13 +171,73 @@ impl Deploy<'_> {
             Probe::Not(Box::new(super::guard::ours(self.access, self.nonce))),
         ]);
 
-        let mut steps = super::guard::steps(self.access, self.facts);
+        let mut section = Section::new(
+            "deploy",
+            format!("Deploy stage {} to `{}`", self.stage, self.access.cluster),
+            "What differs from the project is brought to it, and nothing else is touched.",
+        )
+        .with(super::guard::section(self.access, self.facts));
         // A rehearsal of a production stage goes to nobody's cluster.
         // What a rollback deploys was made from another revision, whatever the tree is like now.
         if self.production() && !self.embedded() && self.mode.then.is_none() {
-            steps.extend(self.tree_steps());
+            section.push(self.tree_section());
         }
-        steps.push(self.revision_step());
+        section.push(self.project_section(simulated));
+        section.push(
+            Section::new(
+                "compare",
+                "Compare the cluster with the project",
+                "What is equal is not written.",
+            )
+            .with_all(self.compare_steps("stage", &groups)),
+        );
+        section.push(self.show_section(&delta).unless(fresh.clone()));
+        section.push(self.lock_section(&groups, &delta).unless(fresh.clone()));
+        if let Some(key) = &self.key {
+            section.push(super::age_key::section(self.access, key, self.nonce));
+        }
+        let mut apply = Section::new(
+            "apply",
+            match groups.len() {
+                1 => "Deploy every phase".to_owned(),
+                count => format!("Deploy the phases in {count} groups"),
+            },
+            "Each group needs what those before it brought.",
+        );
+        for index in 0..groups.len() {
+            self.group_section(&mut apply, index, &groups, &gates, &delta);
+        }
+        section.push(apply);
+        if !gates.is_empty() {
+            let deadline = longest(&gates);
+            section.push(
+                Section::new("ready", "Wait until the stage is ready", "Applied is not yet ready.").with(Step::new(
+                    "stage.hold",
+                    format!("Wait until all {} gates of the stage hold", gates.len()),
+                    "A stage that was ready once may not be ready now, also when nothing had to be deployed.",
+                    Effect::Read,
+                    Action::Wait {
+                        until: Probe::Gates {
+                            command: self.get_gates(&gates),
+                            gates,
+                        },
+                        deadline,
+                        every: 1,
+                    },
+                )),
+            );
+        }
+        section.push(self.verify_section(&groups, &delta).unless(fresh.clone()));
+        section.push(self.ledger_section().unless(fresh));
+        Parts {
+            section,
+            finally: super::guard::give_back(self.access, self.nonce),
+        }
+    }
+
+    /// Brings the project here, checks it, and makes the copy that is deployed.
+    fn project_section(&self, simulated: Vec<Gate>) -> Section {
+        let mut steps = vec![self.revision_step()];
         steps.extend(self.source_steps());
         // Pods of an embedded cluster are simulated, and mount nothing.
         if !self.embedded() && self.facts.closure_store.is_none() {
@@ -202,116 +265,109 @@ impl Deploy<'_> {
                 Action::Check(Derivation::Simulated { gates: simulated }),
             ));
         }
-        steps.extend(self.compare_steps("stage", &groups));
-        steps.push(
-            Step::new(
-                "stage.own",
-                "Check that nothing is taken from another stage",
-                "kluctl takes over silently what another stage has, and that one takes it back.",
+        Section::new(
+            "project",
+            "Prepare the project",
+            "What was checked and compared is what is deployed.",
+        )
+        .with_all(steps)
+    }
+
+    fn show_section(&self, delta: &Utf8PathBuf) -> Section {
+        let mut section = Section::new(
+            "show",
+            "Show what would change",
+            "It can be agreed to only when it was shown.",
+        )
+        .with(Step::new(
+            "stage.own",
+            "Check that nothing is taken from another stage",
+            "kluctl takes over silently what another stage has, and that one takes it back.",
+            Effect::Read,
+            Action::Check(Derivation::NobodyElses {
+                delta: delta.clone(),
+                taken_from: self.mode.take_from.clone(),
+            }),
+        ))
+        .with(Step::new(
+            "stage.show",
+            "Show what would change",
+            "Nobody agrees to what was not shown.",
+            Effect::Read,
+            Action::Check(Derivation::Show {
+                project: self.project(),
+                listing: self.work("listing.json"),
+                delta: delta.clone(),
+            }),
+        ));
+        if self.mode.then.is_some() {
+            section.push(Step::new(
+                "definition.show",
+                "Name the definitions that would be exchanged for earlier ones",
+                "Stored objects may have what an earlier definition does not know.",
                 Effect::Read,
-                Action::Check(Derivation::NobodyElses {
-                    delta: delta.clone(),
-                    taken_from: self.mode.take_from.clone(),
-                }),
-            )
-            .unless(fresh.clone()),
-        );
-        steps.push(
-            Step::new(
-                "stage.show",
-                "Show what would change",
-                "Nobody agrees to what was not shown.",
-                Effect::Read,
-                Action::Check(Derivation::Show {
+                Action::Check(Derivation::Downgrades {
                     project: self.project(),
                     listing: self.work("listing.json"),
                     delta: delta.clone(),
                 }),
-            )
-            .unless(fresh.clone()),
-        );
-        if self.mode.then.is_some() {
-            steps.push(
-                Step::new(
-                    "definition.show",
-                    "Name the definitions that would be exchanged for earlier ones",
-                    "Stored objects may have what an earlier definition does not know.",
-                    Effect::Read,
-                    Action::Check(Derivation::Downgrades {
-                        project: self.project(),
-                        listing: self.work("listing.json"),
-                        delta: delta.clone(),
-                    }),
-                )
-                .unless(fresh.clone()),
-            );
-        }
-        steps.extend(self.lease_steps(&fresh));
-        let again = self.compare_steps("held", &groups);
-        steps.extend(again.into_iter().map(|step| step.unless(fresh.clone())));
-        steps.push(
-            Step::new(
-                "held.judge",
-                "Check that the cluster is as it was shown",
-                "Somebody may have changed it before the Lease was ours.",
-                Effect::Read,
-                Action::Check(Derivation::SameDelta {
-                    shown: delta.clone(),
-                    now: self.work("delta-held.json"),
-                }),
-            )
-            .unless(fresh.clone()),
-        );
-        if let Some(key) = &self.key {
-            steps.extend(super::age_key::steps(self.access, key, self.nonce));
-        }
-        for index in 0..groups.len() {
-            steps.extend(self.group_steps(index, &groups, &gates, &delta));
-        }
-        if !gates.is_empty() {
-            let deadline = longest(&gates);
-            steps.push(Step::new(
-                "stage.hold",
-                format!("Wait until all {} gates of the stage hold", gates.len()),
-                "A stage that was ready once may not be ready now, also when nothing had to be deployed.",
-                Effect::Read,
-                Action::Wait {
-                    until: Probe::Gates {
-                        command: self.get_gates(&gates),
-                        gates,
-                    },
-                    deadline,
-                    every: 1,
-                },
             ));
         }
+        section
+    }
+
+    /// Takes the Lease, and looks that the cluster is still as it was shown.
+    fn lock_section(&self, groups: &[Vec<String>], delta: &Utf8PathBuf) -> Section {
+        Section::new(
+            "lock",
+            "Lock the cluster for this run",
+            "Two deploys at once would overwrite each other.",
+        )
+        .with_all(super::guard::take(self.access, self.nonce, self.goal))
+        .with_all(self.compare_steps("held", groups))
+        .with(Step::new(
+            "held.judge",
+            "Check that the cluster is as it was shown",
+            "Somebody may have changed it before the Lease was ours.",
+            Effect::Read,
+            Action::Check(Derivation::SameDelta {
+                shown: delta.clone(),
+                now: self.work("delta-held.json"),
+            }),
+        ))
+    }
+
+    fn verify_section(&self, groups: &[Vec<String>], delta: &Utf8PathBuf) -> Section {
         let no_more_kinds = Probe::Says {
             file: delta.clone(),
             pointer: "/moreKinds".to_owned(),
             value: json!(false),
         };
-        // Kinds that the deploy has brought were not served when the run began.
-        let look_again = [self.api_list("served"), self.api_choose("served", Some(self.project()))]
-            .map(|step| step.unless(no_more_kinds.clone()));
-        let verify = look_again.into_iter().chain(self.compare_steps("verify", &groups));
-        steps.extend(verify.map(|step| step.or_when(fresh.clone())));
-        steps.push(
-            Step::new(
-                "verify.judge",
-                "Check that nothing differs any more",
-                "Done is said only of a cluster that holds what was deployed.",
-                Effect::Read,
-                Action::Check(Derivation::NothingDiffers {
-                    delta: self.work("delta-verify.json"),
-                }),
+        Section::new(
+            "verify",
+            "Verify that nothing differs any more",
+            "Done is said only of a cluster that holds what was deployed.",
+        )
+        .with(
+            Section::new(
+                "kinds",
+                "List the kinds that were not served before",
+                "Kinds that the deploy has brought were not served when the run began.",
             )
-            .unless(fresh.clone()),
-        );
-        steps.extend(self.ledger_steps(&fresh));
-        Steps {
-            steps,
-            finally: super::guard::give_back(self.access, self.nonce),
-        }
+            .with(self.api_list("served"))
+            .with(self.api_choose("served", Choose::Own))
+            .unless(no_more_kinds),
+        )
+        .with_all(self.compare_steps("verify", groups))
+        .with(Step::new(
+            "verify.judge",
+            "Check that nothing differs any more",
+            "Done is said only of a cluster that holds what was deployed.",
+            Effect::Read,
+            Action::Check(Derivation::NothingDiffers {
+                delta: self.work("delta-verify.json"),
+            }),
+        ))
     }
 
     /// Lists and compares once more, for a rehearsal's second look.
@@ -321,18 +377,29 @@ impl Deploy<'_> {
     }
 
     /// Everything up to the first comparison: it writes nothing but files of this host.
-    pub fn look(&self) -> Vec<Step> {
+    pub fn look(&self) -> Vec<Section> {
         let (gates, _) = self.gates();
-        let mut steps = super::guard::steps(self.access, self.facts);
-        steps.extend(self.source_steps());
-        steps.extend(self.compare_steps("stage", &self.groups(&gates)));
-        steps
+        vec![
+            super::guard::section(self.access, self.facts),
+            Section::new(
+                "project",
+                "Prepare the project",
+                "What is compared is what would be deployed.",
+            )
+            .with_all(self.source_steps()),
+            Section::new(
+                "compare",
+                "Compare the cluster with the project",
+                "What is equal is not written.",
+            )
+            .with_all(self.compare_steps("stage", &self.groups(&gates))),
+        ]
     }
 
     /// Production gets what is committed, and nothing else.
-    pub fn tree_steps(&self) -> Vec<Step> {
+    pub fn tree_section(&self) -> Section {
         let status = self.work("status.txt");
-        vec![
+        let steps = [
             Step::new(
                 "tree.read",
                 "Ask Git what is not committed",
@@ -357,7 +424,13 @@ impl Deploy<'_> {
                 Effect::Read,
                 Action::Check(Derivation::CleanTree { status }),
             ),
-        ]
+        ];
+        Section::new(
+            "tree",
+            "Check that everything is committed",
+            "What production runs must be found again in the history.",
+        )
+        .with_all(steps)
     }
 
     fn revision_step(&self) -> Step {
@@ -453,11 +526,12 @@ impl Deploy<'_> {
                 Effect::Local,
                 Action::Derive(Derivation::CopyProject {
                     from: self.source.folder(),
+                    served: self.work("served.txt"),
                     to: self.project(),
                 }),
             )
         });
-        steps.push(self.api_choose("api", None));
+        steps.push(self.api_choose("api", Choose::Every));
         steps
     }
 
@@ -478,7 +552,7 @@ impl Deploy<'_> {
         )
     }
 
-    fn api_choose(&self, name: &str, project: Option<Utf8PathBuf>) -> Step {
+    fn api_choose(&self, name: &str, choose: Choose) -> Step {
         Step::new(
             &format!("{name}.choose"),
             "Choose the kinds to list",
@@ -486,7 +560,9 @@ impl Deploy<'_> {
             Effect::Read,
             Action::Derive(Derivation::Resources {
                 served: self.work("served.txt"),
-                project,
+                project: self.project(),
+                kept: kept(self.access, self.stage),
+                choose,
                 to: self.work("resources.json"),
             }),
         )
@@ -542,12 +618,15 @@ impl Deploy<'_> {
         ]
     }
 
-    fn lease_steps(&self, fresh: &Probe) -> Vec<Step> {
-        let steps = super::guard::take(self.access, self.nonce, self.goal).into_iter();
-        steps.map(|step| step.unless(fresh.clone())).collect()
-    }
-
-    fn group_steps(&self, index: usize, groups: &[Vec<String>], gates: &[Gate], delta: &Utf8PathBuf) -> Vec<Step> {
+    /// Adds what deploys a group of phases, and the wait for its gates.
+    fn group_section(
+        &self,
+        apply: &mut Section,
+        index: usize,
+        groups: &[Vec<String>],
+        gates: &[Gate],
+        delta: &Utf8PathBuf,
+    ) {
         let phases = &groups[index];
         let is_fresh = |index: usize| Probe::Says {
             file: delta.clone(),
@@ -557,7 +636,10 @@ impl Deploy<'_> {
         let fresh = is_fresh(index);
         let due = self.work(&format!("due-{index}"));
         let result = self.work(&format!("result-{index}.yaml"));
-        let names = phases.join(", ");
+        let names = match phases.as_slice() {
+            [first, .., last] if phases.len() > 3 => format!("{} phases, {first} to {last}", phases.len()),
+            few => few.join(", "),
+        };
         let first = &phases[0];
         // One object may take READINESS; a call holds several phases.
         let timeout = READINESS * (phases.len() as u64 + 1);
@@ -617,10 +699,21 @@ impl Deploy<'_> {
                 format!("Read what became of {names}"),
                 "kluctl ends 0 with lost fields and skipped objects.",
                 Effect::Read,
-                Action::Check(Derivation::KluctlResult { result }),
+                Action::Check(Derivation::KluctlResult {
+                    result,
+                    warnings: self.mode.warnings,
+                }),
             ),
         ]);
-        let mut steps: Vec<Step> = steps.into_iter().map(|step| step.unless(fresh.clone())).collect();
+        apply.push(
+            Section::new(
+                first,
+                format!("Deploy {names}"),
+                "Only what differs; kluctl keeps the order and waits for workloads and CRDs.",
+            )
+            .with_all(steps)
+            .unless(fresh),
+        );
         let own: Vec<Gate> = gates
             .iter()
             .filter(|gate| phases.contains(&gate.phase))
@@ -630,7 +723,7 @@ impl Deploy<'_> {
         let behind: Vec<Probe> = (index + 1..groups.len()).map(is_fresh).collect();
         if !own.is_empty() && !behind.is_empty() {
             let deadline = longest(&own);
-            steps.push(
+            apply.push(
                 Step::new(
                     &format!("phase-{first}.hold"),
                     format!(
@@ -653,10 +746,9 @@ impl Deploy<'_> {
                 .unless(Probe::All(behind)),
             );
         }
-        steps
     }
 
-    fn ledger_steps(&self, fresh: &Probe) -> Vec<Step> {
+    fn ledger_section(&self) -> Section {
         let current = self.work("ledger-current.json");
         let next = self.work("ledger.json");
         let steps = [
@@ -718,7 +810,12 @@ impl Deploy<'_> {
                 }),
             ),
         ];
-        steps.into_iter().map(|step| step.unless(fresh.clone())).collect()
+        Section::new(
+            "record",
+            "Record the deployment",
+            "History, rollback and drift read it.",
+        )
+        .with_all(steps)
     }
 }
 

@@ -1,10 +1,10 @@
-//! The steps that bring an embedded cluster up and take it down.
+//! The sections that bring an embedded cluster up and take it down.
 
 use serde_json::json;
 
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
-use crate::plan::{Action, Derivation, Effect, Probe, Step};
+use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
 use crate::platform::Cluster;
 
 /// Seconds that a control plane may take to come up; 3 s is usual.
@@ -13,8 +13,8 @@ const START: u64 = 120;
 /// Seconds after which a first start is given up: it may wait for a port that somebody else took.
 const FIRST: u64 = 60;
 
-/// Steps after which the API server answers and its nodes are there.
-pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
+/// After it the API server answers and its nodes are there.
+pub fn up(access: &Access, facts: &Cluster) -> Section {
     let folder = embedded::folder(access);
     let marker = embedded::marker(access);
     let made = Probe::Exists(marker.clone());
@@ -32,7 +32,12 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
         .arg(format!("--wait={START}s"))
         .within(START + 30);
     let last_node = format!("node-{:06}", facts.nodes.saturating_sub(1));
-    let mut steps = vec![
+    let mut section = Section::new(
+        "cluster",
+        format!("Start control plane `{}`", access.cluster),
+        "Everything else speaks to its API server.",
+    )
+    .with(
         Step::new(
             "kubeconfig.check",
             format!("Check that `{}` leads to this control plane", access.kubeconfig),
@@ -47,8 +52,13 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
         )
         .guarding()
         .unless(Probe::Not(Box::new(made.clone()))),
-    ];
-    steps.extend(attempt(access, facts, "cluster", FIRST, &running, &made));
+    )
+    .with(sweep(access, "cluster").unless(running.clone()))
+    .with(
+        attempt(access, facts, "cluster", FIRST)
+            .named("create")
+            .unless(made.clone()),
+    );
     // A port that was free when it was chosen may be taken when it is bound; once more, with others.
     let up = Probe::Any(vec![
         made.clone(),
@@ -60,8 +70,10 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
                 .within(10),
         ),
     ]);
-    steps.extend(attempt(access, facts, "second", START + 30, &up, &up));
-    steps.extend([
+    let mut again = attempt(access, facts, "second", START + 30).named("again").unless(up);
+    again.items.insert(0, sweep(access, "second").into());
+    section.push(again);
+    section.extend([
         Step::new(
             "cluster.name",
             format!("Call its context `{}`", access.context),
@@ -118,7 +130,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
     ]);
     // Only now: both end when the API server is not healthy in their first seconds.
     for (name, command) in embedded::controllers(access) {
-        steps.push(Step::new(
+        section.push(Step::new(
             &format!("{name}.start"),
             format!("Start `{name}`"),
             "Without it no Deployment gets a pod, no pod a node, and no namespace goes away.",
@@ -130,7 +142,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
             },
         ));
     }
-    steps.extend([
+    section.extend([
         Step::new(
             "controllers.wait",
             "Wait until the controllers work",
@@ -157,28 +169,30 @@ pub fn up(access: &Access, facts: &Cluster) -> Vec<Step> {
             access.kubectl().args(["get", "node"]).arg(last_node).within(10),
         )),
     ]);
-    steps
+    section
+}
+
+fn sweep(access: &Access, name: &str) -> Step {
+    Step::new(
+        &format!("{name}.sweep"),
+        "End what a broken start left running",
+        "A half-made or half-dead cluster makes the next start wait in vain.",
+        Effect::Local,
+        Action::End {
+            folder: embedded::folder(access),
+        },
+    )
 }
 
 /// One try to make the control plane: nothing of an earlier one may stand in its way.
-fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &Probe, made: &Probe) -> Vec<Step> {
+fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64) -> Section {
     let config = embedded::config_path(access);
     let create = embedded::kwokctl_create(access, facts)
         .list_path("--config", &config)
         .flag_path("--kubeconfig", &access.kubeconfig)
         .arg(format!("--wait={within}s"))
         .within(within);
-    vec![
-        Step::new(
-            &format!("{name}.sweep"),
-            "End what a broken start left running",
-            "A half-made or half-dead cluster makes the next start wait in vain.",
-            Effect::Local,
-            Action::End {
-                folder: embedded::folder(access),
-            },
-        )
-        .unless(running.clone()),
+    let steps = [
         Step::new(
             &format!("{name}.clear"),
             "Remove the folder of a cluster that was never finished",
@@ -187,8 +201,7 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &
             Action::Remove {
                 path: embedded::work(access),
             },
-        )
-        .unless(made.clone()),
+        ),
         Step::new(
             &format!("{name}.forget"),
             format!("Remove `{}`", access.kubeconfig),
@@ -197,8 +210,7 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &
             Action::Remove {
                 path: access.kubeconfig.clone(),
             },
-        )
-        .unless(made.clone()),
+        ),
         Step::new(
             &format!("{name}.configure"),
             format!("Write the configuration of `{}`", access.cluster),
@@ -208,23 +220,27 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64, running: &
                 content: embedded::config(facts),
                 to: config,
             }),
-        )
-        .unless(made.clone()),
+        ),
         Step::new(
             &format!("{name}.create"),
             "Create the control plane",
             "A real API server, etcd, controller manager and scheduler, on free ports of loopback.",
             Effect::Local,
             Action::Run(if within < START { create.or_look_next() } else { create }),
-        )
-        .unless(made.clone()),
-    ]
+        ),
+    ];
+    Section::new(
+        name,
+        "Create the control plane",
+        "A real API server, etcd, controller manager and scheduler, on free ports of loopback.",
+    )
+    .with_all(steps)
 }
 
-/// Steps that end the processes of an embedded cluster, look that they are gone, and remove its folder.
-pub fn down(access: &Access) -> Vec<Step> {
+/// Ends the processes of an embedded cluster, looks that they are gone, and removes its folder.
+pub fn down(access: &Access) -> Section {
     let folder = embedded::folder(access);
-    vec![
+    let steps = [
         Step::new(
             "cluster.stop",
             format!("End the processes of `{}`", access.cluster),
@@ -253,5 +269,11 @@ pub fn down(access: &Access) -> Vec<Step> {
             },
         )
         .unless(Probe::Not(Box::new(Probe::Exists(access.kubeconfig.clone())))),
-    ]
+    ];
+    Section::new(
+        "down",
+        format!("Remove control plane `{}`", access.cluster),
+        "An embedded cluster is its processes, its folder and its kubeconfig.",
+    )
+    .with_all(steps)
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::cluster::access::Access;
 use crate::live::lease;
-use crate::plan::{Action, Command, Derivation, Effect, Fenced, LeaseContent, Probe, Step};
+use crate::plan::{Action, Command, Derivation, Effect, Fenced, LeaseContent, Probe, Section, Step};
 use crate::platform::Cluster;
 
 /// How a cluster of the facts is known.
@@ -45,7 +45,7 @@ pub fn found(access: &Access) -> Utf8PathBuf {
 }
 
 /// Reads who the cluster is and refuses any other than the one of the facts.
-pub fn steps(access: &Access, facts: &Cluster) -> Vec<Step> {
+pub fn section(access: &Access, facts: &Cluster) -> Section {
     let steps = [
         read(access),
         Step::new(
@@ -60,7 +60,12 @@ pub fn steps(access: &Access, facts: &Cluster) -> Vec<Step> {
             }),
         ),
     ];
-    steps.into_iter().map(Step::guarding).collect()
+    Section::new(
+        "identity",
+        format!("Check that this is `{}`", access.cluster),
+        "Nothing is ever written to another cluster.",
+    )
+    .with_all(steps.map(Step::guarding))
 }
 
 /// The Lease of a cluster.
@@ -106,7 +111,7 @@ fn wanted(access: &Access) -> Utf8PathBuf {
 }
 
 /// Takes the Lease, and makes sure that it is ours.
-pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
+pub fn take(access: &Access, nonce: &str, goal: &str) -> [Step; 4] {
     let wanted = wanted(access);
     let held = held(access);
     let steps = [
@@ -156,11 +161,11 @@ pub fn take(access: &Access, nonce: &str, goal: &str) -> Vec<Step> {
             }),
         ),
     ];
-    steps.into_iter().map(Step::guarding).collect()
+    steps.map(Step::guarding)
 }
 
 /// Gives the Lease back if it is this run's; a run that never took it has nothing to give.
-pub fn give_back(access: &Access, nonce: &str) -> Vec<Step> {
+pub fn give_back(access: &Access, nonce: &str) -> Section {
     let held = held(access);
     // Taking it may have been cut off before it was read back, so the cluster is asked whenever it was wanted.
     let never_wanted = Probe::Not(Box::new(Probe::Exists(wanted(access))));
@@ -170,19 +175,22 @@ pub fn give_back(access: &Access, nonce: &str) -> Vec<Step> {
         "Only what the cluster says counts.",
         Effect::Read,
         Action::Run(lease_get(access).to_file(&held)),
-    )
-    .unless(never_wanted.clone());
+    );
     let not_ours = Probe::Not(Box::new(ours(access, nonce)));
-    let done = Probe::Any(vec![never_wanted, not_ours]);
-    std::iter::once(find)
-        .chain(release(access, held, Effect::Local, &done))
-        .collect()
+    Section::new(
+        "lease",
+        "Give the Lease back",
+        "The next run must not find a lock without a holder.",
+    )
+    .with(find)
+    .with(release(access, held, Effect::Local).unless(not_ours))
+    .unless(never_wanted)
 }
 
 /// Deletes the very Lease that was read into `held`, and no later one of the same name.
-pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect, unless: &Probe) -> Vec<Step> {
+pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect) -> Section {
     let options = access.work().join("lease-release.json");
-    vec![
+    let steps = [
         Step::new(
             "lease.aim",
             "Aim at this very Lease",
@@ -192,8 +200,7 @@ pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect, unless: &Prob
                 lease: held,
                 to: options.clone(),
             }),
-        )
-        .unless(unless.clone()),
+        ),
         Step::new(
             "lease.release",
             "Give the Lease back",
@@ -211,7 +218,12 @@ pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect, unless: &Prob
                     .list_path("--filename", options)
                     .within(30),
             ),
-        )
-        .unless(unless.clone()),
-    ]
+        ),
+    ];
+    Section::new(
+        "release",
+        "Delete the Lease",
+        "The next run must not find a lock without a holder.",
+    )
+    .with_all(steps)
 }

@@ -4,30 +4,30 @@ use camino::Utf8PathBuf;
 
 use super::{nix_build, nix_with};
 use crate::cluster::vm::image::{link_path, record_path};
-use crate::plan::{Action, Derivation, Effect, Plan, Step};
+use crate::plan::{Action, Derivation, Effect, Plan, Section, Step};
 use crate::platform::Arch;
 
 /// Seconds for a build that has to compile nothing but may have much to fetch.
 const BUILD: u64 = 7200;
 
 /// Builds the image of an architecture and records it.
-pub fn build(arch: Arch, host: Arch) -> Plan {
+pub fn build_plan(arch: Arch, host: Arch) -> Plan {
     let mut plan = Plan::new(format!("image build {}", arch.name()));
     plan.choices.push(format!("guest architecture `{}`", arch.name()));
-    plan.steps = build_steps(arch, host);
+    plan.sections.push(build(arch, host));
     plan.next = Some("cargo xtask local-up".to_owned());
     plan
 }
 
-/// The steps of a build.
-pub(super) fn build_steps(arch: Arch, host: Arch) -> Vec<Step> {
+/// Builds the image and records it.
+pub fn build(arch: Arch, host: Arch) -> Section {
     let attribute = if arch == host {
         "k3s-local-image".to_owned()
     } else {
         format!("packages.{}-linux.k3s-local-image", arch.name())
     };
     let kernel = Utf8PathBuf::from(format!("{}.kernel", link_path(arch)));
-    vec![
+    let steps = [
         Step::new(
             "image.build",
             format!("Build `.#{attribute}`"),
@@ -63,26 +63,39 @@ pub(super) fn build_steps(arch: Arch, host: Arch) -> Vec<Step> {
                 to: record_path(arch),
             }),
         ),
-    ]
+    ];
+    Section::new(
+        "image",
+        format!("Build the image of guests on {}", arch.name()),
+        "The disk from which guests boot.",
+    )
+    .with_all(steps)
 }
 
 /// Records an image that was built elsewhere.
 pub fn take(from: Utf8PathBuf, digest: Option<String>, arch: Arch) -> Plan {
     let mut plan = Plan::new(format!("image use {from}"));
     plan.choices.push(format!("guest architecture `{}`", arch.name()));
-    plan.steps = vec![Step::new(
-        "image.record",
-        format!("Find and record the image in `{from}`"),
-        "Store path, digest and size are what a guest is known by.",
-        Effect::Local,
-        Action::Derive(Derivation::GuestImage {
-            from,
-            digest,
-            kernel: None,
-            arch: arch.name().to_owned(),
-            to: record_path(arch),
-        }),
-    )];
+    plan.sections.push(
+        Section::new(
+            "image",
+            "Take an image that was built elsewhere",
+            "A host without Nix builds none.",
+        )
+        .with(Step::new(
+            "image.record",
+            format!("Find and record the image in `{from}`"),
+            "Store path, digest and size are what a guest is known by.",
+            Effect::Local,
+            Action::Derive(Derivation::GuestImage {
+                from,
+                digest,
+                kernel: None,
+                arch: arch.name().to_owned(),
+                to: record_path(arch),
+            }),
+        )),
+    );
     plan.next = Some("cargo xtask local-up".to_owned());
     plan
 }

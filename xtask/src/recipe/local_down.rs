@@ -10,7 +10,7 @@ pub fn plan(access: &Access) -> Plan {
     let mut plan = Plan::new(format!("local-down {}", access.cluster));
     plan.choices
         .push(format!("cluster `{}` on backend embedded", access.cluster));
-    plan.steps = embedded::down(access);
+    plan.sections.push(embedded::down(access));
     plan.next = Some(format!("cargo xtask local-up --cluster {}", access.cluster));
     plan
 }
@@ -31,7 +31,7 @@ pub fn guest(guest: &Guest<'_>, keep: Keep) -> Plan {
         Driver::Colima => "colima",
         Driver::Lima => "lima",
     };
-    let (goal, steps) = match keep {
+    let (goal, section) = match keep {
         Keep::Data => (format!("local-down {cluster}"), guest.down()),
         Keep::Nothing => (format!("local-down --delete {cluster}"), guest.delete()),
     };
@@ -44,7 +44,7 @@ pub fn guest(guest: &Guest<'_>, keep: Keep) -> Plan {
         cluster: cluster.clone(),
         production: false,
     });
-    plan.steps = steps;
+    plan.sections.push(section);
     plan.next = Some(format!("cargo xtask local-up --cluster {cluster}"));
     plan
 }

@@ -8,7 +8,7 @@ use super::embedded;
 use super::routes;
 use super::vm::Guest;
 use crate::cluster::access::Access;
-use crate::plan::{Action, Effect, Plan, Step, Target};
+use crate::plan::{Action, Effect, Plan, Section, Step, Target};
 use crate::platform::Environment;
 
 /// The goal of a plan, by which `--resume` finds its run.
@@ -25,25 +25,41 @@ pub fn plan(deploy: &Deploy<'_>, guest: Option<&Guest<'_>>, choices: Vec<String>
         cluster: access.cluster.clone(),
         production: deploy.facts.environment == Environment::Production,
     });
-    plan.steps.push(clear_work(deploy));
-    plan.steps.extend(match guest {
-        Some(guest) => guest.up(),
-        None => embedded::up(access, deploy.facts),
-    });
-    let steps = deploy.steps();
-    plan.steps.extend(steps.steps);
+    plan.sections.push(cluster(deploy, guest));
+    let parts = deploy.parts();
+    plan.sections.push(parts.section);
     if let Some(guest) = guest {
-        plan.steps.push(note_project(deploy));
-        if guest.low_ports && routes::any(deploy.description) {
-            plan.steps.extend(routes::steps(deploy, deploy.source.folder()));
-        }
+        plan.sections.push(reach(deploy, guest));
     }
-    plan.finally = steps.finally;
+    plan.finally.push(parts.finally);
     plan.next = Some(format!(
         "cargo xtask kubectl --cluster {} -- get pods -A",
         access.cluster
     ));
     plan
+}
+
+/// The cluster, up: in its guest or on this host.
+pub fn cluster(deploy: &Deploy<'_>, guest: Option<&Guest<'_>>) -> Section {
+    let section = match guest {
+        Some(guest) => guest.up(),
+        None => embedded::up(deploy.access, deploy.facts),
+    };
+    section.after(clear_work(deploy))
+}
+
+/// What is looked at of a stage that runs in a guest: how this host reaches it.
+pub fn reach(deploy: &Deploy<'_>, guest: &Guest<'_>) -> Section {
+    let mut section = Section::new(
+        "reach",
+        "Check what of the stage this host reaches",
+        "A cluster that no browser reaches is not what was asked for.",
+    )
+    .with(note_project(deploy));
+    if guest.low_ports && routes::any(deploy.description) {
+        section.extend(routes::steps(deploy, deploy.source.folder()));
+    }
+    section
 }
 
 /// Where the project of the last deployment is noted; an embedded cluster has a copy of it instead.

@@ -25,7 +25,7 @@ pub mod vm;
 use camino::Utf8PathBuf;
 
 use crate::base::failure::{Failure, Result};
-use crate::plan::{Command, Tool};
+use crate::plan::{Command, Section, Tool};
 use crate::platform::{Backend, Environment};
 
 /// Where the project of a stage comes from.
@@ -72,6 +72,15 @@ impl Source {
             Self::Built { .. } => "nix",
         }
     }
+}
+
+/// Part of a plan with what has to be done whatever becomes of it.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// What is done.
+    pub section: Section,
+    /// What is done also after a failure.
+    pub finally: Section,
 }
 
 /// Builds an attribute of the flake and links the result.

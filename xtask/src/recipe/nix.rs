@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::root::STATE;
-use crate::plan::{Action, Arg, Command, Derivation, Effect, Plan, Step, Tool};
+use crate::plan::{Action, Arg, Command, Derivation, Effect, Plan, Section, Step, Tool};
 use crate::platform::{Platform, Stage};
 
 /// Folder of what is evaluated and rendered.
@@ -68,8 +68,8 @@ fn evaluate(arguments: &[&str]) -> Command {
         .within(600)
 }
 
-/// Steps that run every Nix test.
-pub fn tests(group: &str) -> Vec<Step> {
+/// Runs every Nix test.
+pub fn tests(group: &str) -> Section {
     let result = folder().join("tests.json");
     let mut steps = library_steps(group);
     steps.push(Step::new(
@@ -86,25 +86,36 @@ pub fn tests(group: &str) -> Vec<Step> {
         Effect::Read,
         Action::Check(Derivation::NixTests { result }),
     ));
-    steps
+    Section::new(
+        group,
+        "Run every Nix test",
+        "Facts, stages, components, NixOS, Terraform and the template of a consumer.",
+    )
+    .with_all(steps)
 }
 
 /// Evaluates what the generated files are made from.
 pub fn generated() -> Plan {
     let mut plan = Plan::new("generate");
-    plan.steps = library_steps("library");
-    plan.steps.push(Step::new(
+    let section = Section::new(
+        "generated",
+        "Evaluate the generated files",
+        "They are made from the modules, and from nothing else.",
+    )
+    .with_all(library_steps("library"))
+    .with(Step::new(
         "generated.evaluate",
         "Evaluate the generated files",
         "They are made from the modules, and from nothing else.",
         Effect::Local,
         Action::Run(evaluate(&["--expr", "import ./modules/generated.nix { }"]).to_file(generated_path())),
     ));
+    plan.sections.push(section);
     plan
 }
 
-/// Steps that render stages outside Nix. Charts whose sources are not at hand are left out and named.
-pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Vec<Step> {
+/// Renders stages outside Nix. Charts whose sources are not at hand are left out and named.
+pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Section {
     let mut steps = library_steps(group);
     steps.push(Step::new(
         &format!("{group}.clear"),
@@ -143,7 +154,7 @@ pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Ve
             ),
         ));
     }
-    steps
+    Section::new(group, "Render the stages", "The same script that the derivation runs.").with_all(steps)
 }
 
 /// Every (cluster, stage) pair of the facts.

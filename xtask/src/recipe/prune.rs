@@ -2,30 +2,40 @@
 
 use serde_json::json;
 
-use super::deploy::Steps;
+use super::Parts;
 use super::guard;
 use crate::cluster::access::Access;
 use crate::live::prune::Doomed;
-use crate::plan::{Action, Effect, Probe, Step};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::Cluster;
 
 /// Seconds that one object may take to be gone: a namespace with a few hundred objects needs a minute or two.
 const GONE: u64 = 300;
 
 /// Makes sure of the cluster, holds its Lease, and deletes.
-pub fn steps(access: &Access, facts: &Cluster, nonce: &str, goal: &str, doomed: &[Doomed]) -> Steps {
-    let mut steps = guard::steps(access, facts);
-    steps.extend(guard::take(access, nonce, goal));
-    steps.extend(deletes(access, doomed));
-    Steps {
-        steps,
+pub fn parts(access: &Access, facts: &Cluster, nonce: &str, goal: &str, doomed: &[Doomed]) -> Parts {
+    let lock = Section::new(
+        "lock",
+        "Lock the cluster for this run",
+        "Two runs at once would overwrite each other.",
+    )
+    .with_all(guard::take(access, nonce, goal));
+    Parts {
+        section: Section::new(
+            "prune",
+            format!("Delete what the project of `{}` no longer has", access.cluster),
+            "Exactly what was shown is deleted.",
+        )
+        .with(guard::section(access, facts))
+        .with(lock)
+        .with(deletes(access, doomed)),
         finally: guard::give_back(access, nonce),
     }
 }
 
 /// A delete and a wait for each object. The UID stands in the delete, so that an object that was made anew under
 /// the same name is kept.
-pub fn deletes(access: &Access, doomed: &[Doomed]) -> Vec<Step> {
+pub fn deletes(access: &Access, doomed: &[Doomed]) -> Section {
     let mut steps = Vec::new();
     for (index, doomed) in doomed.iter().enumerate() {
         let gone = Probe::Gone {
@@ -75,7 +85,7 @@ pub fn deletes(access: &Access, doomed: &[Doomed]) -> Vec<Step> {
             },
         ));
     }
-    steps
+    Section::new("delete", "Delete the objects", "The project no longer has them.").with_all(steps)
 }
 
 /// `version.group` as kubectl takes it after a kind; the core group is empty.

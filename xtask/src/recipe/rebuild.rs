@@ -2,10 +2,10 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::deploy::Steps;
+use super::Parts;
 use crate::base::root::STATE;
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Step, Tool};
+use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step, Tool};
 use crate::platform::Stage;
 
 /// What is made once more.
@@ -29,8 +29,8 @@ impl Rebuild<'_> {
         Utf8Path::new(STATE).join("worktrees").join(self.nonce)
     }
 
-    /// The steps, by where the ledger says that the project came from; none when no revision has it.
-    pub fn steps(&self, source: &str) -> Option<Steps> {
+    /// The parts, by where the ledger says that the project came from; none when no revision has it.
+    pub fn parts(&self, source: &str) -> Option<Parts> {
         let tree = self.work().join("tree");
         let pair = format!("{}-{}", self.access.cluster, self.stage);
         let mut steps = vec![Step::new(
@@ -83,7 +83,13 @@ impl Rebuild<'_> {
                 to: self.to.to_owned(),
             }),
         ));
-        let finally = vec![
+        let section = Section::new(
+            "rebuild",
+            format!("Build the project of `{}` once more", self.revision),
+            "The same inputs give the same project.",
+        )
+        .with_all(steps);
+        let finally = Section::new("worktree", "Remove the worktree", "Git would remember it for ever.").with(
             Step::new(
                 "worktree.remove",
                 "Remove the worktree",
@@ -97,7 +103,7 @@ impl Rebuild<'_> {
                 ),
             )
             .unless(Probe::Not(Box::new(Probe::Exists(tree)))),
-        ];
-        Some(Steps { steps, finally })
+        );
+        Some(Parts { section, finally })
     }
 }

@@ -6,7 +6,7 @@ use super::deploy::Deploy;
 use super::{embedded, local_up};
 use crate::base::root::STATE;
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Derivation, Effect, Plan, Probe, Step, Target, Tool};
+use crate::plan::{Action, Command, Derivation, Effect, Plan, Probe, Section, Step, Target, Tool};
 
 /// Whether the cluster is kept for a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,32 +35,40 @@ pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>, at: At<'_>, keep: Keep) -
         cluster: access.cluster.clone(),
         production: false,
     });
-    plan.steps.push(local_up::clear_work(deploy));
     if let At::Commit(commit) = at {
-        plan.steps.extend(make_worktree(deploy, commit));
+        plan.sections.push(make_worktree(deploy, commit));
     }
-    plan.steps.extend(embedded::up(access, deploy.facts));
-    let steps = deploy.steps();
-    plan.steps.extend(steps.steps);
-    plan.steps.extend(deploy.again());
-    plan.steps.push(Step::new(
-        "again.judge",
-        "Check that a second deploy would write nothing",
-        "A deploy that never comes to rest is a fight between two managers.",
-        Effect::Read,
-        Action::Check(Derivation::NothingDiffers {
-            delta: access.work().join("delta-again.json"),
-        }),
-    ));
-    plan.finally = steps.finally;
-    plan.finally.extend(keep_evidence(access));
+    plan.sections.push(embedded::up(access, deploy.facts));
+    plan.sections[0].items.insert(0, local_up::clear_work(deploy).into());
+    let parts = deploy.parts();
+    plan.sections.push(parts.section);
+    plan.sections.push(
+        Section::new(
+            "again",
+            "Compare once more",
+            "A deploy that never comes to rest is a fight between two managers.",
+        )
+        .with_all(deploy.again())
+        .with(Step::new(
+            "again.judge",
+            "Check that a second deploy would write nothing",
+            "A deploy that never comes to rest is a fight between two managers.",
+            Effect::Read,
+            Action::Check(Derivation::NothingDiffers {
+                delta: access.work().join("delta-again.json"),
+            }),
+        )),
+    );
+    plan.finally.push(parts.finally);
+    plan.finally.push(keep_evidence(access));
     if let At::Commit(_) = at {
         plan.finally.push(remove_worktree(access));
     }
     match keep {
-        Keep::Nothing => plan.finally.extend(embedded::down(access)),
+        Keep::Nothing => plan.finally.push(embedded::down(access)),
         Keep::Cluster => {
-            plan.finally.push(note_kept(access));
+            plan.finally
+                .push(Section::new("keep", "Keep the cluster", "It was asked to stay.").with(note_kept(access)));
             plan.next = Some(format!(
                 "kubectl --kubeconfig {} get pods -A; `cargo xtask clean --rehearsals` takes it down",
                 access.kubeconfig
@@ -106,7 +114,7 @@ fn git<const N: usize>(words: [&str; N]) -> Command {
 
 /// Steps after which the commit's files stand in a worktree. Twice `--force`: a worktree whose making was cut off
 /// is still known to Git, and locked.
-fn make_worktree(deploy: &Deploy<'_>, commit: &str) -> Vec<Step> {
+fn make_worktree(deploy: &Deploy<'_>, commit: &str) -> Section {
     let tree = worktree(deploy.access);
     let whole = Probe::All(vec![
         Probe::Exists(tree.join(".git")),
@@ -119,15 +127,14 @@ fn make_worktree(deploy: &Deploy<'_>, commit: &str) -> Vec<Step> {
                 .within(60),
         ),
     ]);
-    vec![
+    let steps = [
         Step::new(
             "worktree.clear",
             "Remove a worktree whose making was cut off",
             "Half of a commit is another one.",
             Effect::Local,
             Action::Remove { path: tree.clone() },
-        )
-        .unless(whole.clone()),
+        ),
         Step::new(
             "worktree.make",
             format!(
@@ -142,21 +149,36 @@ fn make_worktree(deploy: &Deploy<'_>, commit: &str) -> Vec<Step> {
                     .arg(commit)
                     .within(300),
             ),
-        )
-        .unless(whole),
-    ]
+        ),
+    ];
+    Section::new(
+        "worktree",
+        "Make a worktree of the commit",
+        "The golden, and nothing else of the present state, is the commit's.",
+    )
+    .with(
+        Section::new("checkout", "Check the commit out", "Half of a commit is another one.")
+            .with_all(steps)
+            .unless(whole),
+    )
 }
 
-fn remove_worktree(access: &Access) -> Step {
+fn remove_worktree(access: &Access) -> Section {
     let tree = worktree(access);
-    Step::new(
+    let step = Step::new(
         "worktree.remove",
         "Remove the worktree",
         "Git remembers each one until it is told.",
         Effect::Local,
         Action::Run(git(["worktree", "remove", "--force", "--force"]).arg(&tree).within(60)),
     )
-    .unless(Probe::Not(Box::new(Probe::Exists(tree))))
+    .unless(Probe::Not(Box::new(Probe::Exists(tree))));
+    Section::new(
+        "remove-worktree",
+        "Remove the worktree",
+        "Git remembers each one until it is told.",
+    )
+    .with(step)
 }
 
 /// Where a rehearsal that failed leaves what is worth a look.
@@ -167,7 +189,7 @@ pub fn evidence(access: &Access) -> Utf8PathBuf {
 }
 
 /// Asks the cluster what happened, before it goes; a rehearsal that went well has nothing to tell.
-fn keep_evidence(access: &Access) -> Vec<Step> {
+fn keep_evidence(access: &Access) -> Section {
     let went_well = Probe::Says {
         file: access.work().join("delta-again.json"),
         pointer: "/fresh".to_owned(),
@@ -191,9 +213,8 @@ fn keep_evidence(access: &Access) -> Vec<Step> {
                     .or_look_next(),
             ),
         )
-        .unless(Probe::Any(vec![went_well.clone(), unreachable.clone()]))
     };
-    vec![
+    let steps = [
         step(
             "event.keep",
             "Keep the events",
@@ -216,5 +237,12 @@ fn keep_evidence(access: &Access) -> Vec<Step> {
             "--output=wide",
             "secrets.txt",
         ),
-    ]
+    ];
+    Section::new(
+        "evidence",
+        "Keep what the cluster says of a failure",
+        "The cluster is gone when somebody asks why it failed.",
+    )
+    .with_all(steps)
+    .unless(Probe::Any(vec![went_well, unreachable]))
 }

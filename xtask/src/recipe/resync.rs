@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cluster::access::Access;
-use crate::plan::{Action, Effect, Plan, Probe, Step, Target};
+use crate::plan::{Action, Effect, Plan, Probe, Section, Step, Target};
 use crate::platform::{Cluster, Environment, RequiredSecret};
 
 /// What the status says until the operator has looked again.
@@ -19,7 +19,17 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
         cluster: access.cluster.clone(),
         production: facts.environment == Environment::Production,
     });
-    plan.steps = super::guard::steps(access, facts);
+    plan.sections.push(super::guard::section(access, facts));
+    let mut resync = Section::new(
+        "secret",
+        format!("Make the operator read SopsSecret `{}` again", secret.id),
+        "What it could not decrypt before, it only tries again when something changes.",
+    );
+    let mut restart = Section::new(
+        "consumers",
+        "Restart who reads the value",
+        "They read the old value when they started.",
+    );
     let own = secret
         .file
         .file_name()
@@ -38,7 +48,7 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
         pointer: "/metadata/annotations/vanixiets.dev~1resync".to_owned(),
         value: json!(nonce),
     };
-    plan.steps.push(
+    resync.push(
         Step::new(
             "secret.forget",
             format!("Take back what was said of SopsSecret `{}/{own}`", secret.namespace),
@@ -59,7 +69,7 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
         )
         .unless(asked.clone()),
     );
-    plan.steps.push(
+    resync.push(
         Step::new(
             "secret.resync",
             format!(
@@ -77,7 +87,7 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
         )
         .unless(asked),
     );
-    plan.steps.push(Step::new(
+    resync.push(Step::new(
         "secret.hold",
         "Wait until it is Healthy",
         "Before that the Secret may hold the old value.",
@@ -100,7 +110,7 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
         let namespace = format!("--namespace={namespace}");
         // As `rollout restart` does it, but with a mark that tells whether it was done.
         let mark = json!({"spec": {"template": {"metadata": {"annotations": {"vanixiets.dev/restart": nonce}}}}});
-        plan.steps.push(
+        restart.push(
             Step::new(
                 &format!("consumer-{index}.restart"),
                 format!("Restart `{consumer}`"),
@@ -119,7 +129,7 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
                 value: json!(nonce),
             }),
         );
-        plan.steps.push(Step::new(
+        restart.push(Step::new(
             &format!("consumer-{index}.wait"),
             format!("Wait until `{consumer}` is back"),
             "The next one may need it.",
@@ -132,6 +142,10 @@ pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &s
                     .within(DEADLINE + 30),
             ),
         ));
+    }
+    plan.sections.push(resync);
+    if !restart.items.is_empty() {
+        plan.sections.push(restart);
     }
     plan
 }

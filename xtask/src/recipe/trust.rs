@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Derivation, Effect, Plan, Step, Tool};
+use crate::plan::{Action, Command, Derivation, Effect, Plan, Section, Step, Tool};
 
 /// How a host trusts a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,16 +72,21 @@ impl Store {
 pub fn plan(access: &Access, store: Store, change: Change) -> Plan {
     let (verb, title) = match change {
         Change::Install => ("install", "Trust the root certificate"),
-        Change::Remove => ("remove", "No longer trust the root certificate"),
+        Change::Remove => ("remove", "Remove the root certificate"),
     };
     let mut plan = Plan::new(format!("trust {verb} {}", access.cluster));
     plan.choices.push(match store {
         Store::Keychain => "the keychain of this user".to_owned(),
         Store::Debian | Store::Fedora => format!("`{}`, for every user of this host", store.file(access)),
     });
+    let mut section = Section::new(
+        "trust",
+        title,
+        "Browsers and tools of this host accept what the authority signs, for as long as it is there.",
+    );
     if change == Change::Install {
         let listing = access.work().join("configmaps.json");
-        plan.steps.push(Step::new(
+        section.push(Step::new(
             "certificate.list",
             "List what the cluster publishes",
             "The authority publishes its root in a ConfigMap.",
@@ -93,7 +98,7 @@ pub fn plan(access: &Access, store: Store, change: Change) -> Plan {
                     .to_file(&listing),
             ),
         ));
-        plan.steps.push(Step::new(
+        section.push(Step::new(
             "certificate.read",
             "Read the root certificate",
             "Its fingerprint is shown, so that it can be compared.",
@@ -110,7 +115,7 @@ pub fn plan(access: &Access, store: Store, change: Change) -> Plan {
         } else {
             "trust.refresh".to_owned()
         };
-        plan.steps.push(Step::new(
+        section.push(Step::new(
             &id,
             title,
             "Browsers and tools of this host then accept what the authority signs, for as long as it is there.",
@@ -118,5 +123,6 @@ pub fn plan(access: &Access, store: Store, change: Change) -> Plan {
             Action::Run(command.within(300)),
         ));
     }
+    plan.sections.push(section);
     plan
 }

@@ -2,7 +2,7 @@
 
 use crate::cluster::access::Access;
 use crate::golden::openapi;
-use crate::plan::{Action, Command, Derivation, Effect, Plan, Step, Target, Tool};
+use crate::plan::{Action, Command, Derivation, Effect, Plan, Section, Step, Target, Tool};
 use crate::platform::Cluster;
 use camino::Utf8PathBuf;
 
@@ -35,7 +35,12 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
         cluster: access.cluster.clone(),
         production: false,
     });
-    plan.steps = embedded::up(access, validate.facts);
+    plan.sections.push(embedded::up(access, validate.facts));
+    let mut definitions = Section::new(
+        "definitions",
+        "Apply the definitions of the project",
+        "Custom resources can be tried only where their kinds are served.",
+    );
     if !validate.definitions.is_empty() {
         let apply = validate
             .definitions
@@ -43,7 +48,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
             .fold(strictly(access).arg("--recursive").within(300), |command, path| {
                 command.list_path("--filename", path)
             });
-        plan.steps.push(Step::new(
+        definitions.push(Step::new(
             "definition.bring",
             "Apply definitions that no stage brings",
             "Without them resources of their kinds could not be tried.",
@@ -53,7 +58,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
     }
     let objects = work.join("objects");
     let schemas = work.join("schemas");
-    plan.steps.extend([
+    definitions.extend([
         Step::new(
             "definition.pick",
             "Pick the definitions and namespaces of the project",
@@ -90,80 +95,90 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
                     .or_look_next(),
             ),
         ),
-        Step::new(
-            "api.list",
-            "Ask what the API server serves",
-            "Objects of unknown kinds are named, not guessed at.",
-            Effect::Read,
-            Action::Run(
-                access
-                    .kubectl()
-                    .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
-                    .to_file(work.join("served.txt")),
-            ),
-        ),
-        Step::new(
-            "object.pick",
-            "Pick the objects that the server knows",
-            "Kinds whose definitions another stage brings cannot be tried here.",
-            Effect::Local,
-            Action::Derive(Derivation::ValidityObjects {
-                project: validate.project.clone(),
-                served: work.join("served.txt"),
-                to: objects.clone(),
-            }),
-        ),
-        Step::new(
-            "object.try",
-            "Have the server judge every object, strictly and without keeping it",
-            "An unknown field, a wrong type or a broken rule is an error.",
-            Effect::Local,
-            Action::Run(
-                strictly(access)
-                    .args(["--dry-run=server", "--output=name"])
-                    .list_path("--filename", &objects)
-                    // What went well goes elsewhere: the log is left to what did not.
-                    .to_file(work.join("tried.txt"))
-                    .within(600),
-            ),
-        ),
-        Step::new(
-            "schema.get",
-            "Get the server's own description of its types",
-            "Schemas of another version would judge by other rules.",
-            Effect::Read,
-            Action::Run(
-                access
-                    .kubectl()
-                    .args(["get", "--raw=/openapi/v2"])
-                    .to_file(work.join("openapi.json")),
-            ),
-        ),
-        Step::new(
-            "schema.write",
-            "Turn it into schemas for kubeconform",
-            "A second judge, which knows nothing of the server's code.",
-            Effect::Local,
-            Action::Derive(Derivation::Schemas {
-                openapi: work.join("openapi.json"),
-                to: schemas.clone(),
-            }),
-        ),
-        Step::new(
-            "object.conform",
-            "Have kubeconform judge every object",
-            "What both let pass is valid; what one refuses is looked at.",
-            Effect::Local,
-            Action::Run(
-                Command::new(Tool::Kubeconform)
-                    .args(["-strict", "-summary", "-output=text"])
-                    .flag_path("-schema-location", schemas.join(openapi::TEMPLATE))
-                    .arg(objects)
-                    .within(300),
-            ),
-        ),
     ]);
-    plan.finally = embedded::down(access);
+    plan.sections.push(definitions);
+    plan.sections.push(
+        Section::new(
+            "objects",
+            "Validate every object",
+            "An unknown field, a wrong type or a broken rule is an error.",
+        )
+        .with_all([
+            Step::new(
+                "api.list",
+                "Ask what the API server serves",
+                "Objects of unknown kinds are named, not guessed at.",
+                Effect::Read,
+                Action::Run(
+                    access
+                        .kubectl()
+                        .args(["api-resources", "--no-headers", "--output=wide", "--cached=false"])
+                        .to_file(work.join("served.txt")),
+                ),
+            ),
+            Step::new(
+                "object.pick",
+                "Pick the objects that the server knows",
+                "Kinds whose definitions another stage brings cannot be tried here.",
+                Effect::Local,
+                Action::Derive(Derivation::ValidityObjects {
+                    project: validate.project.clone(),
+                    served: work.join("served.txt"),
+                    to: objects.clone(),
+                }),
+            ),
+            Step::new(
+                "object.try",
+                "Have the server judge every object, strictly and without keeping it",
+                "An unknown field, a wrong type or a broken rule is an error.",
+                Effect::Local,
+                Action::Run(
+                    strictly(access)
+                        .args(["--dry-run=server", "--output=name"])
+                        .list_path("--filename", &objects)
+                        // What went well goes elsewhere: the log is left to what did not.
+                        .to_file(work.join("tried.txt"))
+                        .within(600),
+                ),
+            ),
+            Step::new(
+                "schema.get",
+                "Get the server's own description of its types",
+                "Schemas of another version would judge by other rules.",
+                Effect::Read,
+                Action::Run(
+                    access
+                        .kubectl()
+                        .args(["get", "--raw=/openapi/v2"])
+                        .to_file(work.join("openapi.json")),
+                ),
+            ),
+            Step::new(
+                "schema.write",
+                "Turn it into schemas for kubeconform",
+                "A second judge, which knows nothing of the server's code.",
+                Effect::Local,
+                Action::Derive(Derivation::Schemas {
+                    openapi: work.join("openapi.json"),
+                    to: schemas.clone(),
+                }),
+            ),
+            Step::new(
+                "object.conform",
+                "Have kubeconform judge every object",
+                "What both let pass is valid; what one refuses is looked at.",
+                Effect::Local,
+                Action::Run(
+                    Command::new(Tool::Kubeconform)
+                        .args(["-strict", "-summary", "-output=text"])
+                        .flag_path("-schema-location", schemas.join(openapi::TEMPLATE))
+                        .arg(objects)
+                        .within(300),
+                ),
+            ),
+        ]),
+    );
+    plan.finally.push(embedded::down(access));
     plan
 }
 

@@ -1,4 +1,4 @@
-//! The steps that bring a guest with k3s up, take it down, and delete it; the same for Colima and Lima.
+//! The sections that bring a guest with k3s up, take it down, and delete it; the same for Colima and Lima.
 //! What has to be done is decided while running, by comparing the facts with what Lima lists.
 
 use camino::Utf8PathBuf;
@@ -8,7 +8,9 @@ use crate::cluster::access::Access;
 use crate::cluster::vm::colima::{self, Boot};
 use crate::cluster::vm::host::System;
 use crate::cluster::vm::{self, image, lima};
-use crate::plan::{Action, Arg, Command, Derivation, Driver, Effect, GuestIs, GuestState, GuestWanted, Probe, Step};
+use crate::plan::{
+    Action, Arg, Command, Derivation, Driver, Effect, GuestIs, GuestState, GuestWanted, Probe, Section, Step,
+};
 use crate::platform::Arch;
 
 /// Seconds for k3s to write its kubeconfig and for its API to answer, on a slow host's first boot.
@@ -161,37 +163,101 @@ impl Guest<'_> {
         )
     }
 
-    /// Steps after which the guest runs as the facts ask, and its API server answers under its own authority.
-    pub fn up(&self) -> Vec<Step> {
-        let mut steps = vec![self.home()];
-        steps.extend(self.image_steps());
-        steps.extend(self.settle_steps());
-        steps.extend(self.make_steps());
-        steps.extend(self.check_steps());
-        steps.extend(self.kubeconfig_steps());
-        steps
-    }
-
-    fn image_steps(&self) -> Vec<Step> {
-        if self.image == ImageStep::Recorded {
-            return Vec::new();
+    /// After it the guest runs as the facts ask, and its API server answers under its own authority.
+    pub fn up(&self) -> Section {
+        let instance = &self.wanted.instance;
+        let mut section = Section::new(
+            "cluster",
+            format!("Start guest `{instance}` with k3s in it"),
+            "Everything else speaks to its API server.",
+        )
+        .with(self.home());
+        let part = |id: &str, title: &str, why: &str, steps: Vec<Step>| Section::new(id, title, why).with_all(steps);
+        section.push(part(
+            "look",
+            "Compare what is there of the guest with the facts",
+            "What a new guest needs is made and looked at before an old one is deleted.",
+            vec![
+                self.observe("guest.observe", "guests.ndjson"),
+                self.compare("guest.compare", "guests.ndjson", "guest.json"),
+            ],
+        ));
+        if self.image == ImageStep::Build {
+            let needless = Probe::Any(vec![Probe::Exists(image::record_path(self.arch)), self.kept()]);
+            section.push(super::image::build(self.arch, self.host_arch).unless(needless));
         }
-        let needless = Probe::Any(vec![Probe::Exists(image::record_path(self.arch)), self.exists()]);
-        let build = super::image::build_steps(self.arch, self.host_arch);
-        build.into_iter().map(|step| step.unless(needless.clone())).collect()
+        section
+            .with(part(
+                "settle",
+                "Prepare what is there of the guest",
+                "A start begins from a guest that is stopped, or from none.",
+                self.settle_steps(),
+            ))
+            .with(self.make_section())
+            .with(
+                Step::new(
+                    "guest.start",
+                    format!("Start guest `{instance}`"),
+                    "After a stop, a crash or a reboot its disk is still there.",
+                    Effect::Local,
+                    Action::Run(self.start_command()),
+                )
+                .unless(self.runs()),
+            )
+            .with(part(
+                "check",
+                "Check that the guest is what was asked for",
+                "A start exits with code 0 when it ignored a flag.",
+                self.check_steps(),
+            ))
+            .with(part(
+                "kubeconfig",
+                "Fetch the kubeconfig of k3s",
+                "It has the authority by which the API server is known.",
+                self.kubeconfig_steps(),
+            ))
     }
 
-    /// Looks, and brings a guest that is there into a state that a start can begin from.
-    fn settle_steps(&self) -> Vec<Step> {
-        let says = |pointer: &str, value: bool| Probe::Says {
+    fn start_command(&self) -> Command {
+        match self.wanted.driver {
+            Driver::Colima => colima::start(self.wanted, self.system, Boot::Disk),
+            Driver::Lima => lima::start(self.wanted),
+        }
+    }
+
+    fn says(&self, pointer: &str, value: bool) -> Probe {
+        Probe::Says {
             file: self.work("guest.json"),
             pointer: pointer.to_owned(),
             value: json!(value),
-        };
+        }
+    }
+
+    /// Whether there is a guest that is neither swept nor made anew.
+    fn kept(&self) -> Probe {
+        Probe::Not(Box::new(Probe::Any(vec![
+            self.is(GuestIs::Gone),
+            self.says("/halfMade", true),
+            self.says("/recreate", true),
+        ])))
+    }
+
+    /// Brings a guest that is there into a state that a start can begin from; what a new one boots is looked at before
+    /// the old one is deleted.
+    fn settle_steps(&self) -> Vec<Step> {
+        let says = |pointer: &str, value: bool| self.says(pointer, value);
         let instance = &self.wanted.instance;
         let mut steps = vec![
-            self.observe("guest.observe", "guests.ndjson"),
-            self.compare("guest.compare", "guests.ndjson", "guest.json"),
+            Step::new(
+                "image.check",
+                "Check that the image is the one that was recorded",
+                "A copy that was cut off boots half, and no tool would say why.",
+                Effect::Read,
+                Action::Check(Derivation::GuestImageIntact {
+                    image: image::record_path(self.arch),
+                }),
+            )
+            .unless(self.kept()),
             Step::new(
                 "guest.sweep",
                 format!("Remove what a broken start left of `{instance}`"),
@@ -207,7 +273,9 @@ impl Guest<'_> {
                 Effect::Destroy,
                 Action::Run(self.delete_command()),
             )
-            .unless(says("/recreate", false)),
+            .unless(says("/recreate", false))
+            // A plan that is about another cluster may bring this one up.
+            .changing(&self.access.cluster, false),
             Step::new(
                 "guest.unbreak",
                 format!("End what is left of the broken guest `{instance}`"),
@@ -243,8 +311,7 @@ impl Guest<'_> {
         steps
     }
 
-    fn make_steps(&self) -> Vec<Step> {
-        let exists = self.exists();
+    fn make_section(&self) -> Section {
         let image = image::record_path(self.arch);
         let instance = &self.wanted.instance;
         let mut steps = vec![
@@ -256,70 +323,44 @@ impl Guest<'_> {
                 Action::Remove {
                     path: self.access.folder.join("uid.json"),
                 },
-            )
-            .unless(exists.clone()),
-            Step::new(
-                "image.check",
-                "Check that the image is the one that was recorded",
-                "A copy that was cut off boots half, and no tool would say why.",
-                Effect::Read,
-                Action::Check(Derivation::GuestImageIntact { image: image.clone() }),
-            )
-            .unless(exists.clone()),
-            self.note("guest.begin", GuestState::Making).unless(exists.clone()),
+            ),
+            self.note("guest.begin", GuestState::Making),
         ];
         let path = Arg::Later {
             file: image.clone(),
             pointer: "/path".to_owned(),
         };
-        let (create, start) = match self.wanted.driver {
-            Driver::Colima => (
-                colima::start(self.wanted, self.system, Boot::Image(path)),
-                colima::start(self.wanted, self.system, Boot::Disk),
-            ),
+        let create = match self.wanted.driver {
+            Driver::Colima => colima::start(self.wanted, self.system, Boot::Image(path)),
             Driver::Lima => {
                 let template = self.access.folder.join("lima.yaml");
-                steps.push(
-                    Step::new(
-                        "guest.configure",
-                        "Write Lima's template of the guest",
-                        "It says everything that decides how the guest runs.",
-                        Effect::Local,
-                        Action::Derive(Derivation::LimaTemplate {
-                            wanted: self.wanted.clone(),
-                            image,
-                            to: template.clone(),
-                        }),
-                    )
-                    .unless(exists.clone()),
-                );
-                (lima::create(self.wanted, Arg::Path(template)), lima::start(self.wanted))
+                steps.push(Step::new(
+                    "guest.configure",
+                    "Write Lima's template of the guest",
+                    "It says everything that decides how the guest runs.",
+                    Effect::Local,
+                    Action::Derive(Derivation::LimaTemplate {
+                        wanted: self.wanted.clone(),
+                        image,
+                        to: template.clone(),
+                    }),
+                ));
+                lima::create(self.wanted, Arg::Path(template))
             }
         };
-        steps.push(
-            Step::new(
-                "guest.create",
-                format!(
-                    "Make guest `{instance}`: {} CPUs, {} GiB of memory, {} GiB of disk",
-                    self.wanted.cpus, self.wanted.memory, self.wanted.disk
-                ),
-                "It boots a copy of the image, which grows to the profile's disk.",
-                Effect::Local,
-                Action::Run(create),
-            )
-            .unless(exists),
-        );
-        steps.push(
-            Step::new(
-                "guest.start",
-                format!("Start guest `{instance}`"),
-                "After a stop, a crash or a reboot its disk is still there.",
-                Effect::Local,
-                Action::Run(start),
-            )
-            .unless(self.runs()),
-        );
-        steps
+        steps.push(Step::new(
+            "guest.create",
+            format!(
+                "Make guest `{instance}`: {} CPUs, {} GiB of memory, {} GiB of disk",
+                self.wanted.cpus, self.wanted.memory, self.wanted.disk
+            ),
+            "It boots a copy of the image, which grows to the profile's disk.",
+            Effect::Local,
+            Action::Run(create),
+        ));
+        Section::new("make", format!("Make guest `{instance}`"), "It boots from the image.")
+            .with_all(steps)
+            .unless(self.exists())
     }
 
     fn check_steps(&self) -> Vec<Step> {
@@ -436,10 +477,10 @@ impl Guest<'_> {
         ]
     }
 
-    /// Steps that stop the guest; its data stays.
-    pub fn down(&self) -> Vec<Step> {
+    /// Stops the guest; its data stays.
+    pub fn down(&self) -> Section {
         let stopped = Probe::Any(vec![self.is(GuestIs::Gone), self.is(GuestIs::Stopped)]);
-        vec![
+        let steps = [
             self.home(),
             Step::new(
                 "guest.stop",
@@ -468,13 +509,19 @@ impl Guest<'_> {
                     every: 1,
                 },
             ),
-        ]
+        ];
+        Section::new(
+            "down",
+            format!("Stop guest `{}`", self.wanted.instance),
+            "Its disk stays, and with it the cluster.",
+        )
+        .with_all(steps)
     }
 
-    /// Steps that delete the guest with its data, and look that it is gone.
-    pub fn delete(&self) -> Vec<Step> {
+    /// Deletes the guest with its data, and looks that it is gone.
+    pub fn delete(&self) -> Section {
         let gone = self.is(GuestIs::Gone);
-        vec![
+        let steps = [
             self.home(),
             self.observe("guest.observe", "guests-before.ndjson"),
             Step::new(
@@ -497,7 +544,8 @@ impl Guest<'_> {
                 Effect::Destroy,
                 Action::Run(self.delete_command()),
             )
-            .unless(gone),
+            .unless(gone)
+            .changing(&self.access.cluster, false),
             self.observe("guest.look", "guests.ndjson"),
             Step::new(
                 "guest.judge",
@@ -527,11 +575,17 @@ impl Guest<'_> {
                     path: self.access.folder.clone(),
                 },
             ),
-        ]
+        ];
+        Section::new(
+            "down",
+            format!("Delete guest `{}`", self.wanted.instance),
+            "It was asked for; nothing in it can be had back.",
+        )
+        .with_all(steps)
     }
 
-    /// Steps that bring an archive of container images into the guest.
-    pub fn load(&self, archive: Utf8PathBuf) -> Vec<Step> {
+    /// Brings an archive of container images into the guest.
+    pub fn load(&self, archive: Utf8PathBuf) -> Section {
         let import = Step::new(
             "image.import",
             format!("Import `{archive}` into containerd of `{}`", self.wanted.instance),
@@ -544,11 +598,17 @@ impl Guest<'_> {
                     .within(900),
             ),
         );
-        vec![self.home(), import]
+        Section::new(
+            "load",
+            format!("Load an archive of images into guest `{}`", self.wanted.instance),
+            "A pod finds an image there before it asks a registry.",
+        )
+        .with(self.home())
+        .with(import)
     }
 
-    /// Steps that make the running guest what the flake describes now, as a generation of NixOS.
-    pub fn switch(&self) -> Vec<Step> {
+    /// Makes the running guest what the flake describes now, as a generation of NixOS.
+    pub fn switch(&self) -> Section {
         let link = Utf8PathBuf::from(format!("{}.system", image::link_path(self.arch)));
         let system = self.work("system.json");
         let path = || Arg::Later {
@@ -652,7 +712,15 @@ impl Guest<'_> {
             self.note("guest.note", GuestState::Switched)
                 .unless(Probe::Not(Box::new(Probe::Exists(image::record_path(self.arch))))),
         );
-        steps
+        Section::new(
+            "switch",
+            format!(
+                "Switch guest `{}` to what the flake describes now",
+                self.wanted.instance
+            ),
+            "Services that changed are restarted; the data of k3s stays.",
+        )
+        .with_all(steps)
     }
 
     /// A command in the guest, for people.

@@ -1,6 +1,7 @@
-//! The record of a run: `.xtask/runs/<time>-<verb>/` with the plan, a line per state of a step, and a log a step.
+//! The record of a run: `.xtask/runs/<number>-<time>-<verb>-<pid>/` with the plan, a line per state of a step, and a log a step.
 //! It records and reads back; it never decides whether a step is done, for only the world knows that.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -8,14 +9,18 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::lock_file::LockFile;
 use crate::base::root::STATE;
 use crate::plan::Plan;
 
 /// The file of a run with a line per state of a step.
 const JOURNAL: &str = "journal.jsonl";
 
-/// The version of a line in it.
-const VERSION: u32 = 1;
+/// The version of a line in it; from 2 on steps and sections are named by their paths.
+const VERSION: u32 = 2;
+
+/// Beside the folder of runs: locked while a run gets its number.
+const NUMBERS: &str = "runs.lock";
 
 /// Runs that are kept; older ones go when a new one begins.
 const KEPT_RUNS: usize = 20;
@@ -54,7 +59,7 @@ pub enum End {
     Locked,
 }
 
-/// One line of the journal.
+/// One line of the journal: what became of a step, or of a section that was passed over whole, by its path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Line {
@@ -68,7 +73,8 @@ struct Line {
 #[derive(Debug)]
 pub struct Journal {
     folder: Utf8PathBuf,
-    file: fs_err::File,
+    /// Locked for as long as the run goes on.
+    file: LockFile,
 }
 
 impl Journal {
@@ -76,18 +82,14 @@ impl Journal {
     pub fn begin(root: &Utf8Path, verb: &str, plan: &Plan) -> Result<Self> {
         let runs = root.join(STATE).join("runs");
         fs_err::create_dir_all(&runs)?;
-        let time = humantime::format_rfc3339_millis(SystemTime::now())
-            .to_string()
-            .replace([':', '.'], "-");
-        let folder = runs.join(format!("{time}-{verb}-{}", std::process::id()));
-        fs_err::create_dir(&folder)?;
+        let folder = new_folder(root, &runs, verb)?;
         let text = serde_json::to_string_pretty(plan).or_fail(Kind::Unexpected, "cannot write the plan")?;
         crate::base::files::write(&folder.join("plan.json"), text.as_bytes(), 0o600)?;
         let journal = Self::open(&folder)?.ok_or_else(|| Failure::unexpected("a new journal is locked"))?;
         for old in names(&runs)?.iter().rev().skip(KEPT_RUNS) {
             let old = runs.join(old);
-            // With the clock set back the newest may look the oldest, and a run may be going on beside us.
-            if old != folder && Self::open(&old).is_ok_and(|journal| journal.is_some()) {
+            // A run may be going on beside us.
+            if Self::open(&old).is_ok_and(|journal| journal.is_some()) {
                 // Another run may be removing the same one.
                 let _gone_is_fine = fs_err::remove_dir_all(&old);
             }
@@ -104,7 +106,7 @@ impl Journal {
             .expect("Linux has it");
         Self {
             folder: folder.to_owned(),
-            file,
+            file: LockFile::new(file),
         }
     }
 
@@ -116,16 +118,14 @@ impl Journal {
             crate::base::files::write(&path, line("run", State::Began)?.as_bytes(), 0o600)?;
         }
         let file = fs_err::OpenOptions::new().append(true).read(true).open(&path)?;
-        match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self {
-                folder: folder.to_owned(),
-                file,
-            })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(Failure::unexpected(format!(
-                "cannot lock `{folder}/{JOURNAL}`: {error}"
-            ))),
-        }
+        let file = LockFile::new(file);
+        let locked = file
+            .try_take()
+            .or_fail(Kind::Unexpected, format!("cannot lock `{path}`"))?;
+        Ok(locked.then(|| Self {
+            folder: folder.to_owned(),
+            file,
+        }))
     }
 
     /// The folder of the run that this process began; none when it began none.
@@ -191,9 +191,10 @@ impl Journal {
         &self.folder
     }
 
-    /// The log of a step.
-    pub fn log_path(&self, index: usize, step: &str) -> Utf8PathBuf {
-        self.folder.join(format!("{:02}-{step}.log", index + 1))
+    /// The log of a step, by its path.
+    pub fn log_path(&self, index: usize, path: &str) -> Utf8PathBuf {
+        let name = path.replace('/', ".");
+        self.folder.join(format!("{:02}-{name}.log", index + 1))
     }
 
     /// Appends a line and waits until it is on the disk.
@@ -208,14 +209,12 @@ impl Journal {
             crash(name, step);
         }
         let text = line(step, state.clone())?;
-        let whole = self.file.metadata()?.len();
-        let written = self
-            .file
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_data());
+        let mut file = self.file.file();
+        let whole = file.metadata()?.len();
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         if let Err(error) = written {
             // Half a line with others behind it would make the journal unreadable.
-            let _torn_at_worst = self.file.set_len(whole);
+            let _torn_at_worst = file.set_len(whole);
             return Err(Failure::from(error).context("cannot write the journal"));
         }
         if name == "started" {
@@ -232,10 +231,9 @@ impl Journal {
         }
         for name in names(&runs)?.iter().rev() {
             let folder = runs.join(name);
-            let Some(plan) = read_plan(&folder)? else { continue };
-            if plan.goal != goal {
+            let Some(plan) = read_plan(&folder, goal)? else {
                 continue;
-            }
+            };
             let Some(journal) = Self::open(&folder)? else { continue };
             match journal.read_back(&plan)? {
                 Finished::Well => return Ok(None),
@@ -258,11 +256,12 @@ impl Journal {
         if bytes.is_empty() {
             return Err(refused(0, &"it is empty, and every journal has a first line"));
         }
+        let places: BTreeSet<String> = plan.placed().into_iter().map(|placed| placed.path).collect();
         let mut last = None;
         let mut offset = 0;
         for raw in bytes.split_inclusive(|byte| *byte == b'\n') {
             if !raw.ends_with(b"\n") {
-                self.file.set_len(offset as u64)?;
+                self.file.file().set_len(offset as u64)?;
                 last = None;
                 break;
             }
@@ -274,7 +273,7 @@ impl Journal {
                 ))
                 .hinted("use the xtask that wrote it, or start over without `--resume`"));
             }
-            if line.step != "run" && !plan.all_steps().any(|step| step.id == line.step) {
+            if line.step != "run" && !places.contains(&line.step) {
                 return Err(refused(offset, &format!("its plan has no step `{}`", line.step)));
             }
             last = Some(line.state);
@@ -304,13 +303,8 @@ fn is_going_on(folder: &Utf8Path) -> Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(folder.join("plan.json").exists()),
         Err(error) => return Err(error.into()),
     };
-    match rustix::fs::flock(file.file(), rustix::fs::FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(false),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
-        Err(error) => Err(Failure::unexpected(format!(
-            "cannot look at the lock of `{path}`: {error}"
-        ))),
-    }
+    let shared = LockFile::new(file).try_share();
+    Ok(!shared.or_fail(Kind::Unexpected, format!("cannot look at the lock of `{path}`"))?)
 }
 
 /// One line, with its end.
@@ -327,7 +321,7 @@ fn line(step: &str, state: State) -> Result<String> {
 }
 
 /// For tests, in debug builds only: dies by SIGKILL at a boundary of a step, `XTASK_CRASH=started:STEP` or
-/// `acted:STEP`. Nothing else can be as sure of the moment. `next:FILE` dies once a step has acted that the file does
+/// `acted:STEP`, by its path or its id. Nothing else can be as sure of the moment. `next:FILE` dies once a step has acted that the file does
 /// not have, and adds it: run again and again, a plan dies once behind each step that does anything.
 #[cfg(debug_assertions)]
 fn crash(point: &str, step: &str) {
@@ -335,7 +329,10 @@ fn crash(point: &str, step: &str) {
         return;
     };
     let now = match wanted.strip_prefix("next:") {
-        None => wanted == format!("{point}:{step}"),
+        None => wanted
+            .strip_prefix(point)
+            .and_then(|rest| rest.strip_prefix(':'))
+            .is_some_and(|wanted| step == wanted || step.ends_with(&format!("/{wanted}"))),
         Some(file) => {
             let known = fs_err::read_to_string(file).unwrap_or_default();
             let next = point == "acted" && !known.lines().any(|line| line == step);
@@ -350,23 +347,56 @@ fn crash(point: &str, step: &str) {
 #[cfg(not(debug_assertions))]
 fn crash(_point: &str, _step: &str) {}
 
+/// Makes the folder of a new run, which no other run has. Its number is greater than that of every run before: the time
+/// in its name is for people, for a clock may be set back, and two runs may begin in one moment of it.
+fn new_folder(root: &Utf8Path, runs: &Utf8Path, verb: &str) -> Result<Utf8PathBuf> {
+    let path = root.join(STATE).join(NUMBERS);
+    let lock = LockFile::new(fs_err::OpenOptions::new().append(true).create(true).open(&path)?);
+    lock.take().or_fail(Kind::Unexpected, format!("cannot lock `{path}`"))?;
+    let last = names(runs)?.iter().filter_map(|name| number(name)).max();
+    let time = humantime::format_rfc3339_millis(SystemTime::now())
+        .to_string()
+        .replace([':', '.'], "-");
+    let folder = runs.join(format!(
+        "{:06}-{time}-{verb}-{}",
+        last.unwrap_or(0) + 1,
+        std::process::id()
+    ));
+    fs_err::create_dir(&folder)?;
+    Ok(folder)
+}
+
+/// The number of a run; none for one of an xtask that gave no numbers, whose name begins with a year.
+fn number(name: &str) -> Option<u64> {
+    let digits = name.split('-').next().filter(|digits| digits.len() >= 6)?;
+    digits.parse().ok()
+}
+
 /// Names of all runs, oldest first.
 fn names(runs: &Utf8Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(runs)? {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
-    names.sort_unstable();
+    names.sort_unstable_by(|one, other| (number(one), one).cmp(&(number(other), other)));
     Ok(names)
 }
 
-/// The plan of a run; none when the run was cut off before it was written.
-fn read_plan(folder: &Utf8Path) -> Result<Option<Plan>> {
+/// The plan of a run for this goal; none when the run was for another one, or cut off before its plan was written.
+fn read_plan(folder: &Utf8Path, goal: &str) -> Result<Option<Plan>> {
+    // Every schema has it: what another xtask wrote for another goal is in the way of no run.
+    #[derive(Deserialize)]
+    struct For {
+        goal: String,
+    }
     let path = folder.join("plan.json");
     if !path.exists() {
         return Ok(None);
     }
     let text = fs_err::read_to_string(&path)?;
+    if serde_json::from_str::<For>(&text).is_ok_and(|other| other.goal != goal) {
+        return Ok(None);
+    }
     parse_plan(&text)
         .map(Some)
         .map_err(|failure| failure.context(format!("cannot read `{path}`")))
@@ -415,5 +445,77 @@ mod tests {
         assert!(ours(0), "a run that goes on has lost its folder: {kept:?}");
         assert!(!ours(4) && ours(5) && ours(KEPT_RUNS + 4), "{kept:?}");
         drop(goes_on);
+    }
+
+    #[test]
+    fn runs_that_begin_in_one_moment_have_a_folder_each() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let runs = root.join(STATE).join("runs");
+        fs_err::create_dir_all(&runs).unwrap();
+        let together = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..24 {
+                        together.wait();
+                        // Counted below; a thread that ends here would leave the others waiting.
+                        let _taken_at_worst = new_folder(root, &runs, "same");
+                    }
+                });
+            }
+        });
+        let numbers: Vec<_> = names(&runs).unwrap().iter().map(|name| number(name)).collect();
+        assert_eq!(numbers, (1..=192).map(Some).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_newest_run_is_the_one_that_began_last_whatever_the_clock_said() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let runs = root.join(STATE).join("runs");
+        let plan = |name: &str| {
+            let mut plan = Plan::new("a goal");
+            plan.next = Some(name.to_owned());
+            plan
+        };
+        let resumed = || Journal::unfinished(root, "a goal").unwrap().unwrap().0.next.unwrap();
+        // The run of an xtask that gave no numbers, by a clock that was years ahead.
+        let old = Journal::begin(root, "deploy", &plan("first")).unwrap();
+        fs_err::rename(old.folder(), runs.join("2031-01-01T00-00-00-000Z-deploy-1")).unwrap();
+        drop(old);
+        assert_eq!(resumed(), "first");
+        // And one of this xtask by the same clock.
+        let ahead = Journal::begin(root, "deploy", &plan("second")).unwrap();
+        fs_err::rename(ahead.folder(), runs.join("000001-2030-01-01T00-00-00-000Z-deploy-1")).unwrap();
+        drop(ahead);
+        assert_eq!(resumed(), "second");
+        drop(Journal::begin(root, "deploy", &plan("third")).unwrap());
+        assert_eq!(resumed(), "third");
+    }
+
+    #[test]
+    fn a_run_that_another_one_locked_out_is_never_resumed() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let plan = Plan::new("a goal");
+        let ended = |end| {
+            let mut journal = Journal::begin(root, "deploy", &plan).unwrap();
+            journal.record("run", State::Ended(end)).unwrap();
+            journal.folder().to_owned()
+        };
+        let resumed = || {
+            Journal::unfinished(root, "a goal")
+                .unwrap()
+                .map(|(_, journal)| journal.folder().to_owned())
+        };
+        ended(End::Locked);
+        assert_eq!(resumed(), None);
+        let failed = ended(End::Failure);
+        ended(End::Locked);
+        assert_eq!(resumed(), Some(failed));
+        ended(End::Success);
+        ended(End::Locked);
+        assert_eq!(resumed(), None);
     }
 }

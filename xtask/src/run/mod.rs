@@ -7,31 +7,34 @@ pub mod saved;
 use std::time::{Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use sha2::{Digest, Sha256};
 
 use crate::base::failure::{Failure, Kind, Result};
+use crate::base::formats::json;
 use crate::base::lock::HostLock;
 use crate::base::text::{nearest, plural, seconds};
 use crate::base::ui::Word;
 use crate::context::{Checkout, Context};
 use crate::exec::{Consent, Runner, Summary};
-use crate::plan::{Effect, Form, Plan, Reasons, Step};
+use crate::plan::{Effect, Form, Node, Plan, Reasons, Section};
 use crate::run::journal::{End, Journal, State};
 use crate::tool::Tools;
 
 /// How a plan is carried out; the same flags on every verb that acts.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PlanArgs {
-    /// Print the plan instead of running it; starts nothing but reads
+    /// Print the plan instead of running it; starts nothing but reads. `full` has every step, `shell` is a script
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub dry_run: Option<Form>,
+    /// Print the reasons, too
+    #[arg(long, requires = "dry_run")]
+    pub explain: bool,
     /// Answer prompts with yes; never answers a guard
     #[arg(long)]
     pub yes: bool,
     /// Go on with the newest unfinished run of the same goal
     #[arg(long, conflicts_with = "dry_run")]
     pub resume: bool,
-    /// Begin at this step
+    /// Begin at this step or section
     #[arg(long, value_name = "STEP", conflicts_with = "dry_run")]
     pub from: Option<String>,
 }
@@ -41,6 +44,8 @@ pub struct PlanArgs {
 pub enum Lock {
     /// One at a time on this host, for this subject (a cluster).
     Host(String),
+    /// The same for each of these, taken in this order.
+    Hosts(Vec<String>),
     /// Every run has a subject of its own.
     None,
 }
@@ -56,11 +61,7 @@ pub fn nonce() -> String {
         std::process::id(),
         crate::base::host::host()
     );
-    Sha256::digest(seed.as_bytes())
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    json::sha256(seed)[..12].to_owned()
 }
 
 /// A plan that is reviewed in one place and applied in another.
@@ -75,9 +76,9 @@ pub struct SavedArgs {
 }
 
 /// Carries out a plan's reads without lock or journal: for verbs that only look. The folder takes the logs.
-pub fn look(context: &Context, checkout: &Checkout, steps: &[Step], folder: &Utf8Path) -> Result<Tools> {
+pub fn look(context: &Context, checkout: &Checkout, sections: &[Section], folder: &Utf8Path) -> Result<Tools> {
     let mut plan = Plan::new("look");
-    plan.steps = steps.to_vec();
+    plan.sections = sections.to_vec();
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
     let runner = Runner {
@@ -88,22 +89,24 @@ pub fn look(context: &Context, checkout: &Checkout, steps: &[Step], folder: &Utf
     };
     let folder = checkout.path(folder);
     fs_err::create_dir_all(&folder)?;
-    for step in &plan.steps {
-        debug_assert!(
-            step.effect <= Effect::Local,
-            "`{}` changes more than files of this host",
-            step.id
-        );
-        let fresh = step.unless.as_ref().map_or(Ok(false), |probe| runner.holds(probe))?;
-        if !fresh {
-            context.ui.spin(&step.title);
-            runner
-                .act(step, &folder.join(format!("{}.log", step.id)))
-                .map_err(|failure| failure.context(format!("step `{}` failed", step.id)))?;
-        }
-    }
+    debug_assert!(
+        plan.all_steps().all(|step| step.effect <= Effect::Local),
+        "a look changes more than files of this host"
+    );
+    runner.run_looking(&plan.sections, &folder)?;
     context.ui.still();
     Ok(tools)
+}
+
+/// Prints a plan.
+pub fn print(context: &Context, plan: &Plan, form: Form, args: &PlanArgs) -> Result<()> {
+    let reasons = if args.explain { Reasons::Shown } else { Reasons::Omitted };
+    match form {
+        Form::Text => context.ui.data(plan.text(reasons)),
+        Form::Full => context.ui.data(plan.full(reasons)),
+        Form::Shell => context.ui.data(plan.shell()),
+        Form::Json => context.ui.json(plan),
+    }
 }
 
 /// How prompts are answered in a run of a plan.
@@ -148,16 +151,17 @@ pub fn carry_out_reviewed(
 ) -> Result<()> {
     let ui = &context.ui;
     if let Some(form) = args.dry_run {
-        return match form {
-            Form::Text => ui.data(plan.text(Reasons::Shown)),
-            Form::Shell => ui.data(plan.shell()),
-            Form::Json => ui.json(&plan),
-        };
+        return print(context, &plan, form, args);
     }
-    let held = match lock {
-        Lock::Host(subject) => Some(HostLock::take(&checkout.root, subject, &plan.goal)?),
-        Lock::None => None,
+    let subjects = match lock {
+        Lock::Host(subject) => std::slice::from_ref(subject),
+        Lock::Hosts(subjects) => subjects,
+        Lock::None => &[],
     };
+    let held: Vec<HostLock> = subjects
+        .iter()
+        .map(|subject| HostLock::take(&checkout.root, subject, &plan.goal))
+        .collect::<Result<_>>()?;
     if Journal::end_leftovers(&checkout.root)? > 0 {
         ui.status(Word::Removed, "what a killed run had left running");
     }
@@ -194,9 +198,10 @@ pub fn carry_out_reviewed(
         Some((_, journal)) => journal,
         None => Journal::begin(&checkout.root, verb, &plan)?,
     };
+    let steps_ui = ui.for_steps();
     let runner = Runner {
         root: &checkout.root,
-        ui,
+        ui: &steps_ui,
         tools: &tools,
         interrupt: &context.interrupt,
     };
@@ -216,30 +221,118 @@ pub fn carry_out_reviewed(
     Ok(())
 }
 
+/// A line a reason: what was left out for it, or how many of them. Each of these is `gate \`cilium\`: the reason`.
+fn left_out(sentences: &[String]) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for sentence in sentences {
+        let (name, reason) = sentence.split_once(": ").unwrap_or(("", sentence));
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((reason, vec![name])),
+        }
+    }
+    reasons
+        .into_iter()
+        .map(|(reason, names)| match names.as_slice() {
+            [""] => reason.to_owned(),
+            [name] => format!("{name}: {reason}"),
+            names => {
+                let noun = names[0]
+                    .split(' ')
+                    .next()
+                    .filter(|noun| !noun.is_empty())
+                    .unwrap_or("check");
+                format!("{}: {reason} (`-v` names them)", plural(names.len(), noun))
+            }
+        })
+        .collect()
+}
+
+/// Tells what a run changed, what it left out, how long its parts took, and what to type next.
 fn finish(context: &Context, plan: &Plan, summary: &Summary, started: Instant) {
     let ui = &context.ui;
-    ui.status(
+    let changed = if summary.changed.is_empty() {
+        ": nothing to change"
+    } else {
+        ""
+    };
+    ui.result(
         Word::Done,
-        format!(
-            "{} in {} ({}, {} fresh)",
-            plan.goal,
-            seconds(started.elapsed()),
-            plural(summary.done, "step"),
-            summary.fresh
-        ),
+        format!("{} in {}{changed}", plan.goal, seconds(started.elapsed())),
     );
+    if !summary.changed.is_empty() {
+        ui.told("Changed", summary.changed.join(", "));
+        let times: Vec<String> = summary
+            .times
+            .iter()
+            .filter(|(_, took)| took.as_millis() >= 100)
+            .map(|(id, took)| format!("{id} {}", seconds(*took)))
+            .collect();
+        if times.len() > 1 {
+            ui.told("Time", times.join(", "));
+        }
+    }
+    for line in left_out(&summary.left_out) {
+        ui.told("Left out", line);
+    }
     if let Some(next) = &plan.next {
         ui.status(Word::Next, next);
     }
 }
 
-fn position(plan: &Plan, step: &str) -> Result<usize> {
-    plan.steps.iter().position(|known| known.id == step).ok_or_else(|| {
-        let failure = Failure::config(format!("no step `{step}` in this plan"));
-        let failure = match nearest(step, plan.steps.iter().map(|known| known.id.as_str())) {
-            Some(name) => failure.hinted(format!("did you mean `{name}`?")),
-            None => failure,
+/// The step that a run begins at, counted through the plan: the one that is named, or the first of a section. A path
+/// may be left out up to where what is left names one thing.
+fn position(plan: &Plan, name: &str) -> Result<usize> {
+    let placed = plan.placed();
+    let steps = plan.steps().count();
+    let mut index = 0;
+    let mut places: Vec<(usize, &str)> = Vec::new();
+    for placed in &placed {
+        if index < steps {
+            places.push((index, &placed.path));
+        }
+        index += usize::from(matches!(placed.node, Node::Step(_)));
+    }
+    let end = format!("/{name}");
+    let found: Vec<&(usize, &str)> = match places.iter().find(|(_, path)| *path == name) {
+        Some(exact) => vec![exact],
+        None => places.iter().filter(|(_, path)| path.ends_with(&end)).collect(),
+    };
+    match found.as_slice() {
+        [(index, _)] => Ok(*index),
+        [] => {
+            let failure = Failure::config(format!("no step or section `{name}` in this plan"));
+            let names = places
+                .iter()
+                .flat_map(|(_, path)| [*path, path.rsplit('/').next().unwrap_or(path)]);
+            let failure = match nearest(name, names) {
+                Some(name) => failure.hinted(format!("did you mean `{name}`?")),
+                None => failure,
+            };
+            Err(failure.hinted("`--dry-run=full` lists the steps"))
+        }
+        several => {
+            let paths: Vec<&str> = several.iter().map(|(_, path)| *path).collect();
+            Err(
+                Failure::config(format!("`{name}` is {} steps or sections of this plan", paths.len()))
+                    .hinted(format!("name one of {}", paths.join(", "))),
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_flag_and_a_reviewed_plan_answer_a_prompt() {
+        let args = |yes| PlanArgs {
+            yes,
+            ..PlanArgs::default()
         };
-        failure.hinted("`--dry-run` lists the steps")
-    })
+        assert_eq!(consent(&args(false), Reviewed::Now), Consent::Ask);
+        assert_eq!(consent(&args(true), Reviewed::Now), Consent::Given);
+        assert_eq!(consent(&args(false), Reviewed::Saved), Consent::Reviewed);
+    }
 }

@@ -11,12 +11,12 @@ use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::formats::json::{canonical, sha256};
 use crate::live::ownership::KLUCTL;
 use crate::live::{compare, history};
-use crate::plan::{Arg, Plan, Step};
+use crate::plan::{Arg, Plan, Section};
 use crate::project::{ObjectRef, digest_of};
 use crate::tool::Tools;
 
 /// The schema version of a saved plan.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// What a plan was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ pub struct Saved {
     pub cluster: String,
     /// The stage.
     pub stage: String,
-    /// Steps that look at the cluster anew, for the stamp.
-    pub look: Vec<Step>,
+    /// Sections that look at the cluster anew, for the stamp.
+    pub look: Vec<Section>,
     /// The plan.
     pub plan: Plan,
     /// What it was made from.
@@ -213,15 +213,15 @@ impl Saved {
         verb: &str,
         cluster: &str,
         stage: &str,
-        look: Vec<Step>,
+        look: Vec<Section>,
         plan: Plan,
         project: &Utf8Path,
         stamp: Stamp,
     ) -> Result<Self> {
         let absolute = plan
-            .all_steps()
-            .chain(&look)
-            .flat_map(Step::commands)
+            .commands()
+            .into_iter()
+            .chain(look.iter().flat_map(Section::commands))
             .flat_map(|command| command.args.iter().chain(command.env.values()))
             .find_map(|arg| match arg {
                 Arg::Path(path) | Arg::FlagPath(_, path) if path.is_absolute() => Some(path.clone()),

@@ -146,8 +146,79 @@ impl Identities {
     }
 }
 
-/// Private identities in a text, in order; comments, blank lines and Windows line ends are no part of them. `place`
-/// is for messages, which never hold what the line says.
+/// What a file of keys holds.
+#[derive(Default)]
+pub struct Keys {
+    /// Native identities, in order.
+    pub native: Vec<String>,
+    /// What is none, a sentence each that says the line and never what stands there.
+    pub passed_over: Vec<String>,
+}
+
+/// Reads a file of keys as age and sops do, with identities of other kinds in it: those of plugins, of newer kinds,
+/// recipients, SSH keys. What is no native identity is passed over by name, for the others are still good.
+pub fn read(text: &str) -> Keys {
+    let mut keys = Keys::default();
+    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if is_native(line) {
+            keys.native.push(line.to_owned());
+            continue;
+        }
+        keys.passed_over
+            .push(format!("line {}: {}", index + 1, what_else(line)));
+        if line.starts_with("-----BEGIN") {
+            // A key of several lines is one thing.
+            let _rest = lines.by_ref().find(|(_, line)| line.trim().starts_with("-----END"));
+        }
+    }
+    keys
+}
+
+fn is_native(line: &str) -> bool {
+    let body = line.strip_prefix("AGE-SECRET-KEY-1").unwrap_or_default();
+    body.len() == 58
+        && body
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+/// What a line is that is no native identity, without anything that it says.
+fn what_else(line: &str) -> String {
+    let upper = line.to_ascii_uppercase();
+    if let Some(rest) = upper.strip_prefix("AGE-PLUGIN-") {
+        // Up to the last `-` it is the name of the program, and after it what only that one understands.
+        return match rest.rsplit_once("-1") {
+            Some((plugin, _)) if plugin.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
+                format!("an identity of the plugin `age-plugin-{}`", plugin.to_lowercase())
+            }
+            _ => "an identity of a plugin".to_owned(),
+        };
+    }
+    let what = if upper.starts_with("AGE-SECRET-KEY-PQ-") {
+        "a post-quantum identity"
+    } else if upper.starts_with("AGE-SECRET-KEY-1") {
+        "an identity that is cut or misspelt"
+    } else if upper.starts_with("AGE-SECRET-KEY-") {
+        "an identity of a kind that is not known"
+    } else if line.starts_with("age1") {
+        "a recipient, which is the public half of an identity"
+    } else if line.starts_with("-----BEGIN AGE ENCRYPTED") || line.starts_with("age-encryption.org/") {
+        "identities that are encrypted with a passphrase; `age --decrypt` gives them"
+    } else if line.starts_with("-----BEGIN") || line.starts_with("ssh-") {
+        "an SSH key; `ssh-to-age -private-key -i KEY` makes an identity of it"
+    } else {
+        "no identity"
+    };
+    what.to_owned()
+}
+
+/// Private identities in a text that holds nothing else, in order; comments, blank lines and Windows line ends are no
+/// part of them. `place` is for messages, which never hold what the line says.
 pub fn parse(text: &str, place: &impl std::fmt::Display) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -169,12 +240,7 @@ pub fn parse(text: &str, place: &impl std::fmt::Display) -> Result<Vec<String>> 
             ))
             .hinted("an identity begins with `AGE-SECRET-KEY-`; the recipient is its public half"));
         }
-        let body = line.strip_prefix("AGE-SECRET-KEY-1").unwrap_or_default();
-        if body.len() != 58
-            || !body
-                .bytes()
-                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-        {
+        if !is_native(line) {
             return Err(
                 Failure::preflight(format!("line {} of {place} is no age identity", index + 1))
                     .hinted("every line is a comment or an identity as `age-keygen` prints it"),
@@ -220,6 +286,33 @@ mod tests {
     fn several_identities_comments_and_windows_line_ends_are_read() {
         let text = format!("\u{feff}# created\r\n{}\r\n\r\n{}", key('Q'), key('P'));
         assert_eq!(parse(&text, &"x").unwrap(), [key('Q'), key('P')]);
+    }
+
+    #[test]
+    fn what_is_no_native_identity_is_passed_over_by_line_and_kind_and_the_others_are_used() {
+        let text = format!(
+            "#       Serial: 1, Slot: 1\r\nAGE-PLUGIN-YUBIKEY-1QQPSYQYYQGP\n{}\nAGE-SECRET-KEY-PQ-1QQQQ\nage1xyz\n\
+             -----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\nhello\n{}\n\
+             AGE-PLUGIN-FIDO2-HMAC-1QQDEQ\n{}\n",
+            key('Q'),
+            &key('R')[..60],
+            key('P')
+        );
+        let keys = read(&text);
+        assert_eq!(keys.native, [key('Q'), key('P')]);
+        assert_eq!(
+            keys.passed_over,
+            [
+                "line 2: an identity of the plugin `age-plugin-yubikey`",
+                "line 4: a post-quantum identity",
+                "line 5: a recipient, which is the public half of an identity",
+                "line 6: an SSH key; `ssh-to-age -private-key -i KEY` makes an identity of it",
+                "line 9: no identity",
+                "line 10: an identity that is cut or misspelt",
+                "line 11: an identity of the plugin `age-plugin-fido2-hmac`",
+            ]
+        );
+        assert!(read("# nothing\n\n").native.is_empty());
     }
 
     #[test]

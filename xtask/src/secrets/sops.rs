@@ -1,7 +1,7 @@
 //! The desk at which secrets are worked on: the checkout, its lock, and sops and age told exactly what to use.
 //! Neither tool reads the user's own settings; values pass through memory only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -208,14 +208,42 @@ pub(crate) fn load(runner: &Runner<'_>, place: Option<Place>) -> Result<Identiti
     let text = match &place {
         Place::Variable => std::env::var("SOPS_AGE_KEY").unwrap_or_default(),
         Place::NamedFile(path) | Place::OwnFile(path) => match fs_err::read(path) {
-            Ok(bytes) => String::from_utf8(bytes)
-                .map_err(|_| Failure::preflight(format!("{place} is not UTF-8, so it holds no age identities")))?,
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Identities::default()),
             Err(error) => return Err(Failure::preflight(format!("{place} cannot be read: {}", error.kind()))),
         },
     };
-    let texts = identity::parse(&text, &place)?;
-    with_recipients(runner, texts, Some(place))
+    let keys = identity::read(&text);
+    for words in &keys.passed_over {
+        pass_over(runner, format!("{place}, {words}: passed over"));
+    }
+    if let Ok(identities) = with_recipients(runner, keys.native.clone(), Some(place.clone())) {
+        return Ok(identities);
+    }
+    // One of them has a slip that only age sees; the others are still good.
+    let mut good = Vec::new();
+    for (index, text) in keys.native.into_iter().enumerate() {
+        match with_recipients(runner, vec![text.clone()], None) {
+            Ok(_) => good.push(text),
+            Err(_) => pass_over(
+                runner,
+                format!(
+                    "{place}, identity {} in it: age does not take it, a character may be lost",
+                    index + 1
+                ),
+            ),
+        }
+    }
+    with_recipients(runner, good, Some(place))
+}
+
+/// Names what is passed over, once in a run: identities are looked for by several steps.
+fn pass_over(runner: &Runner<'_>, words: String) {
+    static NAMED: std::sync::Mutex<BTreeSet<String>> = std::sync::Mutex::new(BTreeSet::new());
+    let mut named = NAMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if named.insert(words.clone()) {
+        runner.ui.status(Word::Warning, words);
+    }
 }
 
 /// Private identities with the recipient of each, which age itself says.

@@ -106,8 +106,10 @@ impl Setup {
     pub fn must_run(&self, context: &Context, checkout: &Checkout, tools: &Tools, cluster: &str) -> Result<()> {
         let status = match self.instance(context, checkout, tools)? {
             Some(instance) if instance.running() => return Ok(()),
-            Some(instance) if instance.status.is_empty() => "in an unknown state".to_owned(),
-            Some(instance) => instance.status.to_lowercase(),
+            Some(instance) => {
+                instance.inspected()?;
+                instance.status.to_lowercase()
+            }
             None => "gone".to_owned(),
         };
         Err(
@@ -116,15 +118,37 @@ impl Setup {
         )
     }
 
+    /// What becomes free with a guest that would be deleted to be made anew; none where it is kept.
+    fn replaced(&self, checkout: &Checkout, access: &Access, instance: &Instance) -> Result<Option<u64>> {
+        let saved = vm::saved(&self.home, &self.wanted)?;
+        let record = Record::read(&checkout.path(vm::record_path(access)))?;
+        let drift = vm::compare(
+            &self.wanted,
+            Some(instance),
+            &saved,
+            self.image.as_ref(),
+            record.as_ref(),
+        );
+        if !drift.half_made {
+            instance.inspected()?;
+        }
+        let anew = drift.recreate || drift.half_made;
+        Ok(anew.then(|| taken(&self.home.join("_lima").join(&self.wanted.instance))))
+    }
+
     /// Reports everything that keeps the guest from running here, before anything is started.
-    pub fn preflight(&self, context: &Context, checkout: &Checkout) -> Result<()> {
+    pub fn preflight(&self, context: &Context, checkout: &Checkout, access: &Access) -> Result<()> {
         let tools = tools(self.wanted.driver);
         let found = context.toolbox("").ensure(&tools);
         let (instance, missing) = match &found {
             Ok(found) => (self.instance(context, checkout, found)?, None),
             Err(failure) => (None, Some(failure)),
         };
-        let needs_image = self.image.is_none() && instance.is_none();
+        let replaced = match &instance {
+            Some(instance) => self.replaced(checkout, access, instance)?,
+            None => None,
+        };
+        let needs_image = self.image.is_none() && (instance.is_none() || replaced.is_some());
         let beside = found
             .as_ref()
             .ok()
@@ -136,6 +160,7 @@ impl Setup {
             wanted: &self.wanted,
             home: &self.home,
             instance: instance.as_ref(),
+            replaced,
             port_free: port_free(self.wanted.api_port),
             image: self.image.as_ref(),
             no_builder: if needs_image {
@@ -151,6 +176,23 @@ impl Setup {
         }
         problems.into_result(&self.wanted.profile)
     }
+}
+
+/// Bytes that the files of a folder take on their disk; an image has holes.
+fn taken(folder: &Utf8Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let mut sum = 0;
+    for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        sum += if metadata.is_dir() {
+            Utf8PathBuf::from_path_buf(entry.path()).map_or(0, |inner| taken(&inner))
+        } else {
+            // Always in units of this size, whatever the file system's own are.
+            metadata.blocks() * 512
+        };
+    }
+    sum
 }
 
 /// Whether nothing has a port of loopback. Asked twice: on macOS one that somebody holds on every address can be bound

@@ -13,6 +13,7 @@ use super::process::{self, Call, Silence};
 use super::table::{Module, Program};
 use super::{Found, Outcome, Toolbox, cache, find};
 use crate::base::failure::{Failure, Kind, Result};
+use crate::base::lock_file::LockFile;
 use crate::base::text::{bytes, plural, seconds};
 use crate::base::ui::Word;
 use crate::plan::Tool;
@@ -359,16 +360,11 @@ impl Job<'_> {
     }
 
     /// Takes the lock of this module, waiting for another builder and saying for whom.
-    fn lock(&self) -> Result<std::fs::File> {
-        let (path, mut file) = lock_file(self.cache, self.module)?;
+    fn lock(&self) -> Result<LockFile> {
+        let (path, lock) = lock_file(self.cache, self.module)?;
         let begun = Instant::now();
         let mut told = false;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(std::fs::TryLockError::WouldBlock) => {}
-                Err(std::fs::TryLockError::Error(error)) => return Err(stuck(error, self.cache)),
-            }
+        while !lock.try_take().map_err(|error| stuck(error, self.cache))? {
             let holder = holder(&path);
             if !told {
                 told = true;
@@ -399,9 +395,9 @@ impl Job<'_> {
             // A quarter of a second is nothing beside a build, and not noticed by the other builder.
             std::thread::sleep(Duration::from_millis(250));
         }
-        let _for_people_only = file.set_len(0);
-        let _for_people_only = writeln!(file, "process {}", std::process::id());
-        Ok(file)
+        let _for_people_only = lock.file().set_len(0);
+        let _for_people_only = writeln!(lock.file(), "process {}", std::process::id());
+        Ok(lock)
     }
 }
 
@@ -413,7 +409,7 @@ fn announce(toolbox: &Toolbox, modules: &[&'static Module], go: &Found, folder: 
     toolbox.ui.status(
         Word::Taking,
         format!(
-            "{} from {} that Go {go_version} builds once into `{folder}`\nup to {}, less what Go has in its cache; disk up to {} with Go's caches",
+            "{} from {} that Go {go_version} builds once into `{folder}`\nabout {} as measured on 2 cores with empty caches; up to {} of disk with Go's caches",
             plural(programs, "program"),
             plural(modules.len(), "pinned module"),
             seconds(expected(modules)),
@@ -505,18 +501,15 @@ pub(super) fn forget(folder: &Utf8Path) -> Result<()> {
     }
     let mut locks = Vec::new();
     for module in super::table::MODULES {
-        let (path, file) = lock_file(folder, module)?;
-        match file.try_lock() {
-            Ok(()) => locks.push(file),
-            Err(std::fs::TryLockError::Error(error)) => return Err(stuck(error, folder)),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(Failure::new(
-                    Kind::Locked,
-                    format!("{} is building {}; nothing was removed", holder(&path), module.name),
-                )
-                .hinted("run the same command again when it has ended"));
-            }
+        let (path, lock) = lock_file(folder, module)?;
+        if !lock.try_take().map_err(|error| stuck(error, folder))? {
+            return Err(Failure::new(
+                Kind::Locked,
+                format!("{} is building {}; nothing was removed", holder(&path), module.name),
+            )
+            .hinted("run the same command again when it has ended"));
         }
+        locks.push(lock);
     }
     for path in paths {
         if path.is_dir() {
@@ -530,7 +523,7 @@ pub(super) fn forget(folder: &Utf8Path) -> Result<()> {
 }
 
 /// Opens the lock of a module; the file stays for ever, for a removed one locks nobody out.
-fn lock_file(folder: &Utf8Path, module: &Module) -> Result<(Utf8PathBuf, std::fs::File)> {
+fn lock_file(folder: &Utf8Path, module: &Module) -> Result<(Utf8PathBuf, LockFile)> {
     let path = folder.join(format!("{}.lock", module.name));
     let file = fs_err::OpenOptions::new()
         .read(true)
@@ -538,9 +531,8 @@ fn lock_file(folder: &Utf8Path, module: &Module) -> Result<(Utf8PathBuf, std::fs
         .create(true)
         .truncate(false)
         .open(&path)
-        .map_err(|error| stuck(error, folder))?
-        .into_file();
-    Ok((path, file))
+        .map_err(|error| stuck(error, folder))?;
+    Ok((path, LockFile::new(file)))
 }
 
 /// Who holds a lock, as it wrote down itself.

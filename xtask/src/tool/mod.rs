@@ -11,7 +11,7 @@ use semver::Version;
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::plural;
-use crate::base::ui::Ui;
+use crate::base::ui::{Ui, Verbosity, Word};
 use crate::plan::Tool;
 
 mod build;
@@ -320,13 +320,22 @@ impl Toolbox {
     }
 
     fn tell_passed_over(&self, lookups: &[Lookup]) {
+        let mut passed = Vec::new();
         for lookup in lookups {
-            for passed in &lookup.passed {
-                self.ui.status(
-                    crate::base::ui::Word::Skipped,
-                    format!("{}: {}{}", passed.path, passed.reason, self.wanted(lookup.tool)),
-                );
+            for other in &lookup.passed {
+                passed.push(format!("{}: {}{}", other.path, other.reason, self.wanted(lookup.tool)));
             }
+        }
+        if self.ui.verbosity() >= Verbosity::Steps {
+            for reason in &passed {
+                self.ui.status(Word::Skipped, reason);
+            }
+        } else if !passed.is_empty() {
+            let programs = plural(passed.len(), "program");
+            self.ui.status(
+                Word::Skipped,
+                format!("{programs} of another version (`-v` names them)"),
+            );
         }
     }
 

@@ -474,30 +474,6 @@ pub fn row(tool: Tool) -> Row {
                 "nix: `nix profile install nixpkgs#cargo`",
             ],
         ),
-        Tool::Just => of(
-            "be compared with in `bench`",
-            version(),
-            Any,
-            All,
-            &["`cargo install just`", "nix: `nix profile install nixpkgs#just`"],
-        ),
-        Tool::Diff => of(
-            "be compared with in `bench`",
-            version(),
-            Any,
-            All,
-            &[
-                "Debian: `sudo apt-get install diffutils`",
-                "nix: `nix profile install nixpkgs#diffutils`",
-            ],
-        ),
-        Tool::Deep => of(
-            "be compared with in `bench`",
-            ask(&["--help"], Answers),
-            Any,
-            All,
-            &["anywhere: `pipx install 'deepdiff[cli]'`"],
-        ),
         Tool::Bash => of(
             "run the renderer outside Nix",
             version(),
@@ -644,17 +620,6 @@ const BY_VERB: &[(&str, &[Tool])] = &[
             Tool::NixInstantiate,
             Tool::Yq,
             Tool::Jq,
-        ],
-    ),
-    (
-        "bench",
-        &[
-            Tool::Cargo,
-            Tool::Just,
-            Tool::Diff,
-            Tool::Deep,
-            Tool::Kubectl,
-            Tool::Nix,
         ],
     ),
 ];

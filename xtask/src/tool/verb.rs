@@ -206,7 +206,7 @@ fn prebuild(toolbox: &Toolbox, ui: &Ui, tools: &[Tool], dry_run: bool) -> Result
         ui.status(
             ui::Word::Skipped,
             format!(
-                "{} to build, up to {}",
+                "{} to build, about {} as measured on 2 cores with empty caches",
                 plural(missing.len(), "module"),
                 seconds(build::expected(&missing))
             ),
@@ -298,7 +298,7 @@ fn line(toolbox: &Toolbox, lookup: &Lookup, needed: bool, depth: Depth) -> Resul
             None => {
                 line.state = State::Buildable;
                 line.detail = Some(format!(
-                    "Go builds {} {} on first use, in up to {} with up to {} of disk",
+                    "Go builds {} {} on first use, in about {} with up to {} of disk",
                     module.name,
                     module.version,
                     seconds(build::expected(&[module])),

@@ -8,7 +8,7 @@ use crate::base::root::FACTS;
 use crate::base::ui::{Answer, Word};
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::plan::Plan;
+use crate::plan::{Plan, Section};
 use crate::platform::Environment;
 use crate::recipe::guard;
 use crate::run::{look, nonce};
@@ -32,12 +32,19 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let facts = checkout.platform.cluster(name)?;
     let access = Access::of(name, facts).looking(&nonce());
     let mut plan = Plan::new(format!("adopt {name}"));
-    plan.steps = vec![guard::read(&access)];
+    plan.sections.push(
+        Section::new(
+            "identity",
+            "Read which cluster this is",
+            "Its UID is what it is known by.",
+        )
+        .with(guard::read(&access)),
+    );
     // A missing UID is what adopt is for.
     let mut known = facts.clone();
     known.uid.get_or_insert_with(String::new);
     target::preflight(context, &checkout, name, &known, &plan, None)?;
-    let found = look(context, &checkout, &plan.steps, &access.work())
+    let found = look(context, &checkout, &plan.sections, &access.work())
         .and_then(|_| crate::base::files::later(&checkout.root, &guard::found(&access), "/metadata/uid"));
     fs_err::remove_dir_all(checkout.path(access.work()))?;
     let found = crate::base::files::text_of(&found?);

@@ -2,7 +2,7 @@
 
 use crate::base::failure::{Failure, Result};
 use crate::context::Context;
-use crate::plan::{Action, Command, Effect, Plan, Step, Tool};
+use crate::plan::{Action, Command, Effect, Plan, Section, Step, Tool};
 use crate::platform::Stage;
 use crate::run::{Lock, PlanArgs, carry_out};
 use crate::tool::Outcome;
@@ -65,14 +65,19 @@ pub fn plan(cluster: &str, stage: Stage, link: &str) -> Plan {
     plan.choices.push(format!(
         "stage `{stage}` of cluster `{cluster}`, attribute `{attribute}`"
     ));
-    plan.steps.push(Step::new(
+    let section = Section::new(
+        "build",
+        format!("Build stage {stage} of `{cluster}`"),
+        "The project is what the flake renders now.",
+    )
+    .with(Step::new(
         "project.build",
         format!("Build `.#{attribute}`"),
         "The project is what the flake renders now.",
         Effect::Local,
         Action::Run(crate::recipe::nix_build(&attribute, link)),
-    ));
-    plan.steps.push(Step::new(
+    ))
+    .with(Step::new(
         "golden.check",
         "Compare it with the golden",
         "What is rendered and what was reviewed must be the same.",
@@ -86,5 +91,6 @@ pub fn plan(cluster: &str, stage: Stage, link: &str) -> Plan {
                 .within(120),
         ),
     ));
+    plan.sections.push(section);
     plan
 }

@@ -10,6 +10,7 @@ use camino::Utf8PathBuf;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::{plural, seconds, unknown};
 use crate::base::ui::Word;
+use crate::call::kluctl::Warnings;
 use crate::context::Context;
 use crate::exec::Runner;
 use crate::plan::{Action, Plan, Step, Tool};
@@ -26,6 +27,9 @@ pub struct Arguments {
     /// Only these groups
     #[arg(value_name = "GROUP")]
     pub groups: Vec<String>,
+    /// Fail where the API server of a rehearsal warns of something
+    #[arg(long)]
+    pub deny_warnings: bool,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,
@@ -42,15 +46,20 @@ struct Verdict {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let ui = &context.ui;
-    let plan = chosen(ci::plan(&checkout.platform), &arguments.groups)?;
+    let warnings = if arguments.deny_warnings {
+        Warnings::Denied
+    } else {
+        Warnings::Shown
+    };
+    let plan = chosen(ci::plan(&checkout.platform, warnings), &arguments.groups)?;
     if arguments.list {
         let mut text = String::new();
-        for step in &plan.steps {
+        for (group, step) in steps(&plan) {
             let what = match &step.action {
                 Action::Run(command) => command.shell(),
                 _ => step.title.clone(),
             };
-            writeln!(text, "{:<32} {what}", name(step)).expect("a string takes everything");
+            writeln!(text, "{group:<32} {what}").expect("a string takes everything");
         }
         return ui.data(text);
     }
@@ -76,8 +85,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     let mut verdicts: Vec<Verdict> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
-    for (index, step) in plan.steps.iter().enumerate() {
-        let group = name(step);
+    for (index, (group, step)) in steps(&plan).enumerate() {
+        let path = format!("{group}/{}", step.id);
         if verdicts
             .last()
             .is_some_and(|verdict| verdict.group == group && verdict.failure.is_some())
@@ -98,16 +107,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         let verdict = verdicts.last_mut().expect("one was just pushed");
         ui.status(Word::Running, format!("{group}: {}", step.title));
         ui.spin(format!("{group}: {}", step.title));
-        journal.record(&step.id, State::Started)?;
+        journal.record(&path, State::Started)?;
         let started = Instant::now();
-        let log = journal.log_path(index, &step.id);
+        let log = journal.log_path(index, &path);
         let failed = runner.act(step, &log).err();
         ui.still();
         verdict.elapsed += started.elapsed();
         let state = failed
             .as_ref()
             .map_or(State::Done, |failure| State::Failed(failure.chain()));
-        journal.record(&step.id, state)?;
+        journal.record(&path, state)?;
         match failed {
             None => ui.status(
                 Word::Done,
@@ -146,7 +155,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         if failures.is_empty() { Word::Done } else { Word::Failed },
         format!(
             "{passed} of {} passed, {} not run for lack of a tool",
-            plural(groups(&plan), "group"),
+            plural(plan.sections.len(), "group"),
             left_out.len()
         ),
     );
@@ -166,15 +175,10 @@ fn one(mut failures: Vec<Failure>) -> Result<()> {
         .fold(all, |all, hint| all.hinted(hint)))
 }
 
-/// How many groups a plan has.
-fn groups(plan: &Plan) -> usize {
-    let mut names: Vec<&str> = plan.steps.iter().map(name).collect();
-    names.dedup();
-    names.len()
-}
-
-fn name(step: &Step) -> &str {
-    step.id.split('.').next().unwrap_or(&step.id)
+/// Every step with the name of its group, which is a section.
+fn steps(plan: &Plan) -> impl Iterator<Item = (&str, &Step)> {
+    let sections = plan.sections.iter();
+    sections.flat_map(|section| section.steps().into_iter().map(|step| (section.id.as_str(), step)))
 }
 
 /// The plan with the named groups only.
@@ -182,20 +186,22 @@ fn chosen(mut plan: Plan, groups: &[String]) -> Result<Plan> {
     if groups.is_empty() {
         return Ok(plan);
     }
+    let known = || plan.sections.iter().map(|section| section.id.as_str());
     for group in groups {
-        if !plan.steps.iter().any(|step| name(step) == group) {
-            return Err(unknown(Kind::Usage, "group", group, plan.steps.iter().map(name)));
+        if !known().any(|name| name == group) {
+            let names: Vec<&str> = known().collect();
+            return Err(unknown(Kind::Usage, "group", group, names.iter().copied()));
         }
     }
-    plan.steps.retain(|step| groups.iter().any(|group| name(step) == group));
+    plan.sections.retain(|section| groups.contains(&section.id));
     Ok(plan)
 }
 
 /// Leaves out the groups whose tools nothing on this host provides, with the reason of each.
 fn runnable(mut plan: Plan, toolbox: &crate::tool::Toolbox) -> (Plan, Vec<String>) {
     let mut missing: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for step in &plan.steps {
-        let tools: Vec<Tool> = step
+    for section in &plan.sections {
+        let tools: Vec<Tool> = section
             .commands()
             .into_iter()
             .flat_map(|command| command.tools().collect::<Vec<_>>())
@@ -204,13 +210,13 @@ fn runnable(mut plan: Plan, toolbox: &crate::tool::Toolbox) -> (Plan, Vec<String
         for lookup in toolbox.look(&tools) {
             if matches!(lookup.outcome, Outcome::Missing | Outcome::Refused(_)) {
                 missing
-                    .entry(name(step).to_owned())
+                    .entry(section.id.clone())
                     .or_default()
                     .insert(lookup.tool.program());
             }
         }
     }
-    plan.steps.retain(|step| !missing.contains_key(name(step)));
+    plan.sections.retain(|section| !missing.contains_key(&section.id));
     let left_out = missing
         .into_iter()
         .map(|(group, tools)| {

@@ -71,7 +71,7 @@ struct Kept {
 fn kept(context: &Context, checkout: &Checkout, what: What) -> Result<Kept> {
     let state = checkout.path(STATE);
     let folders = match what {
-        What::Runs => ["runs", "failed", "bench", "bench-target"]
+        What::Runs => ["runs", "failed", "bench"]
             .iter()
             .map(|name| state.join(name))
             .collect(),

@@ -64,6 +64,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         reason: arguments.reason.clone(),
         then: None,
         take_from: arguments.take_from.clone(),
+        ..Mode::USUAL
     };
     let goal = goal("deploy", &target.name, target.stage, mode.only.as_ref());
     deploy(
@@ -127,16 +128,16 @@ pub fn deploy(
         cluster: target.name.clone(),
         production: target.facts.environment == Environment::Production,
     });
-    plan.steps.push(local_up::clear_work(&recipe));
     if let Some(describes) = &checkout.platform.stage(&target.name, target.stage)?.describes {
         let workload = Access::of(describes, checkout.platform.cluster(describes)?);
         let work = target.access.work().join("guard");
-        plan.steps
-            .extend(capi::guard_moved(&target.access, describes, &workload, &work, &nonce));
+        plan.sections
+            .push(capi::guard_moved(&target.access, describes, &workload, &work, &nonce));
     }
-    let steps = recipe.steps();
-    plan.steps.extend(steps.steps);
-    plan.finally = steps.finally;
+    let parts = recipe.parts();
+    plan.sections.push(parts.section);
+    plan.sections[0].items.insert(0, local_up::clear_work(&recipe).into());
+    plan.finally.push(parts.finally);
     plan.next = Some(format!(
         "cargo xtask history --stage {} --cluster {}",
         target.stage, target.name
@@ -150,7 +151,7 @@ pub fn deploy(
             access: &access,
             ..recipe.clone()
         };
-        let steps = looking.look();
+        let sections = looking.look();
         let subject = Subject {
             nonce: &nonce,
             verb,
@@ -159,7 +160,7 @@ pub fn deploy(
             access: &access,
             project: target.source.folder(),
         };
-        return save(context, checkout, &subject, steps, plan, file);
+        return save(context, checkout, &subject, sections, plan, file);
     }
     carry_out_reviewed(
         context,
@@ -218,11 +219,11 @@ pub fn save(
     context: &Context,
     checkout: &Checkout,
     subject: &Subject<'_>,
-    steps: Vec<plan::Step>,
+    sections: Vec<plan::Section>,
     plan: Plan,
     file: &Utf8PathBuf,
 ) -> Result<()> {
-    look(context, checkout, &steps, &subject.access.work())?;
+    look(context, checkout, &sections, &subject.access.work())?;
     let stamp = observe(context, checkout, subject, &plan)?;
     fs_err::remove_dir_all(checkout.path(subject.access.work()))?;
     let saved = Saved::new(
@@ -230,7 +231,7 @@ pub fn save(
         subject.verb,
         subject.cluster,
         subject.stage.name(),
-        steps,
+        sections,
         plan,
         &subject.project,
         stamp,
@@ -310,7 +311,8 @@ pub fn apply(
 /// Access with the work folder that the saved look writes to.
 fn saved_access(saved: &Saved, facts: &crate::platform::Cluster) -> Access {
     let access = Access::of(&saved.cluster, facts);
-    let written = saved.look.iter().find_map(|step| match &step.action {
+    let mut steps = saved.look.iter().flat_map(plan::Section::steps);
+    let written = steps.find_map(|step| match &step.action {
         plan::Action::Run(command) => match &command.output {
             plan::Output::File(path) => path.parent().and_then(|folder| folder.file_name()),
             plan::Output::Log => None,

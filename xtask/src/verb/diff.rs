@@ -71,7 +71,7 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
         View::Everything => "diff",
         View::Foreign => "drift",
     });
-    plan.steps = deploy.look();
+    plan.sections = deploy.look();
     target::preflight(
         context,
         &checkout,
@@ -83,7 +83,7 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
     for choice in &target.choices {
         context.ui.status(Word::Taking, choice);
     }
-    let outcome = look(context, &checkout, &plan.steps, &access.work())
+    let outcome = look(context, &checkout, &plan.sections, &access.work())
         .and_then(|_| read(&checkout, &deploy))
         .map(|report| narrowed(report, view));
     let folder = checkout.path(access.work());

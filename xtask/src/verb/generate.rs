@@ -68,7 +68,7 @@ fn from_modules(context: &Context, checkout: &Checkout) -> Result<Vec<(String, S
     if let Some(folder) = log.parent() {
         fs_err::create_dir_all(folder)?;
     }
-    for step in &plan.steps {
+    for step in plan.steps() {
         runner.act(step, &log)?;
     }
     let text = fs_err::read_to_string(checkout.path(nix::generated_path()))?;

@@ -15,11 +15,10 @@ use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::golden::bless::bless;
-use crate::golden::memory::Memory;
 use crate::golden::pairs::{self, Named, Pair};
 use crate::golden::problem::Problem;
 use crate::golden::provenance::Record;
-use crate::golden::resolve::{Comparison, Names};
+use crate::golden::resolve::Comparison;
 use crate::golden::{diff, folder, inventory, offline, reproducible, resolve, revision};
 use crate::plan::{Action, Command, Effect, Step, Tool};
 use crate::platform::Stage;
@@ -194,14 +193,8 @@ impl Verb<'_> {
                 }
             };
             let renderings = self.renderings(&arguments.rendering, &pairs, named, Times::Once)?;
-            let clusters: Vec<String> = renderings.keys().map(|pair| pair.cluster.clone()).collect();
-            // Only stages of one cluster are compared with each other, object by object.
-            let alone_on = |pair: &Pair| match clusters.iter().filter(|cluster| **cluster == pair.cluster).count() {
-                1 => Names::Counted,
-                _ => Names::Wanted,
-            };
             for (pair, (rendered, again)) in renderings {
-                let mut comparison = self.compare(&pair, &rendered, &golden(&pair)?, &record, alone_on(&pair))?;
+                let mut comparison = resolve::compare(&rendered, &golden(&pair)?, &record)?;
                 if let Some(again) = again {
                     comparison.problems.extend(reproducible::compare(&rendered, &again)?);
                 }
@@ -215,29 +208,6 @@ impl Verb<'_> {
             Vec::new()
         };
         self.report(&comparisons, &strays, arguments)
-    }
-
-    /// Compares, reading only what changed since the last check. CI has no earlier check to trust.
-    fn compare(
-        &self,
-        pair: &Pair,
-        rendered: &Utf8Path,
-        golden: &Utf8Path,
-        record: &Record,
-        names: Names,
-    ) -> Result<Comparison> {
-        if in_ci() {
-            return resolve::compare(rendered, golden, record);
-        }
-        let folder = self
-            .checkout
-            .path(STATE)
-            .join("golden")
-            .join(pair.to_string())
-            .join("memory");
-        let rendered = rendered.canonicalize_utf8()?;
-        let memory = Memory::new(&folder, &rendered, golden, std::time::SystemTime::now());
-        resolve::compare_remembering(&rendered, golden, record, &memory, names)
     }
 
     fn report(
@@ -258,7 +228,7 @@ impl Verb<'_> {
                     Word::Stale,
                     format!(
                         "{pair}: there is no golden; a bless would write {}",
-                        plural(comparison.count, "object")
+                        plural(comparison.objects.len(), "object")
                     ),
                 );
             }
@@ -292,7 +262,7 @@ impl Verb<'_> {
                 };
                 ui.status(
                     Word::Checked,
-                    format!("{pair}: {}, {how}", plural(comparison.count, "object")),
+                    format!("{pair}: {}, {how}", plural(comparison.objects.len(), "object")),
                 );
             }
         }
@@ -817,7 +787,7 @@ impl Report {
             .map(|(pair, comparison)| GoldenReport {
                 cluster: pair.cluster.clone(),
                 stage: pair.stage.to_string(),
-                objects: comparison.count,
+                objects: comparison.objects.len(),
                 unverified: comparison.unverified.len(),
                 problems: comparison
                     .problems

@@ -5,7 +5,7 @@ use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::live::history::{self, Entry};
-use crate::plan::{Action, Effect, Plan, Step};
+use crate::plan::{Action, Effect, Plan, Section, Step};
 use crate::platform::{Cluster, Stage};
 use crate::recipe::guard;
 use crate::run::{look, nonce};
@@ -83,16 +83,21 @@ pub fn entries(
     let access = Access::of(name, facts).looking(&nonce());
     let current = access.work().join("ledger-current.json");
     let mut plan = Plan::new(format!("history {stage} of {name}"));
-    plan.steps = guard::steps(&access, facts);
-    plan.steps.push(Step::new(
+    let history = Section::new(
+        "history",
+        "Read the ledger",
+        "It keeps the last deployments of each stage.",
+    );
+    plan.sections.push(guard::section(&access, facts));
+    plan.sections.push(history.with(Step::new(
         "ledger.read",
         "Read the ledger",
         "It keeps the last deployments of each stage.",
         Effect::Read,
         Action::Run(guard::ledger_get(&access).to_file(&current)),
-    ));
+    )));
     target::preflight(context, checkout, name, facts, &plan, None)?;
-    let outcome = look(context, checkout, &plan.steps, &access.work()).and_then(|_| {
+    let outcome = look(context, checkout, &plan.sections, &access.work()).and_then(|_| {
         let text = fs_err::read_to_string(checkout.path(&current))?;
         history::entries(&text, stage.name())
     });

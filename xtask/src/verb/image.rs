@@ -8,7 +8,7 @@ use crate::cluster::access::Access;
 use crate::cluster::vm::host::{self, Host};
 use crate::cluster::vm::image::archive_at;
 use crate::context::{Checkout, Context};
-use crate::plan::{Plan, Step, Tool};
+use crate::plan::{Plan, Section, Tool};
 use crate::platform::Arch;
 use crate::recipe;
 use crate::recipe::vm::Guest;
@@ -73,7 +73,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             {
                 return Err(Failure::preflight(why));
             }
-            let steps = recipe::image::build(arch, host.arch);
+            let steps = recipe::image::build_plan(arch, host.arch);
             carry_out(
                 context,
                 &checkout,
@@ -122,7 +122,7 @@ fn in_guest(
     cluster: &str,
     arguments: &PlanArgs,
     goal: &str,
-    steps: impl FnOnce(&Guest<'_>) -> Vec<Step>,
+    section: impl FnOnce(&Guest<'_>) -> Section,
 ) -> Result<()> {
     let facts = checkout.platform.cluster(cluster)?;
     let access = Access::of(cluster, facts);
@@ -133,7 +133,7 @@ fn in_guest(
     }
     let mut plan = Plan::new(goal);
     plan.choices.push(format!("guest `{}`", setup.wanted.instance));
-    plan.steps = steps(&setup.guest(&access));
+    plan.sections.push(section(&setup.guest(&access)));
     carry_out(
         context,
         checkout,

@@ -115,10 +115,10 @@ fn past_the_fence(arguments: &[String]) -> Option<&str> {
 fn fence(context: &Context, checkout: &Checkout, name: &str, facts: &Cluster) -> Result<()> {
     let access = Access::of(name, facts).looking(&nonce());
     let mut plan = Plan::new(format!("kubectl --cluster {name}"));
-    plan.steps = guard::steps(&access, facts);
+    plan.sections.push(guard::section(&access, facts));
     crate::setup::target::preflight(context, checkout, name, facts, &plan, None)?;
     // The sentence that the fence held is not what somebody asked kubectl for.
-    let outcome = look(&context.quiet(), checkout, &plan.steps, &access.work());
+    let outcome = look(&context.quiet(), checkout, &plan.sections, &access.work());
     let folder = checkout.path(access.work());
     if folder.exists() {
         fs_err::remove_dir_all(&folder)?;

@@ -154,6 +154,9 @@ fn look_at_guest(
         status.problems.push(format!(
             "the start of guest `{name}` never came to its end; `local-up` makes it anew"
         ));
+    } else if let Some(failure) = instance.as_ref().and_then(|instance| instance.inspected().err()) {
+        status.problems.push(failure.chain());
+        status.problems.extend(failure.hints);
     } else if drift.broken {
         status.problems.push(format!(
             "guest `{name}` is broken; `local-up` ends what is left of it and starts it, its data is kept"

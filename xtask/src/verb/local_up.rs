@@ -56,7 +56,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Some(driver) => Some(Setup::of(&checkout, &name, facts, driver)?),
     };
     if let Some(setup) = &setup {
-        match setup.preflight(context, &checkout) {
+        match setup.preflight(context, &checkout, &access) {
             // A plan can be printed for a host that cannot run it; what is missing is said all the same.
             Err(failure) if arguments.plan.dry_run.is_some() => context.ui.status(Word::Warning, failure.chain()),
             other => other?,

@@ -1,7 +1,6 @@
 //! Verbs, one file each: what the command line asks for, turned into a plan or into data.
 
 pub mod adopt;
-pub mod bench;
 pub mod build;
 pub mod capi;
 pub mod ci;

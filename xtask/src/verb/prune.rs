@@ -9,7 +9,7 @@ use crate::base::ui::Word;
 use crate::context::{Checkout, Context};
 use crate::live::Delta;
 use crate::live::prune::{self, Choice};
-use crate::plan::{self, Action, Arg, Effect, Plan, Step};
+use crate::plan::{self, Action, Arg, Effect, Plan, Section, Step};
 use crate::platform::Environment;
 use crate::project::resources;
 use crate::recipe::deploy::{Deploy, Mode};
@@ -55,7 +55,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         key: None,
     };
     let mut plan = Plan::new(goal.clone());
-    plan.steps = deploy.look();
+    plan.sections = deploy.look();
     target::preflight(
         context,
         &checkout,
@@ -64,7 +64,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         &plan,
         Some(target.stage),
     )?;
-    let looking = plan.steps.clone();
+    let looking = std::mem::take(&mut plan.sections);
     let outcome = look(context, &checkout, &looking, &access.work())
         .and_then(|_| choose(context, &checkout, &deploy, &arguments.allow_delete));
     let folder = checkout.path(access.work());
@@ -77,7 +77,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         context.ui.status(Word::Fresh, "nothing to delete");
         return Ok(());
     }
-    let steps = recipe::steps(&target.access, target.facts, &nonce, &goal, &choice.doomed);
+    let parts = recipe::parts(&target.access, target.facts, &nonce, &goal, &choice.doomed);
     let actual = Deploy {
         access: &target.access,
         ..deploy.clone()
@@ -89,9 +89,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         cluster: target.name.clone(),
         production: target.facts.environment == Environment::Production,
     });
-    plan.steps = vec![local_up::clear_work(&actual)];
-    plan.steps.extend(steps.steps);
-    plan.finally = steps.finally;
+    plan.sections.push(parts.section.after(local_up::clear_work(&actual)));
+    plan.finally.push(parts.finally);
     if let Some(file) = &arguments.saved.save_plan {
         let subject = Subject {
             nonce: &nonce,
@@ -152,15 +151,15 @@ fn choose(context: &Context, checkout: &Checkout, deploy: &Deploy<'_>, allowed: 
             file: work.join("resources.json"),
             pointer: "/resources".to_owned(),
         };
-        let steps = [
+        let section = Section::new("cascades", "List what would go along", "All of it is shown.").with_all([
             list("everything.list", everything, "everything.json"),
             list(
                 "definition.list",
                 "customresourcedefinitions.apiextensions.k8s.io".into(),
                 "definitions.json",
             ),
-        ];
-        look(context, checkout, &steps, &work)?;
+        ]);
+        look(context, checkout, &[section], &work)?;
         choice.add_cascades(
             &json("everything.json")?,
             &json("definitions.json")?,

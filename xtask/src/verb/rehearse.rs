@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::root::FACTS;
 use crate::base::ui::Word;
+use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::platform::{Backend, Platform, Stage};
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// Take the golden of an earlier commit, from a worktree
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
+    /// Fail where the API server warns of something
+    #[arg(long)]
+    pub deny_warnings: bool,
     /// Keep the cluster for a look
     #[arg(long)]
     pub keep: bool,
@@ -115,6 +119,14 @@ fn rehearse(
         At::Present => format!("rehearse {name} {stage}"),
         At::Commit(commit) => format!("rehearse {name} {stage} of {commit}"),
     };
+    let mode = Mode {
+        warnings: if arguments.deny_warnings {
+            Warnings::Denied
+        } else {
+            Warnings::Shown
+        },
+        ..Mode::USUAL
+    };
     let deploy = Deploy {
         access: &access,
         facts: &facts,
@@ -124,7 +136,7 @@ fn rehearse(
         source: &source,
         nonce,
         goal: &goal,
-        mode: &Mode::USUAL,
+        mode: &mode,
         key: crate::recipe::age_key::of(platform, &name, Backend::Embedded),
     };
     let choices = vec![

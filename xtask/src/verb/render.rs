@@ -36,7 +36,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let mut plan = Plan::new("render");
     plan.choices
         .push(format!("{} stages, on nixpkgs' own lib and outside Nix", pairs.len()));
-    plan.steps = nix::render("render", &checkout.platform, &pairs);
+    plan.sections.push(nix::render("render", &checkout.platform, &pairs));
     plan.next = Some(format!("cargo xtask golden check --from {}", nix::renderings_path()));
     let dry = arguments.plan.dry_run.is_some();
     carry_out(

@@ -13,7 +13,7 @@ use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::live::history::{Entry, digest as digest_of};
 use crate::live::secrets;
-use crate::plan::{Form, Plan, Reasons, Then};
+use crate::plan::{Plan, Then};
 use crate::platform::Stage;
 use crate::project::{Project, StageDescription};
 use crate::recipe::Source;
@@ -213,7 +213,7 @@ fn rebuilt(
         nonce: &nonce,
         to: &to,
     };
-    let Some(steps) = rebuild.steps(&entry.source) else {
+    let Some(parts) = rebuild.parts(&entry.source) else {
         return Err(not_here()
             .hinted(format!(
                 "it was a {} made elsewhere, so no revision has it; with the folder at hand: `deploy --stage {stage} \
@@ -223,15 +223,11 @@ fn rebuilt(
             .hinted("a host that kept it can roll back"));
     };
     let mut plan = Plan::new(format!("rebuild {stage} of {} at {}", access.cluster, short(revision)));
-    plan.steps = steps.steps;
-    plan.finally = steps.finally;
+    plan.sections.push(parts.section);
+    plan.finally.push(parts.finally);
     plan.next = Some("the deploy of what was rebuilt, planned from its own description".to_owned());
     if let Some(form) = args.dry_run {
-        match form {
-            Form::Text => context.ui.data(plan.text(Reasons::Shown))?,
-            Form::Shell => context.ui.data(plan.shell())?,
-            Form::Json => context.ui.json(&plan)?,
-        }
+        crate::run::print(context, &plan, form, args)?;
         return Ok(None);
     }
     let toolbox = context.toolbox("");
@@ -251,7 +247,7 @@ fn rebuilt(
         Word::Building,
         format!("the project of run {} at {}", entry.run, short(revision)),
     );
-    let outcome = look(context, checkout, &plan.steps, &rebuild.work());
+    let outcome = look(context, checkout, &plan.sections, &rebuild.work());
     // Whatever came of it, the worktree goes.
     let cleared = look(context, checkout, &plan.finally, &rebuild.work());
     remove_if_there(&checkout.path(rebuild.work()))?;
@@ -305,13 +301,6 @@ fn todays_secrets(
 /// The project that was deployed last from this host, if it was kept.
 pub fn newest_kept(checkout: &Checkout, access: &Access, stage: Stage) -> Result<Option<Utf8PathBuf>> {
     let folder = kept(access, stage);
-    let Ok(text) = fs_err::read_to_string(checkout.path(folder.join("order.json"))) else {
-        return Ok(None);
-    };
-    let order: Vec<String> = serde_json::from_str(&text)
-        .map_err(|error| Failure::config(format!("`{folder}/order.json` cannot be read: {error}")))?;
-    Ok(order
-        .last()
-        .map(|digest| folder.join(digest))
-        .filter(|folder: &Utf8PathBuf| checkout.path(Utf8Path::new(folder)).is_dir()))
+    let newest = crate::live::history::newest_kept(&checkout.path(&folder))?;
+    Ok(newest.and_then(|newest| Some(folder.join(newest.file_name()?))))
 }

@@ -55,7 +55,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let plan = trust::plan(&access, store, change);
     if options.plan.dry_run.is_none() {
-        context.ui.text(plan.text(Reasons::Shown));
+        context.ui.text(plan.full(Reasons::Shown));
     }
     carry_out(context, &checkout, "trust", plan, &options.plan, &Lock::Host(name))
 }

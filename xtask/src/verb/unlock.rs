@@ -3,7 +3,7 @@
 use crate::base::failure::Result;
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::plan::{self, Action, Derivation, Effect, Plan, Probe, Step};
+use crate::plan::{self, Action, Derivation, Effect, Plan, Probe, Section, Step};
 use crate::platform::{Environment, Stage};
 use crate::recipe::guard;
 use crate::run::{Lock, PlanArgs, carry_out};
@@ -38,15 +38,20 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         production: facts.environment == Environment::Production,
     });
     plan.choices.push(format!("cluster `{name}`, lock `{}`", arguments.id));
-    plan.steps = guard::steps(&access, facts);
-    plan.steps.push(Step::new(
+    plan.sections.push(guard::section(&access, facts));
+    let mut unlock = Section::new(
+        "unlock",
+        format!("Take the lock of `{name}` away"),
+        "A dead run does not.",
+    );
+    unlock.push(Step::new(
         "lease.find",
         "Read the cluster's Lease",
         "It says who holds it.",
         Effect::Read,
         Action::Run(guard::lease_get(&access).to_file(&held)),
     ));
-    plan.steps.push(Step::new(
+    unlock.push(Step::new(
         "lease.abandoned",
         "Check that it is the named one, and its holder not alive here",
         "Two runs at once would overwrite each other.",
@@ -57,8 +62,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         }),
     ));
     let never = Probe::Not(Box::new(Probe::Exists(held.clone())));
-    plan.steps
-        .extend(guard::release(&access, held, Effect::Destroy, &never));
+    unlock.push(guard::release(&access, held, Effect::Destroy).unless(never));
+    plan.sections.push(unlock);
     if arguments.plan.dry_run.is_none() {
         target::preflight(context, &checkout, &name, facts, &plan, None)?;
     }

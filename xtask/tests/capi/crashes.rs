@@ -26,24 +26,24 @@ pub(crate) fn try_them_all() {
     let places = mortal::clusterctl(&mut checkout);
     let plan: Value =
         serde_json::from_str(&checkout.ok(&["capi", "rehearse", "--keep", "--dry-run=json"]).stdout).unwrap();
-    let steps: Vec<&Value> = ["steps", "finally"]
-        .iter()
-        .flat_map(|part| plan[part].as_array().unwrap())
-        .collect();
-    let id = |step: &Value| step["id"].as_str().unwrap().to_owned();
-    let place = |name: &str| steps.iter().position(|step| id(step) == name).unwrap();
+    let steps = support::steps(&plan);
+    let place = |name: &str| steps.iter().position(|(path, _)| support::is(path, name)).unwrap();
     // What only reads, and what only makes or removes files of the run that the next one makes again whatever it
     // finds, leaves the world as it was: to be killed behind it is to be killed behind the step before it.
-    let leaves_it = |step: &&Value| {
+    let leaves_it = |step: &Value| {
         let made_again = ["derive", "remove"]
             .iter()
             .any(|action| step["action"].get(action).is_some())
             // But a record is what a run looks at to know how far it is.
-            && !id(step).starts_with("record-");
+            && !step["id"].as_str().unwrap().starts_with("record-");
         step["effect"] == "read" || (step["effect"] == "local" && made_again)
     };
     let known = checkout.base().join("known");
-    let reads: Vec<String> = steps.iter().copied().filter(leaves_it).map(id).collect();
+    let reads: Vec<String> = steps
+        .iter()
+        .filter(|(_, step)| leaves_it(step))
+        .map(|(path, _)| path.clone())
+        .collect();
     write(&known, &(reads.join("\n") + "\n"));
 
     let mut crashes: Vec<Crash> = Vec::new();
@@ -64,7 +64,7 @@ pub(crate) fn try_them_all() {
                 again: until_behind(&checkout, started, |step| {
                     steps
                         .iter()
-                        .position(|known| id(known) == step)
+                        .position(|(path, _)| path == step)
                         .is_some_and(|index| index > behind)
                 }),
                 at,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use camino::Utf8Path;
 use serde_json::Value;
 
-use crate::support::{Checkout, finish, tiny_objects, until, write};
+use crate::support::{Checkout, finish, is, tiny_objects, until, write};
 
 /// Where a run is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ enum Point {
     After,
 }
 
-/// A step of a plan.
+/// A step of a plan, by its path.
 #[derive(Debug, Clone)]
 struct Step {
     id: String,
@@ -71,11 +71,10 @@ exec {real} "$@"
 }
 
 fn steps(plan: &Value) -> Vec<Step> {
-    ["steps", "finally"]
-        .iter()
-        .flat_map(|part| plan[part].as_array().unwrap())
-        .map(|step| Step {
-            id: step["id"].as_str().unwrap().to_owned(),
+    crate::support::steps(plan)
+        .into_iter()
+        .map(|(path, step)| Step {
+            id: path,
             tool: step["action"]["run"]["tool"].as_str().map(ToOwned::to_owned),
             reads: step["effect"] == "read",
         })
@@ -207,7 +206,7 @@ fn deploys(cluster: &str, half: usize) {
         .collect();
     for needed in ["lease.take", "phase-base.deploy", "ledger.write", "lease.release"] {
         assert!(
-            steps.iter().any(|step| step.id == needed),
+            steps.iter().any(|step| is(&step.id, needed)),
             "{needed} is no step: {steps:?}"
         );
     }
@@ -246,11 +245,11 @@ fn a_cluster_whose_making_is_killed_anywhere_comes_up_by_resume() {
     let steps: Vec<Step> = plan(&checkout, cluster)
         .into_iter()
         .filter(|step| done.contains(&step.id))
-        .filter(|step| step.id.starts_with("cluster.") || step.id.starts_with("kube-") || step.id == "node.create")
+        .filter(|step| step.id.starts_with("cluster/") && !is(&step.id, "work.clear"))
         .collect();
     for needed in ["cluster.create", "kube-controller-manager.start"] {
         assert!(
-            steps.iter().any(|step| step.id == needed),
+            steps.iter().any(|step| is(&step.id, needed)),
             "{needed} is no step: {steps:?}"
         );
     }
@@ -284,7 +283,7 @@ fn a_cluster_whose_end_is_killed_anywhere_is_gone_after_resume() {
     let checkout = Checkout::tiny();
     let printed = checkout.ok(&["local-down", "--dry-run=json"]).stdout;
     let steps = steps(&serde_json::from_str(&printed).unwrap());
-    assert!(steps.iter().any(|step| step.id == "cluster.stop"), "{steps:?}");
+    assert!(steps.iter().any(|step| is(&step.id, "cluster.stop")), "{steps:?}");
     for step in &steps {
         for point in step.points() {
             checkout.ok(&["local-up"]);

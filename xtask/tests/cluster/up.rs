@@ -31,8 +31,17 @@ fn a_cluster_comes_up_stays_as_it_is_and_goes_down() {
     );
     let kinds = ["namespaces,serviceaccounts,configmaps,services,deployments", "-A"];
     let before = versions(&checkout.get("k3s-dev", &kinds));
+    let lines = |ran: &crate::support::Ran| ran.stderr.lines().count();
+    assert!(first.stderr.contains("5 objects to create"), "{first}");
+    assert!(lines(&first) <= 25, "{first}");
     let second = checkout.ok(&["local-up"]);
     assert!(second.stderr.contains("5 objects are as they should be"), "{second}");
+    assert!(second.stderr.contains("nothing to change"), "{second}");
+    assert!(lines(&second) <= 8, "{second}");
+    let quiet = checkout.ok(&["local-up", "--quiet"]);
+    assert_eq!(lines(&quiet), 1, "{quiet}");
+    let steps = checkout.ok(&["local-up", "-v"]);
+    assert!(steps.stderr.contains("deploy/compare/stage.list"), "{steps}");
     assert_eq!(before, versions(&checkout.get("k3s-dev", &kinds)));
 
     // Also what no pid file names any more.

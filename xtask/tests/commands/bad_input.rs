@@ -28,7 +28,7 @@ fn names_that_nobody_knows_are_refused_with_the_nearest_that_somebody_does() {
     fails(
         &fakes.run(&["local-up", "--from", "phase-base.deplo"]),
         3,
-        &["phase-base.deploy", "hint:"],
+        &["did you mean `phase-base.deploy`", "--dry-run=full"],
     );
     fails(&fakes.run(&["local-up", "--backend", "colina"]), 2, &["colima"]);
     fails(
@@ -156,18 +156,30 @@ fn a_record_of_a_run_that_was_tampered_with_is_never_taken_for_nothing_done() {
     };
     damaged("", &plan, &["empty", "hint:"]);
     damaged(
-        &journal.replacen("\"version\":1", "\"version\":2", 1),
+        &journal.replacen("\"version\":2", "\"version\":3", 1),
         &plan,
-        &["version 2", "byte 0"],
+        &["version 3", "byte 0"],
     );
     damaged(&journal.replacen("started", "strated", 1), &plan, &["byte"]);
     damaged(&journal.replace("fence.check", "fence.skip"), &plan, &["fence.skip"]);
+    damaged(
+        &journal.replacen("\"version\":2", "\"version\":1", 1),
+        &plan,
+        &["version 1", "hint:"],
+    );
     damaged(&journal, "", &["plan.json"]);
     damaged(&journal, &plan[..plan.len() / 2], &["plan.json"]);
     damaged(
         &journal,
-        &plan.replacen("\"schema\": 1", "\"schema\": 7", 1),
+        &plan.replacen("\"schema\": 2", "\"schema\": 7", 1),
         &["schema 7"],
+    );
+    // As an xtask wrote it whose plans were flat.
+    let flat = r#"{"schema": 1, "goal": "local-up k3s-dev", "choices": [], "target": null, "steps": [], "finally": [], "next": null}"#;
+    damaged(
+        &journal,
+        flat,
+        &["the plan has schema 1, this xtask reads schema 2", "plan again"],
     );
     fakes.made();
     // A last line that was cut off is what a crash leaves.

@@ -25,7 +25,7 @@ pub(crate) fn rosetta_is_tried_and_goes_when_it_is_no_longer_asked_for(plane: &P
         .up("k3s-dev", "colima", &[])
         .ends(6)
         .says("the kernel in the image is not known")
-        .says("step `rosetta.try` failed");
+        .says("rosetta.try` failed");
     world.fake["faults"] = json!([]);
     world.up("k3s-dev", "colima", &[]).ends(0).says("runs: vz on aarch64");
     let create = format!(

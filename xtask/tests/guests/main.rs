@@ -127,7 +127,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(8)
-        .says("step `guest.recreate` was not agreed to")
+        .says("guest.recreate` was not agreed to")
         .says("Delete guest `colima-k3s-dev` with its cluster and every volume in it");
     assert_eq!(world.calls(), NOTHING);
     world.platform["profiles"]["k3s-dev"]["disk"] = json!(60);
@@ -155,8 +155,55 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .up("k3s-dev", "colima", &[])
         .ends(8)
         .says("arch: facts x86_64, saved profile x86_64, guest aarch64: `local-up` asks, deletes the guest")
-        .says("step `guest.recreate` was not agreed to");
+        .says("guest.recreate` was not agreed to");
     world.tamper(DEV, "arch", json!("x86_64"));
+    assert_eq!(world.calls(), NOTHING);
+
+    // A guest whose settings Lima cannot read: nothing is known of it, so nothing is done to it.
+    world.tamper(DEV, "unread", json!("yaml: line 7: did not find expected key"));
+    let status = world.run(&["local-status"]).ends(10);
+    assert!(
+        status.stdout.contains("did not find expected key") && status.stdout.contains("lima.yaml"),
+        "{}",
+        status.stdout
+    );
+    assert!(!status.stdout.contains("makes it anew"), "{}", status.stdout);
+    world
+        .up("k3s-dev", "colima", &["--yes"])
+        .ends(5)
+        .says("Lima cannot inspect VM `colima-k3s-dev`")
+        .says("did not find expected key")
+        .says("nothing was changed");
+    world
+        .run(&["ssh", "--", "date", "+%s"])
+        .ends(5)
+        .says("cannot inspect VM");
+    // Lima does not look whether it is protected; the file is looked for.
+    let protected = world.guests().join("_lima").join(DEV).join("protected");
+    fs_err::write(&protected, "").unwrap();
+    world
+        .run(&["local-down", "--delete", "--yes"])
+        .ends(8)
+        .says("is protected; nothing was deleted");
+    fs_err::remove_file(&protected).unwrap();
+    assert_eq!(world.calls(), NOTHING);
+    world.tamper(DEV, "unread", Value::Null);
+
+    // An image that is broken by now is noticed while the old guest is still there.
+    let image = world.path(image_path(&world, "x86_64").trim_start_matches("W/"));
+    world.platform["profiles"]["k3s-dev"]["disk"] = json!(50);
+    world.host["freeDisk"] = json!(20_u64 << 30);
+    world
+        .up("k3s-dev", "colima", &["--yes"])
+        .ends(5)
+        .says("asks for a disk of 50.0 GiB, 20.0 GiB are free")
+        .says("nothing was changed");
+    world.host["freeDisk"] = json!(500_u64 << 30);
+    let whole = fs_err::read(&image).unwrap();
+    fs_err::write(&image, &whole[..20]).unwrap();
+    world.up("k3s-dev", "colima", &["--yes"]).ends(8).says("image.check");
+    fs_err::write(&image, whole).unwrap();
+    world.platform["profiles"]["k3s-dev"]["disk"] = json!(60);
     assert_eq!(world.calls(), NOTHING);
 
     // A reboot, and a host process that died.
@@ -375,10 +422,7 @@ fn a_start_that_failed_half_way_is_swept_and_begun_again(plane: &Plane) {
     let mut world = World::linux();
     world.behind("k3s-dev", DEV, plane);
     world.fake["faults"] = json!(["startFailsEarly"]);
-    world
-        .up("k3s-dev", "colima", &[])
-        .ends(6)
-        .says("step `guest.create` failed");
+    world.up("k3s-dev", "colima", &[]).ends(6).says("guest.create` failed");
     assert!(
         world.guests().join("k3s-dev/colima.yaml").exists(),
         "its file is left behind"
@@ -406,7 +450,7 @@ fn a_start_that_failed_half_way_is_swept_and_begun_again(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(6)
-        .says("step `guest.create` failed")
+        .says("guest.create` failed")
         .says("qemu-img not found, run 'brew install qemu' to install");
 }
 
@@ -424,7 +468,7 @@ fn k3s_may_be_late_but_not_for_ever(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(7)
-        .says("`k3s.wait` did not hold")
+        .says("k3s.wait` did not hold")
         .says("k3s is activating and has written no kubeconfig");
     fs_err::remove_file(world.path("checkout/.xtask/kubeconfigs/k3s-dev.yaml")).unwrap();
     let status = world.run(&["local-status"]).ends(10);
@@ -436,7 +480,7 @@ fn k3s_may_be_late_but_not_for_ever(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(7)
-        .says("`cluster.answer` did not hold");
+        .says("cluster.answer` did not hold");
     world.fake["faults"] = json!(["sshFails"]);
     world
         .up("k3s-dev", "colima", &[])
@@ -484,7 +528,7 @@ fn what_the_stage_serves_is_reached_by_name_and_verified(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(7)
-        .says("`route.wait` did not hold")
+        .says("route.wait` did not hold")
         .says(&format!("`{address}` is not reached"))
         .says("UnknownIssuer");
     // A name that leads nowhere is told with what mends it.
@@ -524,7 +568,7 @@ fn a_guest_is_never_taken_for_gone_because_nobody_could_look(plane: &Plane) {
     world
         .run(&["local-down", "--delete", "--yes"])
         .ends(6)
-        .says("step `guest.observe` failed");
+        .says("guest.observe` failed");
     world.run(&["local-status"]).ends(5);
     world.run(&["ssh", "--", "date", "+%s"]).ends(5);
     assert_eq!(world.calls(), NOTHING);

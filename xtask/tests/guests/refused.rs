@@ -101,8 +101,8 @@ fn a_mac_needs_a_builder_or_an_image_from_elsewhere() {
     world.platform["profiles"]["k3s-dev"]["rosetta"] = json!(true);
     let plan = world.up("k3s-dev", "colima", &["--dry-run=json"]).ends(0);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
-    let steps = plan["steps"].as_array().unwrap();
-    let create = steps.iter().find(|step| step["id"] == "guest.create").unwrap();
+    let steps = crate::support::steps(&plan);
+    let (_, create) = steps.iter().find(|(_, step)| step["id"] == "guest.create").unwrap();
     let words: Vec<&str> = create["action"]["run"]["args"]
         .as_array()
         .unwrap()
@@ -113,7 +113,7 @@ fn a_mac_needs_a_builder_or_an_image_from_elsewhere() {
         words.join(" "),
         "start --profile k3s-dev --template=false --arch aarch64 --vm-type vz --vz-rosetta --cpus 4 --memory 8 --disk 60 --root-disk 60 --runtime none --mount none --mount-type virtiofs --binfmt=false --activate=false --ssh-config=false --port-forwarder ssh --disk-image --force-disk-image"
     );
-    assert!(steps.iter().any(|step| step["id"] == "rosetta.try"));
+    assert!(steps.iter().any(|(_, step)| step["id"] == "rosetta.try"));
 
     // Rosetta and its kernel.
     world.host["rosetta"] = json!(false);

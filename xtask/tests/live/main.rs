@@ -14,6 +14,7 @@ mod rolling;
 #[path = "../support/terminal.rs"]
 #[expect(dead_code, reason = "other test targets share it")]
 mod terminal;
+mod truth;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         guarding::TESTS,
         pruning::TESTS,
         rolling::TESTS,
+        truth::TESTS,
         faults::TESTS,
         production::TESTS,
         closures::TESTS,

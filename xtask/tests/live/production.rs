@@ -124,7 +124,7 @@ fn bare(world: &World) {
     run(&["--dry-run"])
         .ends(0)
         .prints("cluster `prod` (the default of stage `full`), stage `full`")
-        .prints("lease.take");
+        .prints("Lock the cluster for this run");
     world.write_private(".xtask/kubeconfigs/prod.yaml", &own);
 }
 
@@ -138,7 +138,7 @@ fn kubectl(world: &World) {
         .ends(1);
 }
 
-/// Stands in for a controller: sets the status of `Certificate/cond/c`, step by step, and looks meanwhile whether the
+/// Stands in for a controller: sets the status of `Certificate.t-cert.example.org/cond/c`, step by step, and looks meanwhile whether the
 /// phase behind the gate has begun. Returns what it saw, once it has let the gate hold.
 fn controller(kubectl: &str, kubeconfig: &str) -> bool {
     let run = |args: &[&str]| {
@@ -226,7 +226,7 @@ fn conditions(world: &World) {
     };
     deploy(2)
         .ends(7)
-        .says("gate `certs.ready`: Certificate/cond/c has no condition `Ready` yet");
+        .says("gate `certs.ready`: Certificate.t-cert.example.org/cond/c has no condition `Ready` yet");
     world
         .try_kubectl(For::Production, &["get", "configmap", "late", "--namespace=cond"])
         .ends(1);

@@ -60,7 +60,7 @@ fn rebuilt(world: &World) {
     world
         .run(&["rollback", "--stage", "local", "--dry-run"])
         .ends(0)
-        .prints("worktree.add");
+        .prints("Build the project of");
     world.run(&["rollback", "--stage", "local"]).ends(0);
     assert_eq!(greeting(), "2");
     let last = history(world).last().unwrap().clone();

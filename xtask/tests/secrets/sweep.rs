@@ -125,7 +125,6 @@ const RUNS: &[(&str, &[&[&str]])] = &[
     ("doctor", &[&["doctor"], &["doctor", "--json"]]),
     ("generate", &[&["generate", "--check"]]),
     ("ci", &[&["ci", "--list"]]),
-    ("bench", &[&["bench", "--list"]]),
     // What plans ask: they are in every run above.
     ("probe action", &[]),
     ("probe holds", &[]),

@@ -16,6 +16,35 @@ const LIMIT: Duration = Duration::from_secs(420);
 /// The binary under test.
 pub(crate) const XTASK: &str = env!("CARGO_BIN_EXE_xtask");
 
+/// Every step of a plan in JSON with its path, in order, those of `finally` last.
+pub(crate) fn steps(plan: &Value) -> Vec<(String, &Value)> {
+    fn place<'a>(item: &'a Value, above: &str, into: &mut Vec<(String, &'a Value)>) {
+        let path = |value: &Value| format!("{above}{}", value["id"].as_str().unwrap());
+        match item.get("step") {
+            Some(step) => into.push((path(step), step)),
+            None => {
+                let section = item.get("section").unwrap_or(item);
+                let above = format!("{}/", path(section));
+                for item in section["items"].as_array().unwrap() {
+                    place(item, &above, into);
+                }
+            }
+        }
+    }
+    let mut steps = Vec::new();
+    for part in ["sections", "finally"] {
+        for section in plan[part].as_array().unwrap() {
+            place(section, "", &mut steps);
+        }
+    }
+    steps
+}
+
+/// Whether a path of a plan is that of a step or section with this id.
+pub(crate) fn is(path: &str, id: &str) -> bool {
+    path == id || path.ends_with(&format!("/{id}"))
+}
+
 /// A temporary checkout.
 pub(crate) struct Checkout {
     folder: tempfile::TempDir,

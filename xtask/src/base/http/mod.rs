@@ -5,12 +5,16 @@ pub mod unix;
 
 use std::time::{Duration, Instant};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::process::Interrupt;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::offline;
 use crate::base::text::seconds;
+
+/// What does not stand for itself in a part of an address (RFC 3986, section 2.3).
+pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Longest answer that is read.
 const ANSWER: u64 = 4 << 20;
@@ -138,17 +142,7 @@ fn reason(answer: &Value) -> &str {
 
 /// A value as it may stand in a query.
 pub(crate) fn query(value: &str) -> String {
-    use std::fmt::Write as _;
-
-    let mut text = String::new();
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            write!(text, "%{byte:02X}").expect("a string takes everything");
-        }
-    }
-    text
+    utf8_percent_encode(value, RESERVED).to_string()
 }
 
 /// A server of our own on loopback, for tests: it answers by method and path, and keeps what it was asked.

@@ -67,6 +67,20 @@ mod tests {
             "HCLOUD_TOKEN",
             "CARGO_PKG_NAME",
             "PYTHONDONTWRITEBYTECODE",
+            "HELM_DRIVER",
+            "HELM_NAMESPACE",
+            "TF_VAR_hcloud_token",
+            "GH_TOKEN",
+            "GITHUB_TOKEN",
+            "CLOUDFLARE_API_TOKEN",
+            "GIT_DIR",
+            "GIT_WORK_TREE",
+            "GIT_INDEX_FILE",
+            "CLUSTERCTL_REPOSITORY_PATH",
+            "COLIMA_HOME",
+            "LIMA_HOME",
+            "KWOK_WORKDIR",
+            "XTASK_ROOT",
         ] {
             assert!(!is_kept(name), "{name} is kept");
         }

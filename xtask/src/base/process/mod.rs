@@ -90,8 +90,6 @@ pub(crate) struct Outcome {
     pub(crate) captured: Vec<u8>,
     /// The last lines of its log, lossily decoded.
     pub(crate) tail: Vec<String>,
-    /// The most memory it had, in KiB, as far as the system tells; 0 where it does not.
-    pub(crate) peak: u64,
 }
 
 /// Process groups of children that run now: the second Ctrl-C ends them with us.
@@ -242,7 +240,6 @@ impl Process {
         let captured = capture.map(Capture::follow);
 
         let mut asked_to_end: Option<(Instant, Ended)> = None;
-        let mut peak = 0;
         let status = loop {
             let waited = handle
                 .wait_timeout(glance)
@@ -250,7 +247,6 @@ impl Process {
             if let Some(output) = waited {
                 break output.status;
             }
-            peak = handle.pids().first().map_or(peak, |pid| peak_of(*pid).max(peak));
             match asked_to_end {
                 None if interrupt.is_set() => {
                     signal_group(&handle, rustix::process::Signal::INT);
@@ -293,12 +289,7 @@ impl Process {
                 fs_err::remove_file(&beside)?;
             }
         }
-        Ok(Outcome {
-            ended,
-            captured,
-            tail,
-            peak,
-        })
+        Ok(Outcome { ended, captured, tail })
     }
 
     /// Starts a process that goes on when we end. Its pid is on the disk before it becomes the program, so that it
@@ -379,16 +370,6 @@ impl Process {
             _ => failure.hinted("`cargo xtask doctor` shows where each tool was found"),
         }
     }
-}
-
-/// The most memory that a process had so far, in KiB; 0 where the system does not tell.
-fn peak_of(pid: u32) -> u64 {
-    let Ok(status) = fs_err::read_to_string(format!("/proc/{pid}/status")) else {
-        return 0;
-    };
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
 }
 
 /// A child that runs: known to the second Ctrl-C, and noted for the next run in case this one is killed.
@@ -649,15 +630,30 @@ mod tests {
             .run(&Interrupt::default())
             .unwrap();
         assert_eq!(outcome.ended, Ended::Deadline);
-        let pid = rustix::process::Pid::from_raw(outcome.tail[0].parse().unwrap()).unwrap();
-        // Its parent is gone, so it may be a zombie of init for a moment.
-        let gone = (0..100).any(|_| {
+        assert!(goes_away(&outcome.tail[0]), "the grandchild lives on");
+    }
+
+    /// Whether a process is gone in a moment. Its parent is, so it may be a zombie of init until then.
+    fn goes_away(pid: &str) -> bool {
+        let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+        (0..100).any(|_| {
             std::thread::sleep(Duration::from_millis(20));
             rustix::process::test_kill_process(pid).is_err()
                 || fs_err::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
                     .is_ok_and(|stat| stat.contains(") Z "))
-        });
-        assert!(gone, "the grandchild lives on");
+        })
+    }
+
+    #[test]
+    fn what_a_failed_tool_started_does_not_outlive_it() {
+        for (script, ended) in [
+            ("sleep 300 & echo $!; exit 3", Ended::Code(3)),
+            ("sleep 300 & echo $!; kill -KILL $$", Ended::Signal(9)),
+        ] {
+            let outcome = sh(script, Duration::from_secs(60)).run(&Interrupt::default()).unwrap();
+            assert_eq!(outcome.ended, ended);
+            assert!(goes_away(&outcome.tail[0]), "the child of `{script}` lives on");
+        }
     }
 
     #[test]

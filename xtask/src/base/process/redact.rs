@@ -1,6 +1,10 @@
 //! Covers values that a child was given in whatever it says: a tool that echoes its token must not put it into a log or
 //! a message. It knows no plan; it is given values and bytes.
 
+use percent_encoding::utf8_percent_encode;
+
+use crate::base::http::RESERVED;
+
 /// What stands in the place of a value, whatever its length.
 const COVER: &str = "[hidden]";
 
@@ -115,18 +119,13 @@ fn forms_of(value: &str) -> Vec<Vec<u8>> {
         return Vec::new();
     }
     let json = serde_json::to_string(value).unwrap_or_default();
-    let url = |hex: fn(u8) -> String, blank: &str| -> String {
-        value
-            .bytes()
-            .map(|byte| match byte {
-                b' ' => blank.to_owned(),
-                byte if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) => char::from(byte).to_string(),
-                byte => hex(byte),
-            })
-            .collect()
-    };
-    let upper = |byte: u8| format!("%{byte:02X}");
-    let lower = |byte: u8| format!("%{byte:02x}");
+    let url: Vec<&str> = utf8_percent_encode(value, RESERVED).collect();
+    // An escape is a part of its own.
+    let lower = url.iter().map(|part| match part.strip_prefix('%') {
+        Some(_) => part.to_ascii_lowercase(),
+        None => (*part).to_owned(),
+    });
+    let (url, lower) = (url.concat(), lower.collect::<String>());
     let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
     let mut forms: Vec<String> = vec![
         value.to_owned(),
@@ -135,9 +134,9 @@ fn forms_of(value: &str) -> Vec<Vec<u8>> {
         json.replace('&', "\\u0026")
             .replace('<', "\\u003c")
             .replace('>', "\\u003e"),
-        url(upper, "%20"),
-        url(lower, "%20"),
-        url(upper, "+"),
+        url.replace("%20", "+"),
+        url,
+        lower,
     ];
     for before in 0..3 {
         let skip = (3 - before) % 3;

@@ -115,6 +115,25 @@ impl Word {
 pub struct Ui {
     shared: Arc<Shared>,
     verbosity: Verbosity,
+    speaker: Speaker,
+}
+
+/// Who says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaker {
+    /// A verb, or a run as a whole: it is printed.
+    Verb,
+    /// A step of a run: what goes well is kept for the line of its section, unless every step is told.
+    Step,
+}
+
+/// What a step said and the line of its section, or the end of the run, has to tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What it came to; what differs is told before what is well.
+    pub outcome: Option<String>,
+    /// What was left out, a sentence each.
+    pub left_out: Vec<String>,
 }
 
 /// How much of a run is told; a later one tells all that an earlier one does.
@@ -155,6 +174,8 @@ struct Shared {
     interrupt: OnceLock<Arc<AtomicBool>>,
     /// Held while a line is written, so that lines of two threads do not mix.
     line: Mutex<()>,
+    /// What steps have said since it was taken.
+    told: Mutex<(Option<Word>, Told)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +205,7 @@ impl Ui {
         }
         let spinner = (terminal && !ci).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-            if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {wide_msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {wide_msg} {elapsed}") {
                 bar.set_style(style);
             }
             bar
@@ -192,6 +213,7 @@ impl Ui {
         let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
         Self {
             verbosity,
+            speaker: Speaker::Verb,
             shared: Arc::new(Shared {
                 styles: if colour { Styles::coloured() } else { Styles::default() },
                 spinner,
@@ -204,6 +226,7 @@ impl Ui {
                     Prompts::Never
                 },
                 line: Mutex::new(()),
+                told: Mutex::default(),
             }),
         }
     }
@@ -214,6 +237,7 @@ impl Ui {
         Self {
             shared: Arc::clone(&self.shared),
             verbosity: Verbosity::Quiet,
+            speaker: self.speaker,
         }
     }
 
@@ -221,6 +245,7 @@ impl Ui {
     pub fn plain() -> Self {
         Self {
             verbosity: Verbosity::Normal,
+            speaker: Speaker::Verb,
             shared: Arc::new(Shared {
                 styles: Styles::default(),
                 spinner: None,
@@ -229,8 +254,79 @@ impl Ui {
                 annotations: Annotations::None,
                 prompts: Prompts::Never,
                 line: Mutex::new(()),
+                told: Mutex::default(),
             }),
         }
+    }
+
+    /// For the steps of a run: what they say is told with their section, or counted at the end.
+    #[must_use]
+    pub fn for_steps(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            verbosity: self.verbosity,
+            speaker: Speaker::Step,
+        }
+    }
+
+    /// What steps have said since this was asked last.
+    pub fn take_told(&self) -> Told {
+        let mut told = self
+            .shared
+            .told
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        std::mem::take(&mut *told).1
+    }
+
+    /// Keeps what a step said, if it is not printed.
+    fn keeps(&self, word: Word, text: &str) -> bool {
+        if self.speaker == Speaker::Verb {
+            return false;
+        }
+        let mut told = self
+            .shared
+            .told
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (last, told) = &mut *told;
+        match word {
+            Word::Skipped => told.left_out.push(text.to_owned()),
+            Word::Stale => {
+                *last = Some(word);
+                told.outcome = Some(text.to_owned());
+            }
+            Word::Checked | Word::Done | Word::Fresh | Word::Wrote | Word::Removed => {
+                if *last != Some(Word::Stale) {
+                    *last = Some(word);
+                    told.outcome = Some(text.to_owned());
+                }
+            }
+            _ => return false,
+        }
+        self.verbosity < Verbosity::Steps
+    }
+
+    /// Prints a line of a run that a person wants to see of every run: a past tense, then the text.
+    pub fn told(&self, word: &str, text: impl AsRef<str>) {
+        if self.verbosity > Verbosity::Quiet {
+            self.write_line(word, self.shared.styles.good, &sanitise(text.as_ref()));
+        }
+    }
+
+    /// Prints what a run came to, also with `-q`.
+    pub fn result(&self, word: Word, text: impl AsRef<str>) {
+        self.write_line(word.text(), word.style(&self.shared.styles), &sanitise(text.as_ref()));
+    }
+
+    fn write_line(&self, word: &str, style: Style, text: &str) {
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let mut whole = format!("{style}{word:>WORD_WIDTH$}{style:#} {first}\n");
+        for line in lines {
+            writeln!(whole, "{:>WORD_WIDTH$} {line}", "").expect("a string takes everything");
+        }
+        self.write_stderr(&whole);
     }
 
     /// How much of a run is told.
@@ -240,22 +336,17 @@ impl Ui {
 
     /// Prints a status line to stderr: a right-aligned word, then the text.
     pub fn status(&self, word: Word, text: impl AsRef<str>) {
-        if self.verbosity == Verbosity::Quiet
-            && matches!(word, Word::Checked | Word::Done | Word::Fresh | Word::Running)
-        {
+        if self.keeps(word, text.as_ref()) {
             return;
         }
-        let style = word.style(&self.shared.styles);
-        let text = sanitise(text.as_ref());
-        let mut lines = text.lines();
-        let first = lines.next().unwrap_or_default();
-        let mut whole = format!("{style}{:>WORD_WIDTH$}{style:#} {first}\n", word.text());
-        for line in lines {
-            writeln!(whole, "{:>WORD_WIDTH$} {line}", "").expect("a string takes everything");
+        let result = matches!(word, Word::Stale | Word::Warning | Word::Failed | Word::Interrupted);
+        if self.verbosity == Verbosity::Quiet && !result {
+            return;
         }
-        self.write_stderr(&whole);
+        let text = sanitise(text.as_ref());
+        self.write_line(word.text(), word.style(&self.shared.styles), &text);
         if word == Word::Warning {
-            self.annotate("warning", first);
+            self.annotate("warning", text.lines().next().unwrap_or_default());
         }
     }
 
@@ -335,6 +426,11 @@ impl Ui {
     /// Prints a failure: kind, chain, hints.
     pub fn failure(&self, failure: &Failure) {
         self.still();
+        self.write_stderr(&self.failure_text(failure));
+        self.annotate("error", &failure.error.to_string());
+    }
+
+    fn failure_text(&self, failure: &Failure) -> String {
         let styles = &self.shared.styles;
         let mut chain = failure.error.chain();
         let head = chain.next().map(ToString::to_string).unwrap_or_default();
@@ -357,8 +453,7 @@ impl Ui {
             writeln!(whole, "{}hint{:#}: {}", styles.hint, styles.hint, sanitise(hint))
                 .expect("a string takes everything");
         }
-        self.write_stderr(&whole);
-        self.annotate("error", &head);
+        whole
     }
 
     fn annotate(&self, level: &str, text: &str) {

@@ -293,7 +293,7 @@ mod tests {
         let list = json!({"items": [cluster_at("Provisioned", true), machine("Running", Some("a"))]});
         assert_eq!(
             open_wants(&Want::Running { machines: 1 }, &list),
-            ["Cluster/n/c is paused"]
+            ["Cluster.cluster.x-k8s.io/n/c is paused"]
         );
     }
 
@@ -302,7 +302,7 @@ mod tests {
         let list = json!({"items": [cluster_at("Provisioned", false), machine("Running", None)]});
         assert_eq!(
             open_wants(&Want::Running { machines: 1 }, &list),
-            ["Machine/n/m has no node"]
+            ["Machine.cluster.x-k8s.io/n/m has no node"]
         );
     }
 

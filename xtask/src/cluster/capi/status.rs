@@ -190,7 +190,7 @@ mod tests {
     fn the_bootstrap_cluster_stays_while_a_machine_is_not_taken_over() {
         let status = judge("c", 1, &empty(), &list(None), true);
         assert_eq!((status.healthy, status.bootstrap_may_go), (false, false));
-        assert_eq!(status.waiting, ["Machine/n/m has no node"]);
+        assert_eq!(status.waiting, ["Machine.cluster.x-k8s.io/n/m has no node"]);
     }
 
     #[test]

@@ -183,3 +183,40 @@ fn is_ours(pid: Pid, folder: &Utf8Path) -> bool {
     test_kill_process(pid).is_ok()
         && crate::base::process::command_line(pid).is_some_and(|line| line.contains(folder.as_str()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_process_that_got_the_pid_of_a_component_is_neither_counted_nor_ended() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let folder = Utf8Path::from_path(folder.path()).unwrap();
+        fs_err::create_dir(folder.join("pids")).unwrap();
+        let other = duct::cmd!("/bin/sleep", "300").unchecked().start().unwrap();
+        let ours = duct::cmd!("/bin/sh", "-c", "sleep 300; true", folder.join("etcd").as_str())
+            .unchecked()
+            .start()
+            .unwrap();
+        for (name, process) in [("kube-apiserver", &other), ("etcd", &ours)] {
+            let pid = process.pids()[0].to_string();
+            fs_err::write(folder.join("pids").join(format!("{name}.pid")), pid).unwrap();
+        }
+        // The kernel has no command line of a process until that is whole.
+        while !is_running(folder, "etcd").unwrap() {
+            std::thread::yield_now();
+        }
+        assert_eq!(dead_processes(folder).unwrap(), ["`kube-apiserver` is not running"]);
+        assert!(!is_running(folder, "kube-apiserver").unwrap());
+        std::thread::scope(|scope| {
+            // Whoever started it has to take note of its end.
+            scope.spawn(|| ours.wait().map(drop));
+            assert_eq!(end_processes(folder).unwrap(), 1);
+        });
+        assert!(
+            other.try_wait().unwrap().is_none(),
+            "a process of somebody else was ended"
+        );
+        other.kill().unwrap();
+    }
+}

@@ -1,13 +1,12 @@
 //! A copy of a stage project for an embedded cluster, without what that cluster cannot hold.
 //! Plan, no-op and journal use the copy; each thing left out is named.
 
-use std::collections::BTreeSet;
-
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Result};
-use crate::project::resources::{self, Resource};
+use crate::live::kinds::Kinds;
+use crate::project::resources;
 use crate::project::{self, Object, ObjectRef, Project};
 
 /// What a copy lacks, and what was changed in it.
@@ -24,11 +23,12 @@ pub fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted
     let mut project = Project::read(from)?;
     project.refuse_empty()?;
     let served = resources::parse(&fs_err::read_to_string(served)?)?;
-    let defined = defined_kinds(&project);
+    crate::live::check_project(from, &project, &served)?;
+    let kinds = Kinds::of(&project, &served);
     let (mut notes, mut left_out) = (Vec::new(), Vec::new());
     for item in &mut project.items {
         item.objects.retain_mut(|object| {
-            let stays = adapt(object, &served, &defined, &mut notes);
+            let stays = adapt(object, &kinds, &mut notes);
             if !stays {
                 left_out.push(object.reference());
             }
@@ -54,41 +54,16 @@ pub fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted
     Ok(Adapted { notes, left_out })
 }
 
-/// Kinds that the project's own CRDs define, as (group, kind).
-fn defined_kinds(project: &Project) -> BTreeSet<(String, String)> {
-    project
-        .objects()
-        .filter(|(_, object)| object.reference().kind == "CustomResourceDefinition")
-        .filter_map(|(_, object)| {
-            let text = |pointer: &str| {
-                object
-                    .value
-                    .pointer(pointer)
-                    .and_then(Value::as_str)
-                    .map(ToOwned::to_owned)
-            };
-            Some((text("/spec/group")?, text("/spec/names/kind")?))
-        })
-        .collect()
-}
-
 /// Makes an object what an embedded cluster takes, and says whether it takes it; each change is noted.
-fn adapt(
-    object: &mut Object,
-    served: &[Resource],
-    defined: &BTreeSet<(String, String)>,
-    notes: &mut Vec<String>,
-) -> bool {
+fn adapt(object: &mut Object, kinds: &Kinds<'_>, notes: &mut Vec<String>) -> bool {
     let reference = object.reference();
     if reference.kind == "APIService" {
         notes.push(format!("{reference}: nothing answers on its ClusterIP"));
         return false;
     }
-    if !resources::serves(served, &reference)
-        && !defined.contains(&(reference.group().to_owned(), reference.kind.clone()))
-    {
+    if !kinds.defines(&reference) {
         notes.push(format!(
-            "{reference}: nobody serves {}, its operator would define it",
+            "{reference}: {} is not served, its operator would define it",
             api_of(&reference)
         ));
         return false;

@@ -3,9 +3,9 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::formats::json;
 use crate::platform::Arch;
 
 /// Variable with a JSON file of [`Host`] that is taken instead of a look at this host.
@@ -120,11 +120,7 @@ pub fn guests_folder(root: &Utf8Path) -> Result<Utf8PathBuf> {
                 .hinted(format!("name one: `{HOME_VARIABLE}=/short/path`")),
         );
     }
-    let hash: String = Sha256::digest(root.as_str().as_bytes())
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = &json::sha256(root.as_str())[..8];
     Ok(Utf8Path::new(&home).join(".xtask-vm").join(hash))
 }
 

@@ -160,10 +160,7 @@ fn digest_of(path: &Utf8Path) -> Result<(String, u64)> {
         hasher.update(&buffer[..count]);
         size += count as u64;
     }
-    Ok((
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
-        size,
-    ))
+    Ok((format!("{:x}", hasher.finalize()), size))
 }
 
 /// An archive that containerd imports, or the only one directly in the folder: a tar, also one that gzip or zstd

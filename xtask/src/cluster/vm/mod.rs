@@ -58,55 +58,169 @@ pub fn wanted(driver: Driver, name: &str, profile: &Profile, host: &Host) -> Gue
     }
 }
 
-/// One instance as Lima lists it; what is not read here is ignored.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// One instance as Lima lists it; what is not read here is ignored. Lima leaves out what it could not find out, and
+/// writes the zero value of some of it: neither is a value, so nothing is decided from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Instance {
     /// Its name.
     pub name: String,
-    /// `Running`, `Stopped`, `Broken`, `Uninitialized`, `Installing`, or nothing.
-    #[serde(default)]
+    /// `Running`, `Stopped`, `Broken`, `Uninitialized`, `Installing`; empty where Lima does not say.
     pub status: String,
     /// `vz` or `qemu`: what runs, not what was asked for.
-    #[serde(default)]
-    pub vm_type: String,
+    pub vm_type: Option<String>,
     /// `aarch64` or `x86_64`.
-    #[serde(default)]
-    pub arch: String,
+    pub arch: Option<String>,
     /// Virtual CPUs.
-    #[serde(default)]
-    pub cpus: u32,
+    pub cpus: Option<u32>,
     /// Bytes.
-    #[serde(default)]
-    pub memory: u64,
+    pub memory: Option<u64>,
     /// Bytes.
-    #[serde(default)]
-    pub disk: u64,
-    /// Whether a person forbade to delete it.
-    #[serde(default)]
-    pub protected: bool,
+    pub disk: Option<u64>,
+    /// Whether a person forbade to delete it; Lima does not look before it has read the instance's settings.
+    pub protected: Option<bool>,
+    /// Where Lima keeps it.
+    pub folder: Option<Utf8PathBuf>,
+    /// What Lima says is wrong with it.
+    pub errors: Vec<String>,
 }
 
+/// What Lima may call the state of an instance; a newer one may have others.
+const STATES: [&str; 5] = ["Running", "Stopped", "Broken", "Uninitialized", "Installing"];
+
+/// Ways to run a virtual machine that Lima has; a newer one may have others.
+const VM_TYPES: [&str; 4] = ["qemu", "vz", "wsl2", "krunkit"];
+
+/// Architectures that Lima knows.
+const ARCHITECTURES: [&str; 6] = ["x86_64", "aarch64", "armv7l", "ppc64le", "riscv64", "s390x"];
+
 impl Instance {
+    /// Reads a line of the listing; none where it names no instance.
+    fn read(line: &Value) -> Option<Self> {
+        let name = line["name"].as_str().filter(|name| !name.is_empty())?;
+        let word = |key: &str, known: &[&str]| {
+            let said = line[key].as_str()?.trim().to_lowercase();
+            known.contains(&said.as_str()).then_some(said)
+        };
+        let number = |key: &str| {
+            let value = &line[key];
+            // A large number may be written with an exponent.
+            let float = value
+                .as_f64()
+                .filter(|number| number.fract() == 0.0 && (1.0..9e15).contains(number));
+            value
+                .as_u64()
+                .or(float.map(|number| number as u64))
+                .filter(|number| *number > 0)
+        };
+        let errors = line["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Some(Self {
+            name: name.to_owned(),
+            status: line["status"].as_str().unwrap_or_default().to_owned(),
+            vm_type: word("vmType", &VM_TYPES),
+            arch: word("arch", &ARCHITECTURES),
+            cpus: number("cpus").and_then(|number| u32::try_from(number).ok()),
+            memory: number("memory"),
+            disk: number("disk"),
+            protected: line["protected"].as_bool(),
+            folder: line["dir"].as_str().filter(|folder| !folder.is_empty()).map(Into::into),
+            errors: errors.iter().filter_map(error_words).collect(),
+        })
+    }
+
     /// Whether it runs.
     pub fn running(&self) -> bool {
         self.status == "Running"
     }
+
+    /// What Lima does not say of it.
+    pub fn unknown(&self) -> Vec<&'static str> {
+        [
+            ("vmType", self.vm_type.is_none()),
+            ("arch", self.arch.is_none()),
+            ("cpus", self.cpus.is_none()),
+            ("memory", self.memory.is_none()),
+            ("disk", self.disk.is_none()),
+        ]
+        .into_iter()
+        .filter_map(|(field, absent)| absent.then_some(field))
+        .collect()
+    }
+
+    /// Refuses an instance that Lima could not inspect: what it would take for its settings and its state is unknown.
+    pub fn inspected(&self) -> Result<()> {
+        let unknown = self.unknown();
+        let state = if self.status.is_empty() {
+            "Lima does not say in which state it is".to_owned()
+        } else if !STATES.contains(&self.status.as_str()) {
+            format!(
+                "Lima says that it is `{}`, which this version does not know",
+                self.status
+            )
+        } else if (self.status == "Broken" || !self.errors.is_empty()) && !unknown.is_empty() {
+            format!(
+                "Lima says that it is `{}`, and nothing of {}",
+                self.status,
+                unknown.join(", ")
+            )
+        } else {
+            return Ok(());
+        };
+        let said = if self.errors.is_empty() {
+            String::new()
+        } else {
+            format!("; it says: {}", self.errors.join("; "))
+        };
+        let folder = self
+            .folder
+            .as_ref()
+            .map_or_else(|| "its folder".to_owned(), |folder| format!("`{folder}`"));
+        Err(Failure::preflight(format!(
+            "Lima cannot inspect VM `{}`: {state}{said}; nothing was changed",
+            self.name
+        ))
+        .hinted(format!("its disk and its settings (`lima.yaml`) are in {folder}: put right what Lima names, then run the same command again"))
+        .hinted("`LIMA_HOME=<folder of all VMs>/_lima limactl list` says it at more length")
+        .hinted("only if nothing in it is needed any more: `cargo xtask local-down --delete`"))
+    }
+}
+
+/// An error as Lima lists it: words, or the fields of what its language calls an error.
+fn error_words(error: &Value) -> Option<String> {
+    if let Some(words) = error.as_str() {
+        return Some(words.trim().to_owned()).filter(|words| !words.is_empty());
+    }
+    let fields = error.as_object()?;
+    let words: Vec<String> = ["Op", "Path", "Msg", "Err", "message"]
+        .into_iter()
+        .filter_map(|key| match fields.get(key)? {
+            Value::String(words) => Some(words.clone()),
+            // What the operating system calls it; 2 is a file that is not there.
+            Value::Number(number) if key == "Err" => {
+                let code = i32::try_from(number.as_i64()?).ok()?;
+                Some(std::io::Error::from_raw_os_error(code).to_string())
+            }
+            Value::Object(inner) => error_words(&Value::Object(inner.clone())),
+            _ => None,
+        })
+        .collect();
+    Some(words.join(" ")).filter(|words| !words.is_empty())
 }
 
 /// The instances in a listing: a JSON object a line.
 pub fn instances(listing: &str) -> Result<Vec<Instance>> {
+    let unreadable = |line: &str, why: &str| {
+        Failure::new(
+            Kind::Step,
+            format!("`limactl list --json` printed a line that is no instance: {why}: `{line}`"),
+        )
+        .hinted("nothing is known of the guests, so nothing was done to them; try `limactl list` yourself")
+    };
     listing
         .lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| {
-            serde_json::from_str(line).map_err(|error| {
-                Failure::new(
-                    Kind::Step,
-                    format!("`limactl list --json` printed a line that is no instance: {error}: `{line}`"),
-                )
-                .hinted("nothing is known of the guests, so nothing was done to them; try `limactl list` yourself")
-            })
+            let value: Value = serde_json::from_str(line).map_err(|error| unreadable(line, &error.to_string()))?;
+            Instance::read(&value).ok_or_else(|| unreadable(line, "it has no name"))
         })
         .collect()
 }
@@ -167,6 +281,8 @@ impl Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Then {
+    /// Lima does not say what the guest has: nothing is decided from it.
+    Unknown,
     /// It stays as it is: nothing short of another guest changes it, and it is not worth one.
     Kept,
     /// The next start writes it anew.
@@ -181,6 +297,7 @@ impl Then {
     /// What `local-up` would do, in words.
     pub fn words(self) -> &'static str {
         match self {
+            Self::Unknown => "Lima does not say it, so nothing is decided from it",
             Self::Kept => "kept; only a new guest has it (`local-down --delete`, then `local-up`)",
             Self::Rewritten => "the next start writes it anew",
             Self::Restart => "`local-up` stops and starts the guest; its data is kept",
@@ -292,10 +409,20 @@ pub fn compare(
     };
     let half_made = record.is_some_and(|record| record.state == GuestState::Making);
     let mut fields = Vec::new();
-    let mut differs = |field: &str, facts: String, key: Option<&str>, guest: String, then: Then| {
+    let mut differs = |field: &str, facts: String, key: Option<&str>, guest: Option<String>, then: Then| {
         let saved = match (saved, key) {
             (Saved::Profile(profile), Some(key)) => profile.get(key).map(crate::base::files::text_of),
             _ => None,
+        };
+        let Some(guest) = guest else {
+            fields.push(Field {
+                field: field.to_owned(),
+                facts,
+                saved,
+                guest: "unknown".to_owned(),
+                then: Then::Unknown,
+            });
+            return;
         };
         if facts != guest {
             fields.push(Field {
@@ -342,17 +469,17 @@ pub fn compare(
         "cpus",
         wanted.cpus.to_string(),
         Some("cpu"),
-        instance.cpus.to_string(),
+        instance.cpus.map(|cpus| cpus.to_string()),
         Then::Restart,
     );
     differs(
         "memory",
         wanted.memory.to_string(),
         Some("memory"),
-        gib(instance.memory),
+        instance.memory.map(gib),
         Then::Restart,
     );
-    let disk = if instance.disk > u64::from(wanted.disk) * GIB {
+    let disk = if instance.disk.is_some_and(|disk| disk > u64::from(wanted.disk) * GIB) {
         Then::Recreate
     } else {
         match wanted.driver {
@@ -361,12 +488,24 @@ pub fn compare(
             Driver::Lima => Then::Restart,
         }
     };
-    differs("disk", wanted.disk.to_string(), Some("disk"), gib(instance.disk), disk);
+    differs(
+        "disk",
+        wanted.disk.to_string(),
+        Some("disk"),
+        instance.disk.map(gib),
+        disk,
+    );
     if let Saved::Profile(profile) = saved {
         let runtime = profile
             .get("runtime")
             .map_or("docker", |value| value.as_str().unwrap_or("docker"));
-        differs("runtime", "none".to_owned(), None, runtime.to_owned(), Then::Recreate);
+        differs(
+            "runtime",
+            "none".to_owned(),
+            None,
+            Some(runtime.to_owned()),
+            Then::Recreate,
+        );
     }
     if let Saved::Unreadable(why) = saved {
         fields.push(Field {
@@ -415,7 +554,7 @@ pub fn compare(
         exists: true,
         status: instance.status.clone(),
         running: instance.running(),
-        broken: instance.status == "Broken" || instance.status.is_empty(),
+        broken: instance.status == "Broken",
         half_made,
         restart: fields.iter().any(|field| field.then == Then::Restart) && !recreate,
         recreate,
@@ -441,21 +580,25 @@ pub fn fits(wanted: &GuestWanted, instance: Option<&Instance>) -> Result<String>
             format!("`{}` is `{}` after its start", wanted.instance, instance.status),
         ));
     }
-    if instance.vm_type != wanted.vm_type || instance.arch != wanted.arch {
+    let differs = |said: &Option<String>, wanted: &str| said.as_deref().is_some_and(|said| said != wanted);
+    let or_unknown = |said: Option<String>| said.unwrap_or_else(|| "unknown".to_owned());
+    let vm_type = or_unknown(instance.vm_type.clone());
+    let arch = or_unknown(instance.arch.clone());
+    if differs(&instance.vm_type, &wanted.vm_type) || differs(&instance.arch, &wanted.arch) {
         return Err(Failure::refused(format!(
-            "the guest runs as {} on {}, asked for was {} on {}: it would be emulated, which is many times slower",
-            instance.vm_type, instance.arch, wanted.vm_type, wanted.arch
+            "the guest runs as {vm_type} on {arch}, asked for was {} on {}: it would be emulated, which is many times slower",
+            wanted.vm_type, wanted.arch
         ))
         .hinted("take it down with `cargo xtask local-down --delete`, and leave `arch` of the profile to the host"));
     }
     let memory = u64::from(wanted.memory) * GIB;
-    if instance.cpus != wanted.cpus || instance.memory != memory {
+    let cpus = or_unknown(instance.cpus.map(|cpus| cpus.to_string()));
+    let has = or_unknown(instance.memory.map(bytes));
+    if instance.cpus.is_some_and(|cpus| cpus != wanted.cpus) || instance.memory.is_some_and(|has| has != memory) {
         return Err(Failure::new(
             Kind::Step,
             format!(
-                "the guest has {} CPUs and {} after its start, asked for were {} and {}",
-                instance.cpus,
-                bytes(instance.memory),
+                "the guest has {cpus} CPUs and {has} after its start, asked for were {} and {}",
                 wanted.cpus,
                 bytes(memory)
             ),
@@ -463,33 +606,58 @@ pub fn fits(wanted: &GuestWanted, instance: Option<&Instance>) -> Result<String>
         .hinted("run the same command again; if that changes nothing, `cargo xtask local-status` names each field"));
     }
     Ok(format!(
-        "`{}` runs: {} on {}, {} CPUs, {}",
-        wanted.instance,
-        instance.vm_type,
-        instance.arch,
-        instance.cpus,
-        bytes(instance.memory)
+        "`{}` runs: {vm_type} on {arch}, {cpus} CPUs, {has}",
+        wanted.instance
     ))
 }
 
-/// What is lost with a guest; one that a person protected is refused.
-pub fn doomed(instance: &Instance) -> Result<String> {
-    if instance.protected {
+/// What is lost with a guest; one that a person protected is refused. Lima says nothing of the protection of a guest
+/// that it cannot inspect, so the caller looks for the file that is the protection.
+pub fn doomed(instance: &Instance, file: Protection) -> Result<String> {
+    let protected = instance.protected == Some(true) || file == Protection::On;
+    if protected {
         return Err(
             Failure::refused(format!("guest `{}` is protected; nothing was deleted", instance.name))
                 .hinted("whoever protected it meant it; `limactl unprotect` takes that back"),
         );
     }
+    let state = if instance.status.is_empty() {
+        "in an unknown state".to_owned()
+    } else {
+        instance.status.to_lowercase()
+    };
+    let disk = instance
+        .disk
+        .map_or_else(|| "its disk".to_owned(), |disk| format!("its disk of {}", bytes(disk)));
+    let cannot = if instance.inspected().is_ok() {
+        ""
+    } else {
+        "; Lima cannot inspect it, and what is in it is unknown"
+    };
     Ok(format!(
-        "`{}` is {}, and its disk of {} holds the cluster",
-        instance.name,
-        if instance.status.is_empty() {
-            "in an unknown state".to_owned()
-        } else {
-            instance.status.to_lowercase()
-        },
-        bytes(instance.disk)
+        "`{}` is {state}, and {disk} holds the cluster{cannot}",
+        instance.name
     ))
+}
+
+/// Whether the file is there with which a person forbids that a guest is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+impl Protection {
+    /// Looks for it.
+    pub fn look(instance: &Instance) -> Self {
+        let file = instance.folder.as_ref().map(|folder| folder.join("protected"));
+        match file {
+            Some(file) if file.symlink_metadata().is_ok() => Self::On,
+            _ => Self::Off,
+        }
+    }
 }
 
 /// The kubeconfig of k3s with our own names and the address on the host's loopback. What has no authority of its
@@ -567,6 +735,8 @@ pub struct Preflight<'a> {
     pub home: &'a Utf8Path,
     /// The guest as Lima lists it.
     pub instance: Option<&'a Instance>,
+    /// Bytes that become free with the guest that is there, where it is deleted to be made anew; none where it is kept.
+    pub replaced: Option<u64>,
     /// Whether the port of the API is free on the host's loopback.
     pub port_free: bool,
     /// Image that a new guest would boot.
@@ -614,7 +784,9 @@ impl Preflight<'_> {
         self.emulation(&mut problems);
         self.rosetta(&mut problems);
         let running = self.instance.is_some_and(Instance::running);
-        self.size(running, &mut problems);
+        // What a new guest needs is looked at before the old one is touched.
+        let made = self.instance.is_none() || self.replaced.is_some();
+        self.size(running && !made, &mut problems);
         self.helpers(&mut problems);
         self.place(&mut problems);
         if !running && !self.port_free {
@@ -624,7 +796,7 @@ impl Preflight<'_> {
                 port = self.wanted.api_port,
             ));
         }
-        if self.instance.is_none() {
+        if made {
             if let Some(image) = self.image {
                 if image.arch != self.wanted.arch {
                     problems.refused.push(format!(
@@ -713,9 +885,14 @@ impl Preflight<'_> {
             ));
         }
         let disk = u64::from(self.wanted.disk) * GIB;
-        if self.instance.is_none() && self.host.free_disk < disk {
+        let made = self.instance.is_none() || self.replaced.is_some();
+        if made && self.host.free_disk.saturating_add(self.replaced.unwrap_or_default()) < disk {
+            let with = match self.replaced {
+                Some(old) => format!(", and {} with the guest that would be deleted", bytes(old)),
+                None => String::new(),
+            };
             problems.unready.push(format!(
-                "the profile asks for a disk of {}, {} are free below `{}`",
+                "the profile asks for a disk of {}, {} are free below `{}`{with}",
                 bytes(disk),
                 bytes(self.host.free_disk),
                 self.home

@@ -42,12 +42,14 @@ fn running() -> Instance {
     Instance {
         name: "colima-k3s-dev".to_owned(),
         status: "Running".to_owned(),
-        vm_type: "vz".to_owned(),
-        arch: "aarch64".to_owned(),
-        cpus: 4,
-        memory: GIB_8,
-        disk: 60 * GIB,
-        protected: false,
+        vm_type: Some("vz".to_owned()),
+        arch: Some("aarch64".to_owned()),
+        cpus: Some(4),
+        memory: Some(GIB_8),
+        disk: Some(60 * GIB),
+        protected: Some(false),
+        folder: None,
+        errors: Vec::new(),
     }
 }
 
@@ -107,26 +109,32 @@ fn each_field_that_differs_costs_what_it_costs() {
         (drift.fields[0].field.clone(), drift.fields[0].then)
     };
     let colima = Driver::Colima;
-    assert_eq!(cost(colima, |guest| guest.cpus = 2), ("cpus".into(), Then::Restart));
     assert_eq!(
-        cost(colima, |guest| guest.memory = GIB),
+        cost(colima, |guest| guest.cpus = Some(2)),
+        ("cpus".into(), Then::Restart)
+    );
+    assert_eq!(
+        cost(colima, |guest| guest.memory = Some(GIB)),
         ("memory".into(), Then::Restart)
     );
     assert_eq!(
-        cost(colima, |guest| guest.arch = "x86_64".into()),
+        cost(colima, |guest| guest.arch = Some("x86_64".into())),
         ("arch".into(), Then::Recreate)
     );
     assert_eq!(
-        cost(colima, |guest| guest.vm_type = "qemu".into()),
+        cost(colima, |guest| guest.vm_type = Some("qemu".into())),
         ("vmType".into(), Then::Recreate)
     );
     assert_eq!(
-        cost(colima, |guest| guest.disk = 80 * GIB),
+        cost(colima, |guest| guest.disk = Some(80 * GIB)),
         ("disk".into(), Then::Recreate)
     );
-    assert_eq!(cost(colima, |guest| guest.disk = 20 * GIB), ("disk".into(), Then::Kept));
     assert_eq!(
-        cost(Driver::Lima, |guest| guest.disk = 20 * GIB),
+        cost(colima, |guest| guest.disk = Some(20 * GIB)),
+        ("disk".into(), Then::Kept)
+    );
+    assert_eq!(
+        cost(Driver::Lima, |guest| guest.disk = Some(20 * GIB)),
         ("disk".into(), Then::Restart)
     );
 }
@@ -174,6 +182,133 @@ fn a_listing_is_a_line_an_instance_and_nothing_else_is_believed() {
     assert!(instances("").unwrap().is_empty());
     assert_eq!(instances("[]").unwrap_err().kind, Kind::Step);
     assert!(instance(two, "c").unwrap().is_none());
+}
+
+/// Lines of a listing as Lima 2.2 prints them of a VM whose settings it cannot read, and what others may print.
+const UNINSPECTED: [&str; 5] = [
+    r#"{"name":"colima-k3s-dev","hostname":"lima-colima-k3s-dev","status":"","dir":"/v/colima-k3s-dev","vmType":"","arch":"","errors":["yaml: line 3: mapping values are not allowed"],"protected":false,"limaVersion":""}"#,
+    r#"{"name":"colima-k3s-dev","hostname":"","status":"Broken","dir":"/v/colima-k3s-dev","vmType":"","arch":"","errors":[{"Op":"open","Path":"/v/colima-k3s-dev/lima.yaml","Err":2}],"protected":false,"limaVersion":""}"#,
+    r#"{"name":"colima-k3s-dev","status":null,"errors":[{}],"cpus":null,"memory":"8GiB","vmType":7}"#,
+    r#"{"name":"colima-k3s-dev"}"#,
+    r#"{"name":"colima-k3s-dev","status":"Suspended","vmType":"vz","arch":"aarch64","cpus":4,"memory":8589934592,"disk":64424509440}"#,
+];
+
+#[test]
+fn what_lima_does_not_say_is_unknown_and_decides_nothing() {
+    for line in UNINSPECTED {
+        let found = instance(line, "colima-k3s-dev").unwrap().unwrap();
+        let failure = found.inspected().unwrap_err();
+        assert_eq!(failure.kind, Kind::Preflight, "{line}");
+        assert!(
+            failure.hints.iter().any(|hint| hint.contains("lima.yaml")),
+            "{failure:?}"
+        );
+        for driver in [Driver::Colima, Driver::Lima] {
+            let drift = compare(
+                &on_mac(driver),
+                Some(&found),
+                &Saved::None,
+                Some(&image("aa", "6.12")),
+                Some(&record("aa")),
+            );
+            assert!(!drift.recreate && !drift.restart && drift.exists, "{line}: {drift:?}");
+        }
+    }
+    let said = |line: &str| {
+        instance(line, "colima-k3s-dev")
+            .unwrap()
+            .unwrap()
+            .inspected()
+            .unwrap_err()
+            .chain()
+    };
+    assert!(said(UNINSPECTED[0]).contains("mapping values are not allowed"));
+    assert!(said(UNINSPECTED[1]).contains("open /v/colima-k3s-dev/lima.yaml No such file or directory"));
+    assert!(said(UNINSPECTED[4]).contains("`Suspended`"));
+}
+
+#[test]
+fn each_field_that_a_listing_leaves_out_is_unknown_and_the_others_are_still_compared() {
+    let whole = json!({
+        "name": "colima-k3s-dev", "status": "Running", "vmType": "vz", "arch": "aarch64", "cpus": 4,
+        "memory": GIB_8, "disk": 60 * GIB, "protected": false,
+    });
+    let read = |value: &Value| instance(&value.to_string(), "colima-k3s-dev").unwrap().unwrap();
+    assert_eq!(read(&whole), running());
+    for field in ["vmType", "arch", "cpus", "memory", "disk"] {
+        for value in [
+            None,
+            Some(Value::Null),
+            Some(json!([])),
+            Some(json!("")),
+            Some(json!(0)),
+            Some(json!(-1)),
+        ] {
+            let mut line = whole.clone();
+            match value {
+                None => {
+                    line.as_object_mut().unwrap().remove(field);
+                }
+                Some(value) => line[field] = value,
+            }
+            let found = read(&line);
+            found.inspected().unwrap();
+            let drift = compare(
+                &on_mac(Driver::Colima),
+                Some(&found),
+                &Saved::None,
+                None,
+                Some(&record("aa")),
+            );
+            assert_eq!(
+                drift
+                    .fields
+                    .iter()
+                    .map(|it| (it.field.as_str(), it.then))
+                    .collect::<Vec<_>>(),
+                [(field, Then::Unknown)],
+                "{line}"
+            );
+            fits(&on_mac(Driver::Colima), Some(&found)).unwrap();
+            // A running VM whose host agent died is listed whole; one with gaps could not be inspected.
+            line["status"] = json!("Broken");
+            assert!(read(&line).inspected().is_err(), "{line}");
+        }
+    }
+    let mut broken = whole.clone();
+    broken["status"] = json!("Broken");
+    broken["errors"] = json!(["qemu driver is running but host agent is not"]);
+    read(&broken).inspected().unwrap();
+    // Written with an exponent, and in other letters.
+    let mut odd = whole;
+    odd["memory"] = json!(8.589_934_592e9);
+    odd["vmType"] = json!("VZ");
+    assert_eq!(read(&odd), running());
+}
+
+#[test]
+fn what_a_new_guest_needs_is_looked_at_before_the_old_one_is_deleted() {
+    let found = |replaced: Option<u64>, free: u64| {
+        let mut host = mac();
+        host.free_disk = free;
+        let (wanted, instance) = (on_mac(Driver::Colima), running());
+        Preflight {
+            host: &host,
+            wanted: &wanted,
+            home: "/tmp".into(),
+            instance: Some(&instance),
+            replaced,
+            port_free: false,
+            image: None,
+            no_builder: Some("no image, and no builder".to_owned()),
+            lima_wrapper: true,
+        }
+        .problems()
+        .unready
+    };
+    assert!(found(None, 0).is_empty(), "it is kept");
+    assert_eq!(found(Some(GIB), 50 * GIB).len(), 2, "{:?}", found(Some(GIB), 50 * GIB));
+    assert_eq!(found(Some(10 * GIB), 50 * GIB), ["no image, and no builder"]);
 }
 
 fn k3s() -> Value {
@@ -248,6 +383,7 @@ fn problems(host: &Host, wanted: &GuestWanted, home: &str, image: &Image) -> Pro
         wanted,
         home: home.into(),
         instance: None,
+        replaced: None,
         port_free: true,
         image: Some(image),
         no_builder: None,
@@ -310,11 +446,16 @@ fn names_that_mean_something_to_a_tool_are_no_profiles() {
 fn a_guest_that_a_person_protected_is_not_deleted() {
     let mut instance = running();
     assert_eq!(
-        doomed(&instance).unwrap(),
+        doomed(&instance, Protection::Off).unwrap(),
         "`colima-k3s-dev` is running, and its disk of 60.0 GiB holds the cluster"
     );
-    instance.protected = true;
-    assert_eq!(doomed(&instance).unwrap_err().kind, Kind::Refused);
+    assert_eq!(
+        doomed(&instance, Protection::On).unwrap_err().kind,
+        Kind::Refused,
+        "Lima does not look for the file where it cannot inspect the guest"
+    );
+    instance.protected = Some(true);
+    assert_eq!(doomed(&instance, Protection::Off).unwrap_err().kind, Kind::Refused);
 }
 
 #[test]
@@ -322,7 +463,7 @@ fn a_guest_that_is_emulated_or_stands_still_does_not_fit() {
     let wanted = on_mac(Driver::Colima);
     fits(&wanted, Some(&running())).unwrap();
     let mut other = running();
-    other.vm_type = "qemu".to_owned();
+    other.vm_type = Some("qemu".to_owned());
     assert_eq!(fits(&wanted, Some(&other)).unwrap_err().kind, Kind::Refused);
     other = running();
     other.status = "Stopped".to_owned();
@@ -354,12 +495,13 @@ fn plans_about_guests_hold_the_laws() {
             guest.load("/a.tar".into()),
             guest.switch(),
         ] {
+            let steps = steps.steps();
             let mut ids: Vec<&str> = steps.iter().map(|step| step.id.as_str()).collect();
             let count = ids.len();
             ids.sort_unstable();
             ids.dedup();
             assert_eq!(ids.len(), count, "an id stands twice");
-            for step in &steps {
+            for step in steps {
                 assert_eq!(step.id.split('.').count(), 2, "{}", step.id);
                 if let Action::Wait { deadline, every, .. } = &step.action {
                     assert!(*deadline >= *every && *every >= 1, "{}", step.id);

@@ -1,6 +1,9 @@
 //! The root certificate of the local authority: read from what it publishes in its cluster.
 //! It changes no trust store; recipes name the commands that do.
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -51,29 +54,14 @@ fn der(pem: &str) -> Result<Vec<u8>> {
     decode(body).filter(|bytes| !bytes.is_empty()).ok_or_else(none)
 }
 
-/// What base64 stands for.
+/// Reads base64 that may be broken into lines, with padding or without.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut buffer, mut bits) = (0_u32, 0_u32);
-    for character in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
-        let value = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => break,
-            _ => return None,
-        };
-        buffer = (buffer << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from((buffer >> bits) & 0xff).expect("eight bits"));
-            buffer &= (1 << bits) - 1;
-        }
-    }
-    Some(bytes)
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let text: String = text.split_ascii_whitespace().collect();
+    ENGINE.decode(text).ok()
 }
 
 #[cfg(test)]

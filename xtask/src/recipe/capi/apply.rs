@@ -9,22 +9,32 @@ use crate::cluster::access::Access;
 use crate::cluster::capi;
 use crate::live::lease;
 use crate::plan::capi::Capi;
-use crate::plan::{Action, Derivation, Effect, Probe, Stdin, Step};
-use crate::recipe::Source;
-use crate::recipe::deploy::Steps;
+use crate::plan::{Action, Derivation, Effect, Probe, Section, Stdin, Step};
+use crate::recipe::{Parts, Source};
 
 impl Bootstrap<'_> {
     /// The Secret and stage capi, guarded.
-    pub(super) fn apply_steps(&self, goal: &str) -> Steps {
+    pub(super) fn apply(&self, goal: &str) -> Parts {
         let access = &self.source.access;
-        let mut steps = guard_moved(access, self.name, &self.workload, &self.work("guard"), self.nonce);
+        let mut section = Section::new(
+            "capi",
+            format!("Apply the description of `{}` to `{}`", self.name, access.cluster),
+            "Its controllers make the machines of what stage capi describes.",
+        )
+        .with(guard_moved(
+            access,
+            self.name,
+            &self.workload,
+            &self.work("guard"),
+            self.nonce,
+        ));
         if let Some(secret) = &self.secret {
-            steps.extend(self.secret_steps(secret));
+            section.push(self.secret_section(secret));
         }
         let mut staged = self.capi.clone();
         if self.controllers == Controllers::Processes {
             let project = self.work("project");
-            steps.push(Step::new(
+            section.push(Step::new(
                 "project.imitate",
                 "Copy stage capi with machines in memory",
                 "Cluster, control plane and workers are those of the stage; only the provider is another.",
@@ -39,15 +49,14 @@ impl Bootstrap<'_> {
             staged.source = Source::Folder(project);
             staged.description.gates.clear();
         }
-        let deploy = self.deploy(&self.source, &staged, goal).steps();
-        steps.extend(deploy.steps);
-        Steps {
-            steps,
-            finally: deploy.finally,
+        let deploy = self.deploy(&self.source, &staged, goal).parts();
+        Parts {
+            section: section.with(deploy.section),
+            finally: deploy.finally.named("source-lease"),
         }
     }
 
-    fn secret_steps(&self, token: &Token<'_>) -> Vec<Step> {
+    fn secret_section(&self, token: &Token<'_>) -> Section {
         let (secret, variable) = (token.name, token.variable);
         let access = &self.source.access;
         let namespace = format!("--namespace={}", self.api.namespace);
@@ -82,7 +91,7 @@ impl Bootstrap<'_> {
             pointer: "/metadata/name".to_owned(),
             value: json!(secret),
         };
-        vec![
+        let steps = [
             Step::new(
                 "namespace.create",
                 format!("Make namespace `{}`", self.api.namespace),
@@ -126,12 +135,18 @@ impl Bootstrap<'_> {
                 pointer: format!("/metadata/labels/{}", capi::MOVE.replace('/', "~1")),
                 value: json!(""),
             }),
-        ]
+        ];
+        Section::new(
+            "token",
+            "Create the Secret with the provider's token",
+            "The machines' controller signs in with it, here and where it goes.",
+        )
+        .with_all(steps)
     }
 }
 
 /// The steps that refuse stage capi on a cluster whose objects have moved away, or have not moved to it yet.
-pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &Utf8Path, run: &str) -> Vec<Step> {
+pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &Utf8Path, run: &str) -> Section {
     let record = work.join("record.json");
     let clusters = work.join("clusters.json");
     let steps = [
@@ -193,5 +208,10 @@ pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &U
             })),
         ),
     ];
-    steps.into_iter().map(Step::guarding).collect()
+    Section::new(
+        "pivot",
+        format!("Check that the objects of `{describes}` have not moved"),
+        "Deployed where they are not, they would be built a second time.",
+    )
+    .with_all(steps.map(Step::guarding))
 }

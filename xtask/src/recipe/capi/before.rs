@@ -8,10 +8,10 @@ use super::Bootstrap;
 use crate::cluster::access::Access;
 use crate::cluster::capi;
 use crate::plan::capi::Capi;
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Step};
+use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {
-    pub(super) fn preflight_steps(&self) -> Vec<Step> {
+    pub(super) fn preflight(&self) -> Section {
         let mut steps = Vec::new();
         let mut files = Vec::new();
         for (name, side, more) in [("source", &self.source, ""), ("target", &self.target, ",nodes")] {
@@ -65,13 +65,18 @@ impl Bootstrap<'_> {
                 ours: self.work("pausing"),
             })),
         ));
-        steps
+        Section::new(
+            "preflight",
+            "Check everything that a move needs",
+            "A move that fails half-way leaves clusters paused.",
+        )
+        .with_all(steps)
     }
 
     /// The state of the source as files: a backup, and the list of what has to move.
-    pub(super) fn backup_steps(&self) -> Vec<Step> {
+    pub(super) fn back_up(&self) -> Section {
         let backup = self.backup();
-        vec![
+        let steps = [
             Step::new(
                 "pause.note",
                 "Note that this run pauses the source",
@@ -122,7 +127,13 @@ impl Bootstrap<'_> {
                     to: self.work("graph.json"),
                 })),
             ),
-        ]
+        ];
+        Section::new(
+            "backup",
+            "Back every object up that will move",
+            "What is lost on the way can be restored.",
+        )
+        .with_all(steps)
     }
 
     pub(super) fn backup(&self) -> Utf8PathBuf {

@@ -3,55 +3,53 @@
 
 use super::Bootstrap;
 use crate::plan::capi::Capi;
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Step, Tool};
+use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
 use crate::platform::{Backend, Environment};
-use crate::recipe::embedded;
+use crate::recipe::{Parts, embedded, local_up};
 
 impl Bootstrap<'_> {
-    /// The bootstrap cluster, up: also when it was restarted, or not, in the midst of a move.
-    pub(super) fn source_up(&self) -> Vec<Step> {
+    /// The bootstrap cluster, up and with its stage: also when it was restarted, or not, in the midst of a move.
+    pub(super) fn source_up(&self, goal: &str) -> Parts {
         let access = &self.source.access;
-        if self.source.backend == Backend::Embedded {
-            return embedded::up(access, self.source.facts)
-                .into_iter()
-                .map(|step| step.of("source").or_when(self.done()))
-                .collect();
+        let deploy = self.deploy(&self.source, &self.local, goal);
+        let cluster = match &self.guest {
+            None => embedded::up(access, self.source.facts).unless(self.done()),
+            Some(guest) => {
+                let answers = Probe::Succeeds(
+                    access
+                        .kubectl()
+                        .args(["get", "--raw=/readyz", "--request-timeout=5s"])
+                        .within(10),
+                );
+                let moves_on = Probe::All(vec![self.moving(), answers]);
+                local_up::cluster(&deploy, Some(guest)).unless(Probe::Any(vec![self.done(), moves_on]))
+            }
+        };
+        let parts = deploy.parts();
+        let mut section = Section::new(
+            "source",
+            format!("Bring bootstrap cluster `{}` up with its stage", access.cluster),
+            "Somebody has to make the first machines.",
+        )
+        .with(cluster)
+        .with(parts.section.unless(self.moving()));
+        if let Some(guest) = &self.guest {
+            section.push(local_up::reach(&deploy, guest).unless(self.moving()));
         }
-        let answers = Probe::Succeeds(
-            access
-                .kubectl()
-                .args(["get", "--raw=/readyz", "--request-timeout=5s"])
-                .within(10),
-        );
-        let moves_on = Probe::All(vec![self.moving(), answers]);
-        let up = Step::new(
-            "source.up",
-            format!("Bring `{}` up with its stage", self.source.access.cluster),
-            "Somebody has to make the first machines; the verb finds out itself what is left to do.",
-            Effect::Local,
-            Action::Run(
-                Command::new(Tool::Xtask)
-                    .args(["local-up", "--yes"])
-                    .arg(format!("--cluster={}", self.source.access.cluster))
-                    .arg(format!("--backend={}", self.source.backend.name()))
-                    .within(3600),
-            ),
-        );
-        vec![up.unless(Probe::Any(vec![self.done(), moves_on]))]
+        Parts {
+            section,
+            finally: parts.finally.named("source-lease"),
+        }
     }
 
-    pub(super) fn target_up(&self) -> Vec<Step> {
-        if self.target.backend != Backend::Embedded {
-            return Vec::new();
-        }
-        embedded::up(&self.target.access, self.target.facts)
-            .into_iter()
-            .map(|step| step.of("target"))
-            .collect()
+    /// The cluster that will manage itself, up where that is a control plane of this host.
+    pub(super) fn target_up(&self) -> Option<Section> {
+        (self.target.backend == Backend::Embedded)
+            .then(|| embedded::up(&self.target.access, self.target.facts).named("target"))
     }
 
     /// Removes the bootstrap cluster, once the pivot is done.
-    pub(super) fn source_down(&self) -> Vec<Step> {
+    pub(super) fn source_down(&self) -> Section {
         let access = &self.source.access;
         // A bootstrap cluster is asked for by its own name, never by that of the cluster that it made.
         let production = self.source.facts.environment == Environment::Production;
@@ -62,48 +60,40 @@ impl Bootstrap<'_> {
             Effect::Read,
             Action::Check(Derivation::Capi(Capi::Pivoted { record: self.pivot() })),
         );
-        let mut steps = vec![check];
-        if self.source.backend == Backend::Embedded {
-            let down = embedded::down(access).into_iter().map(|step| step.of("source"));
-            steps.extend(down.map(|mut step| {
-                if step.id == "source-cluster.stop" {
+        let down = match &self.guest {
+            None => embedded::down(access).each_step(&|mut step| {
+                if step.id == "cluster.stop" {
                     step.effect = Effect::Destroy;
                     step = step.changing(&access.cluster, production);
                 }
                 step
-            }));
-        } else {
-            steps.push(
-                Step::new(
-                    "source.remove",
-                    format!("Remove the bootstrap cluster `{}`", access.cluster),
-                    "Its objects are on the target, whose controllers have looked at them.",
-                    Effect::Destroy,
-                    Action::Run(
-                        Command::new(Tool::Xtask)
-                            .args(["local-down", "--delete", "--yes"])
-                            .arg(format!("--cluster={}", access.cluster))
-                            .within(900),
-                    ),
-                )
-                .changing(&access.cluster, production)
+            }),
+            Some(guest) => guest
+                .delete()
                 .unless(Probe::Not(Box::new(Probe::Exists(access.kubeconfig.clone())))),
-            );
-        }
-        steps
+        };
+        Section::new(
+            "remove",
+            format!("Remove the bootstrap cluster `{}`", access.cluster),
+            "Its objects are on the target, whose controllers have looked at them.",
+        )
+        .with(check)
+        .with(down)
     }
 
     /// Ends everything of a rehearsal.
-    pub(super) fn sweep_steps(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for (name, side) in [("source", &self.source), ("target", &self.target)] {
-            steps.extend(self.controllers_down(side, &format!("sweep-{name}-controllers.end")));
-            steps.extend(
-                embedded::down(&side.access)
-                    .into_iter()
-                    .map(|step| step.of(&format!("sweep-{name}"))),
-            );
-        }
-        steps
+    pub(super) fn sweep(&self) -> Vec<Section> {
+        [("source", &self.source), ("target", &self.target)]
+            .into_iter()
+            .map(|(name, side)| {
+                Section::new(
+                    &format!("sweep-{name}"),
+                    format!("Remove what the rehearsal made of `{}`", side.access.cluster),
+                    "A rehearsal leaves nothing.",
+                )
+                .with_all(self.controllers_down(side, "controllers.end"))
+                .with(embedded::down(&side.access))
+            })
+            .collect()
     }
 }

@@ -3,13 +3,13 @@
 
 use super::{Bootstrap, Controllers, Side};
 use crate::cluster::{capi, embedded as host};
-use crate::plan::{Action, Effect, Probe, Step};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {
     /// Starts the controllers of a side as processes; in pods they start themselves.
-    pub(super) fn controllers_up(&self, prefix: &str, side: &Side<'_>) -> Vec<Step> {
+    pub(super) fn controllers_up(&self, prefix: &str, side: &Side<'_>) -> Option<Section> {
         if self.controllers == Controllers::Pods {
-            return Vec::new();
+            return None;
         }
         let access = &side.access;
         let folder = capi::controllers(access);
@@ -56,7 +56,14 @@ impl Bootstrap<'_> {
                 every: 1,
             },
         ));
-        steps
+        Some(
+            Section::new(
+                &format!("{prefix}-controllers"),
+                format!("Start the controllers for `{}`", access.cluster),
+                "The real controllers; only their machines are in memory.",
+            )
+            .with_all(steps),
+        )
     }
 
     pub(super) fn controllers_down(&self, side: &Side<'_>, id: &str) -> Option<Step> {

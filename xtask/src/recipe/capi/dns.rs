@@ -4,14 +4,14 @@
 use super::{Bootstrap, CONTROL_PLANE, Dns, Side};
 use crate::plan::capi::Capi;
 use crate::plan::dns::Record;
-use crate::plan::{Action, Derivation, Effect, Probe, Step};
+use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
 
 /// Seconds that others may keep the record of the endpoint.
 const TTL: u32 = 60;
 
 impl Bootstrap<'_> {
     /// Sets the record of the endpoint, or has a person set it, and waits until it leads there.
-    pub(super) fn dns_steps(&self, dns: &Dns, side: &Side<'_>) -> Vec<Step> {
+    pub(super) fn dns_section(&self, dns: &Dns, side: &Side<'_>) -> Section {
         let machines = self.work("control-plane.json");
         let address = self.work("address.json");
         let record = Record {
@@ -38,7 +38,7 @@ impl Bootstrap<'_> {
                 Action::Check(Derivation::Capi(Capi::Tell(record.clone()))),
             ),
         };
-        vec![
+        let steps = [
             Step::new(
                 "address.list",
                 "List the control-plane machines",
@@ -79,6 +79,12 @@ impl Bootstrap<'_> {
                     every: 5,
                 },
             ),
-        ]
+        ];
+        Section::new(
+            "dns",
+            format!("Set the record of `{}`", dns.name),
+            "The other machines join by the name of the endpoint, which has to lead there.",
+        )
+        .with_all(steps)
     }
 }

@@ -21,6 +21,7 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::deploy::{Deploy, Mode};
+use super::vm::Guest;
 use super::{Source, age_key};
 use crate::base::failure::{Failure, Result};
 use crate::cluster::access::Access;
@@ -113,6 +114,8 @@ pub struct Bootstrap<'a> {
     pub workers: BTreeMap<String, u32>,
     /// Secret that must go along.
     pub secret: Option<Token<'a>>,
+    /// The guest that runs the bootstrap cluster; none where it is a control plane of this host.
+    pub guest: Option<Guest<'a>>,
     /// Where the objects are; a part of the way that goes from one side to the other does not ask.
     pub home: Home,
     /// The record of the endpoint; none where the infrastructure gives its own.
@@ -277,6 +280,7 @@ impl<'a> Bootstrap<'a> {
             },
             workers,
             secret: secret(platform, name),
+            guest: None,
             home: Home::Bootstrap,
             dns: (!rehearsal).then(|| Dns {
                 name: facts.1.api_host.clone(),

@@ -6,23 +6,26 @@ use serde_json::json;
 use super::{Bootstrap, Side};
 use crate::cluster::capi;
 use crate::plan::capi::{Capi, PivotState, Want};
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Step};
+use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {
     /// From the preflight to the proof that the target's controllers have taken over.
-    pub(super) fn move_steps(&self) -> Vec<Step> {
-        let mut steps = vec![self.heal_step("pause.clear").or_when(self.moving())];
-        steps.extend(
-            self.preflight_steps()
-                .into_iter()
-                .map(|step| step.or_when(self.moving())),
-        );
-        steps.extend(self.backup_steps().into_iter().map(|step| step.or_when(self.moving())));
-        steps.extend(self.record_steps("begun", PivotState::Started, None));
-        steps.extend(self.controllers_down(&self.source, "source-controllers.end"));
-        steps.extend(self.locate_steps("begin"));
-        steps.push(self.unpause("source", &self.source, "begin", "/unpauseSource"));
-        steps.push(Step::new(
+    pub(super) fn move_section(&self) -> Section {
+        let prepare = Section::new("prepare", "Prepare the move", "A backup says what has to arrive.")
+            .with(self.heal_step("pause.clear"))
+            .with(self.preflight())
+            .with(self.back_up())
+            .unless(self.moving());
+        let mut carry = Section::new(
+            "objects",
+            format!("Move the objects of `{}`", self.name),
+            "Each step judges by the objects, for a run may begin anywhere.",
+        )
+        .with_all(self.record_steps("begun", PivotState::Started, None))
+        .with_all(self.controllers_down(&self.source, "source-controllers.end"))
+        .with_all(self.locate_steps("begin"))
+        .with(self.unpause("source", &self.source, "begin", "/unpauseSource"));
+        carry.push(Step::new(
             "move.allow",
             "Check that the move can go on from here",
             "Nothing is deleted that the target does not have, and no machine may have two masters.",
@@ -31,7 +34,7 @@ impl Bootstrap<'_> {
                 located: self.work("located-begin.json"),
             })),
         ));
-        steps.push(
+        carry.push(
             Step::new(
                 "capi.move",
                 format!(
@@ -51,12 +54,12 @@ impl Bootstrap<'_> {
             )
             .unless(Probe::Not(Box::new(self.says("begin", "/moveOn", json!(true))))),
         );
-        steps.extend(self.locate_steps("moved"));
-        steps.extend(self.complete_steps());
-        steps.extend(self.locate_steps("left"));
-        steps.push(self.unpause("target", &self.target, "left", "/unpauseTarget"));
-        steps.extend(self.locate_steps("done"));
-        steps.push(Step::new(
+        carry.extend(self.locate_steps("moved"));
+        carry.push(self.complete());
+        carry.extend(self.locate_steps("left"));
+        carry.push(self.unpause("target", &self.target, "left", "/unpauseTarget"));
+        carry.extend(self.locate_steps("done"));
+        carry.push(Step::new(
             "move.check",
             "Check that everything is on the target and nothing on the source",
             "clusterctl ends 0 also when it has moved nothing; only the objects count.",
@@ -65,20 +68,32 @@ impl Bootstrap<'_> {
                 located: self.work("located-done.json"),
             })),
         ));
-        let mut after = vec![self.machines_step(
+        let prove = Section::new(
+            "prove",
+            format!("Check that `{}` manages itself", self.name),
+            "Its controllers have looked at every machine, and nothing is left behind.",
+        )
+        .with(self.machines_step(
             "target.reconcile",
             &self.target,
             "Wait until the controllers have taken every machine over",
-        )];
-        after.push(self.emptied());
+        ))
+        .with(self.emptied())
         // In this order: the record on this host says that both clusters have theirs.
-        after.extend(self.record_steps("ended", PivotState::Done, Some("done")));
-        let unless_done = |step: Step| step.or_when(self.done());
-        let mut all: Vec<Step> = steps.into_iter().map(unless_done).collect();
+        .with_all(self.record_steps("ended", PivotState::Done, Some("done")));
+        Section::new(
+            "move",
+            format!(
+                "Move `{}` from `{}` to `{}`",
+                self.name, self.source.access.cluster, self.target.access.cluster
+            ),
+            "From then on the cluster manages its own machines.",
+        )
+        .with(prepare)
+        .with(carry.unless(self.done()))
         // Those of a rehearsal are processes of this host, and may have ended with it.
-        all.extend(self.controllers_up("target", &self.target));
-        all.extend(after.into_iter().map(unless_done));
-        all
+        .with_all(self.controllers_up("target", &self.target))
+        .with(prove.unless(self.done()))
     }
 
     pub(super) fn clusterctl_move(&self) -> Command {
@@ -110,7 +125,7 @@ impl Bootstrap<'_> {
     }
 
     /// Completes a move that was cut off while it deleted: what the target has is taken from the source.
-    pub(super) fn complete_steps(&self) -> Vec<Step> {
+    pub(super) fn complete(&self) -> Section {
         let access = &self.source.access;
         let leftovers = self.work("leftovers-moved.json");
         let not_needed = Probe::Not(Box::new(self.says("moved", "/place", json!("deleting"))));
@@ -153,7 +168,13 @@ impl Bootstrap<'_> {
                 ),
             ),
         ];
-        steps.into_iter().map(|step| step.unless(not_needed.clone())).collect()
+        Section::new(
+            "complete",
+            "Complete a move that was cut off",
+            "What the target has is taken from the source.",
+        )
+        .with_all(steps)
+        .unless(not_needed)
     }
 
     pub(super) fn emptied(&self) -> Step {

@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::Bootstrap;
 use crate::plan::capi::Want;
-use crate::plan::{Action, Effect, Probe, Step};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {
-    /// The steps that show that the target's controllers do what they are told: one worker more.
-    pub(super) fn scale_steps(&self, deployment: &str, to: u32) -> Vec<Step> {
+    /// Shows that the target's controllers do what they are told: one worker more.
+    pub(super) fn scale(&self, deployment: &str, to: u32) -> Section {
         let access = &self.target.access;
-        vec![
+        let steps = [
             Step::new(
                 "workers.scale",
                 format!("Scale `{deployment}` to {to}"),
@@ -55,6 +55,12 @@ impl Bootstrap<'_> {
                     every: 1,
                 },
             ),
-        ]
+        ];
+        Section::new(
+            "scale",
+            format!("Scale `{deployment}` to {to}"),
+            "A target that only looks right would not carry it out.",
+        )
+        .with_all(steps)
     }
 }

@@ -9,12 +9,12 @@ use crate::cluster::access::Access;
 use crate::cluster::capi;
 use crate::cluster::capi::providers::{Origin, Pinned};
 use crate::plan::capi::{Capi, Fit, Provider, Want};
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Step, Tool};
+use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step, Tool};
 use crate::recipe::nix_build;
 
 impl Bootstrap<'_> {
     /// The local repository of pinned providers, and clusterctl's configuration for it.
-    pub(super) fn provider_steps(&self) -> Vec<Step> {
+    pub(super) fn provide(&self) -> Section {
         let fit = match self.controllers {
             Controllers::Pods => Fit::Cluster,
             Controllers::Processes => Fit::Embedded,
@@ -87,7 +87,13 @@ impl Bootstrap<'_> {
                 mode: 0o600,
             },
         ));
-        steps.into_iter().map(|step| step.unless(by_this_run.clone())).collect()
+        Section::new(
+            "providers",
+            "Make the local repository of pinned providers",
+            "clusterctl installs from there and asks no network.",
+        )
+        .with_all(steps)
+        .unless(by_this_run)
     }
 
     pub(super) fn fetch_steps(&self, pinned: &Pinned, link: &Utf8Path) -> Vec<Step> {
@@ -138,7 +144,7 @@ impl Bootstrap<'_> {
 
     /// Installs the providers: all in one call where there is none, and each that is missing where a call was cut
     /// off between two, for clusterctl refuses one that is there.
-    pub(super) fn init_steps(&self, prefix: &str, side: &Side<'_>) -> Vec<Step> {
+    pub(super) fn install(&self, prefix: &str, side: &Side<'_>) -> Section {
         let access = &side.access;
         let all: Vec<&Provider> = self.providers.iter().map(|pinned| &pinned.provider).collect();
         let any = Probe::Any(all.iter().map(|provider| self.installed(access, provider)).collect());
@@ -146,21 +152,25 @@ impl Bootstrap<'_> {
             .iter()
             .map(|provider| format!("{} {}", provider.label(), provider.version))
             .collect();
-        let mut steps = vec![
-            Step::new(
-                &format!("{prefix}-providers.init"),
-                format!("Install {} on `{}`", versions.join(", "), access.cluster),
-                "Versions are explicit, and the same on both sides.",
-                Effect::Remote,
-                Action::Run(self.init(access, &all)),
-            )
-            .unless(any),
-        ];
+        let first = Step::new(
+            &format!("{prefix}-providers.init"),
+            format!("Install {} on `{}`", versions.join(", "), access.cluster),
+            "Versions are explicit, and the same on both sides.",
+            Effect::Remote,
+            Action::Run(self.init(access, &all)),
+        )
+        .unless(any);
+        let mut missing = Vec::new();
         for provider in all {
             let installed = self.installed(access, provider);
             let label = provider.label();
-            steps.push(
-                Step::new(
+            missing.push(
+                Section::new(
+                    &label,
+                    format!("Install `{label}`, should it be missing"),
+                    "An installation that was cut off between two providers goes on with the next.",
+                )
+                .with(Step::new(
                     &format!("{prefix}-{label}.settle"),
                     "Wait until the namespace of clusterctl's trial is gone",
                     "While it is terminating, clusterctl takes cert-manager for missing and would install another.",
@@ -183,21 +193,24 @@ impl Bootstrap<'_> {
                         deadline: 120,
                         every: 1,
                     },
-                )
-                .unless(installed.clone()),
-            );
-            steps.push(
-                Step::new(
+                ))
+                .with(Step::new(
                     &format!("{prefix}-{label}.init"),
                     format!("Install `{label}`, should it be missing"),
                     "An installation that was cut off between two providers goes on with the next.",
                     Effect::Remote,
                     Action::Run(self.init(access, &[provider])),
-                )
+                ))
                 .unless(installed),
             );
         }
-        steps
+        Section::new(
+            &format!("{prefix}-install"),
+            format!("Install the providers on `{}`", access.cluster),
+            "Versions are explicit, and the same on both sides.",
+        )
+        .with(first)
+        .with_all(missing)
     }
 
     pub(super) fn init(&self, access: &Access, providers: &[&Provider]) -> Command {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Bootstrap, Controllers};
 use crate::plan::capi::Capi;
 use crate::plan::survey::{Hetzner, Survey, Zone};
-use crate::plan::{Action, Derivation, Effect, Probe, Step};
+use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
 use crate::recipe::{Source, nix_build};
 
 /// Hetzner Cloud's interface.
@@ -18,9 +18,9 @@ const DEADLINE: u64 = 120;
 impl Bootstrap<'_> {
     /// Finds everything that is missing at once, unless the machines are on their way already. A rehearsal asks
     /// nobody: its machines are in memory.
-    pub(super) fn survey_steps(&self) -> Vec<Step> {
+    pub(super) fn survey(&self) -> Option<Section> {
         let (Controllers::Pods, Some(secret)) = (self.controllers, &self.secret) else {
-            return Vec::new();
+            return None;
         };
         let wanted = self.work("wanted.json");
         let mut steps = Vec::new();
@@ -63,10 +63,16 @@ impl Bootstrap<'_> {
                 }),
             }),
         ));
-        steps
-            .into_iter()
-            .map(|step| step.unless(self.is_under_way()).or_when(self.moving()))
-            .collect()
+        Some(
+            Section::new(
+                "provider",
+                "Check that the provider has what is needed",
+                "Every problem is named at once, before anything is made that costs.",
+            )
+            .with_all(steps)
+            .unless(self.is_under_way())
+            .unless(self.moving()),
+        )
     }
 
     /// The bootstrap cluster has the Cluster, so that servers of that name are its own.
@@ -87,12 +93,10 @@ impl Bootstrap<'_> {
     }
 
     /// Production gets what is committed, which a plan that makes machines first has to know first.
-    pub(super) fn tree_steps(&self, goal: &str) -> Vec<Step> {
-        if self.controllers == Controllers::Processes {
-            return Vec::new();
-        }
-        let deploy = self.deploy(&self.target, &self.full, goal);
-        let steps = deploy.tree_steps().into_iter();
-        steps.map(|step| step.of("first").or_when(self.moving())).collect()
+    pub(super) fn tree(&self, goal: &str) -> Option<Section> {
+        (self.controllers == Controllers::Pods).then(|| {
+            let deploy = self.deploy(&self.target, &self.full, goal);
+            deploy.tree_section().unless(self.moving())
+        })
     }
 }

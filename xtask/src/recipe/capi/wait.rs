@@ -4,7 +4,7 @@
 use super::{Bootstrap, CONTROL_PLANE, Controllers, MACHINES, Side};
 use crate::cluster::access::Access;
 use crate::plan::capi::Want;
-use crate::plan::{Action, Command, Effect, Probe, Step};
+use crate::plan::{Action, Command, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {
     /// `kubectl get` of everything of ClusterAPI in the namespace.
@@ -19,10 +19,14 @@ impl Bootstrap<'_> {
     }
 
     /// Waits for the first address, has the record set, waits for the control plane.
-    pub(super) fn wait_steps(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
+    pub(super) fn wait(&self) -> Section {
+        let mut section = Section::new(
+            "wait",
+            format!("Wait for the control plane of `{}`", self.name),
+            "There is no kubeconfig and no API before.",
+        );
         if let Some(dns) = &self.dns {
-            steps.push(Step::new(
+            section.push(Step::new(
                 "address.wait",
                 "Wait until the first control-plane machine has an address",
                 "The other machines join by the name of the endpoint, which has to lead there.",
@@ -36,9 +40,9 @@ impl Bootstrap<'_> {
                     every: 5,
                 },
             ));
-            steps.extend(self.dns_steps(dns, &self.source));
+            section.push(self.dns_section(dns, &self.source));
         }
-        steps.push(Step::new(
+        section.push(Step::new(
             "control-plane.wait",
             "Wait until the control plane is initialised",
             "There is no kubeconfig and no API before.",
@@ -56,7 +60,7 @@ impl Bootstrap<'_> {
                 },
             },
         ));
-        steps
+        section
     }
 
     /// Waits until every machine is Running on a side.

@@ -1,8 +1,7 @@
 //! The whole way as one plan, and the parts of it as plans of their own: here is the order, elsewhere what is done.
 
 use super::{Bootstrap, Controllers, Home, Side};
-use crate::plan::{Plan, Probe, Step, Target};
-use crate::recipe::deploy::Steps;
+use crate::plan::{Plan, Probe, Section, Target};
 use crate::recipe::guard;
 use crate::recipe::rehearse::{self, Keep};
 
@@ -29,52 +28,43 @@ impl Bootstrap<'_> {
             "rehearse" => return self.rehearsal(choices, keep),
             _ => self.empty(verb, choices),
         };
-        let fence = |prefix: &str, side: &Side<'_>| {
-            guard::steps(&side.access, side.facts)
-                .into_iter()
-                .map(|step| step.of(prefix))
-                .collect::<Vec<_>>()
+        let identity = |prefix: &str, side: &Side<'_>| {
+            guard::section(&side.access, side.facts).named(&format!("{prefix}-identity"))
         };
-        plan.steps = fence("source", &self.source);
+        let source = identity("source", &self.source);
         match verb {
-            "init" => {
-                plan.steps.extend(self.provider_steps());
-                plan.steps.extend(self.init_steps("source", &self.source));
-            }
+            "init" => plan
+                .sections
+                .extend([source, self.provide(), self.install("source", &self.source)]),
             "apply" => {
-                plan.steps.extend(self.survey_steps());
-                let steps = self.apply_steps(&goal);
-                plan.steps.extend(steps.steps);
-                plan.finally = steps.finally;
+                plan.sections.push(source);
+                plan.sections.extend(self.survey());
+                let apply = self.apply(&goal);
+                plan.sections.push(apply.section);
+                plan.finally.push(apply.finally);
             }
-            "wait" => plan.steps.extend(self.wait_steps()),
+            "wait" => plan.sections.extend([source, self.wait()]),
             "dns" => {
                 // A machine may have to be replaced at any time, and then its record.
                 let home = match self.home {
                     Home::Bootstrap => &self.source,
                     Home::Itself => &self.target,
                 };
-                plan.steps = fence("home", home);
-                plan.steps
-                    .extend(self.dns.iter().flat_map(|dns| self.dns_steps(dns, home)));
+                plan.sections.push(identity("home", home));
+                plan.sections
+                    .extend(self.dns.iter().map(|dns| self.dns_section(dns, home)));
             }
-            "kubeconfig" => {
-                plan.steps.extend(self.provider_steps());
-                plan.steps.extend(self.kubeconfig_steps());
-            }
-            "move" => {
-                plan.steps.extend(fence("target", &self.target));
-                let fences = std::mem::take(&mut plan.steps).into_iter();
-                plan.steps = fences.map(|step| step.or_when(self.done())).collect();
-                plan.steps.extend(self.provider_steps());
-                plan.steps.extend(self.move_steps());
-            }
+            "kubeconfig" => plan.sections.extend([source, self.provide(), self.kubeconfig()]),
+            "move" => plan.sections.extend([
+                source.unless(self.done()),
+                identity("target", &self.target).unless(self.done()),
+                self.provide(),
+                self.move_section(),
+            ]),
             _ => {
                 // It may be gone already, and nothing but its end is asked for.
                 let gone = Probe::Not(Box::new(Probe::Exists(self.source.access.kubeconfig.clone())));
-                let fence = std::mem::take(&mut plan.steps).into_iter();
-                plan.steps = fence.map(|step| step.unless(gone.clone())).collect();
-                plan.steps.extend(self.source_down());
+                plan.sections.extend([source.unless(gone), self.source_down()]);
             }
         }
         plan
@@ -84,47 +74,47 @@ impl Bootstrap<'_> {
     pub fn plan(&self, choices: Vec<String>) -> Plan {
         let goal = self.goal("bootstrap");
         let mut plan = self.empty("bootstrap", choices);
-        let mut finally = Vec::new();
-        let mut keep = |prefix: &str, steps: Steps| {
-            finally.extend(steps.finally.into_iter().map(|step| step.of(prefix)));
-            steps.steps.into_iter().map(|step| step.of(prefix)).collect::<Vec<_>>()
-        };
+        let source = self.source_up(&goal);
+        let apply = self.apply(&goal);
+        let base = self.base(&goal);
+        let full = self.full(&goal);
+        let machines = Section::new(
+            "machines",
+            format!("Make the machines of `{}`", self.name),
+            "ClusterAPI makes them from what stage capi describes.",
+        )
+        .with(self.provide())
+        .with(self.install("source", &self.source))
+        .with_all(self.controllers_up("source", &self.source))
+        .with(apply.section)
+        .with(self.wait())
+        .with(self.kubeconfig())
+        .unless(self.moving());
+        let workload = Section::new(
+            "workload",
+            format!("Prepare `{}` to manage itself", self.target.access.cluster),
+            "A move needs nodes that are Ready and the same providers on both sides.",
+        )
+        .with(base.section)
+        .with(self.heal_step("pause.heal"))
+        .with(self.machines_step("machines.run", &self.source, "Wait until every machine is Running"))
+        .with(self.install("target", &self.target))
+        .unless(self.moving());
 
-        plan.steps.extend(self.tree_steps(&goal));
-        plan.steps.extend(self.survey_steps());
-        plan.steps.extend(self.source_up());
-        // Until the move begins.
-        let mut first = Vec::new();
-        first.extend(keep("local", self.deploy(&self.source, &self.local, &goal).steps()));
-        first.extend(self.provider_steps());
-        first.extend(self.init_steps("source", &self.source));
-        first.extend(self.controllers_up("source", &self.source));
-        let apply = self.apply_steps(&goal);
-        first.extend(keep("capi", apply));
-        first.extend(self.wait_steps());
-        first.extend(self.kubeconfig_steps());
-        let target_up = self.target_up();
-        let base = self.base_steps(&goal);
-        let mut before: Vec<Step> = first.into_iter().map(|step| step.or_when(self.moving())).collect();
+        plan.sections.extend(self.tree(&goal));
+        plan.sections.extend(self.survey());
+        plan.sections.push(source.section);
+        plan.sections.push(machines);
         // A rehearsal's clusters may have to be started again at any time.
-        before.extend(target_up);
-        let base = keep("base", base);
-        before.extend(base.into_iter().map(|step| step.or_when(self.moving())));
-        before.push(self.heal_step("pause.heal").or_when(self.moving()));
-        before.push(
-            self.machines_step("machines.run", &self.source, "Wait until every machine is Running")
-                .or_when(self.moving()),
-        );
-        before.extend(
-            self.init_steps("target", &self.target)
-                .into_iter()
-                .map(|step| step.or_when(self.moving())),
-        );
-        plan.steps.extend(before);
-        plan.steps.extend(self.move_steps());
-        plan.steps.extend(self.source_down());
-        plan.steps.extend(keep("full", self.full_steps(&goal)));
-        plan.finally = finally;
+        plan.sections.extend(self.target_up());
+        plan.sections
+            .extend([workload, self.move_section(), self.source_down(), full.section]);
+        for finally in [source.finally, apply.finally, base.finally, full.finally] {
+            // A Lease is the cluster's, whichever of the deploys has taken it.
+            if !plan.finally.contains(&finally) {
+                plan.finally.push(finally);
+            }
+        }
         plan.next = Some(format!("cargo xtask capi status --cluster {}", self.name));
         plan
     }
@@ -133,16 +123,17 @@ impl Bootstrap<'_> {
     pub fn rehearsal(&self, choices: Vec<String>, keep: Keep) -> Plan {
         let mut plan = self.plan(choices);
         if let Some((deployment, count)) = self.workers.iter().next() {
-            plan.steps
-                .extend(self.scale_steps(&format!("{}-{deployment}", self.name), count + 1));
+            plan.sections
+                .push(self.scale(&format!("{}-{deployment}", self.name), count + 1));
         }
         match keep {
-            Keep::Nothing => plan.finally.extend(self.sweep_steps()),
-            Keep::Cluster => {
-                for (name, side) in [("source", &self.source), ("target", &self.target)] {
-                    plan.finally.push(rehearse::note_kept(&side.access).of(name));
-                }
-            }
+            Keep::Nothing => plan.finally.extend(self.sweep()),
+            Keep::Cluster => plan.finally.push(
+                Section::new("keep", "Keep both clusters", "They were asked to stay.").with_all(
+                    [("source", &self.source), ("target", &self.target)]
+                        .map(|(name, side)| rehearse::note_kept(&side.access).of(name)),
+                ),
+            ),
         }
         plan.next = None;
         plan

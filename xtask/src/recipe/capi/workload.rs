@@ -4,13 +4,13 @@
 use super::{Bootstrap, Controllers, FIRST, Staged};
 use crate::cluster::capi;
 use crate::plan::capi::Capi;
-use crate::plan::{Action, Derivation, Effect, Probe, Step};
-use crate::recipe::deploy::{Deploy, Steps};
-use crate::recipe::{Source, nix_build};
+use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
+use crate::recipe::deploy::Deploy;
+use crate::recipe::{Parts, Source, nix_build};
 
 impl Bootstrap<'_> {
     /// Fetches the kubeconfig of the workload cluster and uses it.
-    pub(super) fn kubeconfig_steps(&self) -> Vec<Step> {
+    pub(super) fn kubeconfig(&self) -> Section {
         let access = &self.source.access;
         let workload = &self.workload;
         let mut steps = vec![
@@ -70,11 +70,16 @@ impl Bootstrap<'_> {
                 })),
             ));
         }
-        steps
+        Section::new(
+            "kubeconfig",
+            format!("Fetch the kubeconfig of `{}`", self.name),
+            "Everything after this speaks to it.",
+        )
+        .with_all(steps)
     }
 
     /// What the workload cluster needs before anything else can run on it.
-    pub(super) fn base_steps(&self, goal: &str) -> Steps {
+    pub(super) fn base(&self, goal: &str) -> Parts {
         let phases: Vec<String> = self
             .full
             .description
@@ -112,15 +117,24 @@ impl Bootstrap<'_> {
         ));
         let deploy = self.deploy(&self.target, &staged, goal);
         // Its operator comes with the rest.
-        let deploy = Deploy { key: None, ..deploy }.steps();
-        steps.extend(deploy.steps);
-        Steps {
-            steps,
-            finally: deploy.finally,
+        let deploy = Deploy { key: None, ..deploy }.parts();
+        Parts {
+            section: Section::new(
+                "base",
+                format!("Deploy to `{}` what it needs at once", self.name),
+                "No node is Ready without a CNI, and health checks reboot nodes that are not.",
+            )
+            .with_all(steps)
+            .with(deploy.section),
+            finally: deploy.finally.named("target-lease"),
         }
     }
 
-    pub(super) fn full_steps(&self, goal: &str) -> Steps {
-        self.deploy(&self.target, &self.full, goal).steps()
+    pub(super) fn full(&self, goal: &str) -> Parts {
+        let deploy = self.deploy(&self.target, &self.full, goal).parts();
+        Parts {
+            section: deploy.section.named("full"),
+            finally: deploy.finally.named("target-lease"),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::cluster::access::Access;
 use crate::cluster::capi::{self, providers};
 use crate::context::{Checkout, Context};
 use crate::plan::Tool;
-use crate::platform::{Cluster, ClusterApi, Stage};
+use crate::platform::{Backend, Cluster, ClusterApi, Stage};
 use crate::recipe as recipes;
 use crate::recipe::capi::{Bootstrap, Controllers, Home, Stages};
 use crate::recipe::rehearse::Keep;
@@ -18,6 +18,7 @@ use crate::tool::{Lookup, Outcome};
 use super::capi::status::{Asked, show};
 use super::local_up;
 use crate::setup::target::golden;
+use crate::setup::vm::{self, Setup};
 
 /// Parts of the way, and the whole.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -143,6 +144,28 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     if is_done(&checkout, &bootstrap) {
         bootstrap.home = Home::Itself;
     }
+    let access = bootstrap.source.access.clone();
+    let setup = match controllers {
+        Controllers::Processes => None,
+        Controllers::Pods => {
+            if verb == "down" {
+                // As `local-down` has it: what this checkout does not remember is no virtual machine.
+                let existing = vm::existing(&checkout, &access)?;
+                bootstrap.source.backend = existing.unwrap_or(Backend::Embedded);
+            }
+            let driver = vm::driver(bootstrap.source.backend);
+            driver
+                .map(|driver| Setup::of(&checkout, &access.cluster, bootstrap.source.facts, driver))
+                .transpose()?
+        }
+    };
+    bootstrap.guest = setup.as_ref().map(|setup| setup.guest(&access));
+    if let (Some(setup), "bootstrap", None, Home::Bootstrap) = (&setup, verb, acting.plan.dry_run, bootstrap.home)
+        && lacks.is_empty()
+        && let Err(failure) = setup.preflight(context, &checkout, &access)
+    {
+        lacks.push(failure.chain());
+    }
     let plan = bootstrap.part(verb, keep);
     if acting.plan.dry_run.is_none() {
         lacks.extend(no_kubeconfig(&checkout, &bootstrap, verb));
@@ -171,7 +194,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
     }
     let lock = match controllers {
-        Controllers::Pods => Lock::Host(format!("capi-{}", chosen.name)),
+        // A bootstrap changes its bootstrap cluster as `local-up` and `deploy` do.
+        Controllers::Pods => Lock::Hosts(vec![format!("capi-{}", chosen.name), access.cluster.clone()]),
         Controllers::Processes => Lock::None,
     };
     carry_out(context, &checkout, &format!("capi-{verb}"), plan, &acting.plan, &lock)?;

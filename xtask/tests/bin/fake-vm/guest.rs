@@ -30,6 +30,9 @@ pub(crate) struct Instance {
     pub(crate) behind: u64,
     /// Times that its kubeconfig was asked for.
     pub(crate) asked: u32,
+    /// Why Lima cannot read its settings; it then says nothing of them.
+    #[serde(default)]
+    pub(crate) unread: Option<String>,
 }
 
 fn state_path(home: &Path, instance: &str) -> PathBuf {

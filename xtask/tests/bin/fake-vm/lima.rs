@@ -171,9 +171,16 @@ pub(crate) fn listed(config: &Config, home: &Path, name: &str) -> Value {
         // Half of an instance: nothing is known but that it is broken.
         return json!({
             "name": name, "hostname": "", "status": "Broken", "dir": folder, "vmType": "", "arch": "",
-            "protected": false, "limaVersion": "", "errors": [{}],
+            "protected": false, "limaVersion": "", "errors": [{"Op": "open", "Path": folder.join("lima.yaml"), "Err": 2}],
         });
     };
+    if let Some(why) = &instance.unread {
+        // Its settings cannot be read: neither its state nor its protection is looked at.
+        return json!({
+            "name": name, "hostname": format!("lima-{name}"), "status": "", "dir": folder, "vmType": "", "arch": "",
+            "protected": false, "limaVersion": "", "errors": [why],
+        });
+    }
     let mut line = json!({
         "name": name, "hostname": format!("lima-{name}"), "status": instance.status, "dir": folder,
         "vmType": instance.vm_type, "arch": instance.arch, "cpus": instance.cpus, "memory": instance.memory,
