@@ -15,7 +15,7 @@ sys.path.insert(0, str(here.parent))
 import documents
 
 # What `sigs.k8s.io/yaml` printed of each document; null where it refused.
-ORACLE = here / "../../../xtask/src/golden/sigs-yaml.json"
+ORACLE = here / "../../../xtask/src/base/formats/sigs-yaml.json"
 # What is refused beyond the oracle, and why.
 REFUSED = {
     "a: 1\nb: 2\na: 1\n": "line 3: key `a` stands twice",
