@@ -12,6 +12,8 @@ pub mod run;
 pub mod plan;
 pub mod recipe;
 
+pub mod command;
+
 pub mod cluster;
 pub mod secrets;
 

@@ -1,11 +1,48 @@
 //! The truth of a kluctl run: its YAML result read as failures, for it exits 0 with lost fields and skipped objects.
 //! Messages and keys are those of kluctl 2.22 and 2.28.
 
+use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::text::plural;
+use crate::base::ui::Word;
+use crate::call::Caller;
 use crate::project::ObjectRef;
+
+/// Whether a kluctl run did what it says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct KluctlResult {
+    /// The YAML result.
+    pub result: Utf8PathBuf,
+    /// What a warning of the API server is worth.
+    pub warnings: Warnings,
+}
+
+impl KluctlResult {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let value = crate::base::formats::yaml::read_one(&on.text(&self.result)?).or_fail(
+            Kind::Step,
+            "kluctl's result cannot be read, so nothing is known of what it did",
+        )?;
+        let notes = judge(&value, self.warnings)?;
+        for note in &notes {
+            on.ui.status(Word::Warning, note);
+        }
+        if !notes.is_empty() {
+            let count = plural(notes.len(), "warning");
+            on.ui.status(
+                Word::Warning,
+                format!("{count} of the API server; everything was applied"),
+            );
+        }
+        on.ui.status(Word::Checked, plural(applied(&value), "object"));
+        Ok(())
+    }
+}
 
 /// The words of a warning that kluctl gave up a field (2.22.1 and 2.28.2).
 const LOST: &str = "as we lost field ownership";

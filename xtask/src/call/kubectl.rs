@@ -1,6 +1,8 @@
 //! Why a cluster was not reached, told from kubectl's words: each cause has a remedy of its own.
 //! kubectl gives no code for them; the words are those of kubectl 1.31 to 1.36.
 
+use camino::Utf8Path;
+
 use crate::base::failure::{Failure, Kind};
 
 /// A cause, by the words that tell it.
@@ -112,6 +114,23 @@ const BLIPS: [&str; 14] = [
     "(InternalError)",
     "the server is currently unable to handle the request",
 ];
+
+/// What Go's TLS says of a server that another authority signed, in every version up to 1.26. kubectl ends with
+/// the same status as for a server that is not there yet, and waiting mends only that.
+pub const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
+
+/// Every API server that a kubeconfig names; none where there is no kubeconfig yet.
+pub fn servers(kubeconfig: &Utf8Path) -> Vec<String> {
+    let config = fs_err::read_to_string(kubeconfig)
+        .ok()
+        .and_then(|text| crate::base::formats::yaml::read_one(&text).ok());
+    let clusters = config.as_ref().and_then(|config| config.get("clusters")?.as_array());
+    clusters
+        .into_iter()
+        .flatten()
+        .filter_map(|cluster| Some(cluster.pointer("/cluster/server")?.as_str()?.to_owned()))
+        .collect()
+}
 
 /// What kubectl says when it lists all but the groups of a dead APIService, and ends 1 (1.31 to 1.36).
 pub const DEAD_GROUPS: &str = "unable to retrieve the complete list of server APIs";

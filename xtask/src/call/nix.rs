@@ -1,10 +1,50 @@
 //! What Nix comes to: nixpkgs' `lib` put in place, the verdict of the Nix tests, and what its errors mean.
 //! It starts nothing; the commands are in plans.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
+use crate::base::ui::Word;
+use crate::call::Caller;
+
+/// nixpkgs' `lib` out of the crate that carries it, with the version file that it reads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NixpkgsLib {
+    /// Output of `cargo metadata` of the package that names the crate.
+    pub metadata: Utf8PathBuf,
+    /// Folder that will hold `lib`; replaced whole.
+    pub to: Utf8PathBuf,
+}
+
+impl NixpkgsLib {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        place_library(&on.text(&self.metadata)?, &on.root.join(&self.to))
+    }
+}
+
+/// Whether every Nix test passed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NixTests {
+    /// Evaluation of `modules/tests`.
+    pub result: Utf8PathBuf,
+}
+
+impl NixTests {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let (passed, not_run) = judge_tests(&on.read(&self.result)?)?;
+        on.ui.status(Word::Checked, format!("{passed} Nix tests"));
+        for name in not_run {
+            on.ui.status(Word::Skipped, name);
+        }
+        Ok(())
+    }
+}
 
 /// The crate that carries nixpkgs' `lib`, and where in it.
 const CRATE: &str = "nixdoc";

@@ -4,7 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::root::STATE;
-use crate::plan::{Command, Tool};
+use crate::command::{Command, Tool};
 use crate::platform::Cluster;
 
 /// How one cluster is reached, and where its files are; all paths relative to the root.
@@ -97,19 +97,6 @@ impl Access {
             .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))
             .env("HOME", self.folder.join("home"))
     }
-}
-
-/// Every API server that a kubeconfig names; none where there is no kubeconfig yet.
-pub fn servers(kubeconfig: &Utf8Path) -> Vec<String> {
-    let config = fs_err::read_to_string(kubeconfig)
-        .ok()
-        .and_then(|text| crate::base::formats::yaml::read_one(&text).ok());
-    let clusters = config.as_ref().and_then(|config| config.get("clusters")?.as_array());
-    clusters
-        .into_iter()
-        .flatten()
-        .filter_map(|cluster| Some(cluster.pointer("/cluster/server")?.as_str()?.to_owned()))
-        .collect()
 }
 
 /// Folder for temporary files of wrapped tools; `exec` makes it.

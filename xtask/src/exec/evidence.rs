@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::Runner;
+use crate::command::{Command, evidence::questions};
 use crate::live::diagnostics;
-use crate::plan::{Command, evidence::questions};
 use crate::project::ObjectRef;
 
 /// Objects that are asked about; who has more of them has one cause.

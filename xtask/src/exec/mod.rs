@@ -1,50 +1,28 @@
 //! Runs a plan: step by step, each journalled before and after, the first failure ends it.
 //! It knows no recipe and decides nothing that the plan does not say.
 
-mod derive;
-mod dns;
+mod command;
 mod evidence;
-mod guest;
-mod list;
-mod operator_key;
 mod probe;
 mod route;
-mod survey;
-mod token;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
-
-pub use crate::base::process::{Interrupt, command_line};
-pub(crate) use guest::make_home as make_guest_home;
+use camino::Utf8Path;
 
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::files::{later, remove, text_of, write};
-use crate::base::process::own_binary;
-pub(crate) use crate::base::process::redact::Veil;
-use crate::base::process::{Ended, Input, Outcome, Process, Stdout};
-use crate::base::text::{plural, seconds};
+use crate::base::files::{remove, write};
+use crate::base::process::Interrupt;
+use crate::base::text::seconds;
 use crate::base::ui::{Answer, Ui, Verbosity, Word};
-use crate::plan::{
-    Action, Agreement, Arg, Command, Effect, Item, OnFailure, Output, Plan, Reasons, Section, Stdin, Step, Tool,
-    section,
-};
+use crate::call::Caller;
+use crate::call::kubectl::UNKNOWN_AUTHORITY;
+use crate::call::process::{interrupted_failure, longest_wait};
+use crate::command::Command;
+use crate::plan::{Action, Agreement, Effect, Item, Plan, Probe, Reasons, Section, Step, Task, section};
 use crate::run::journal::{Journal, State};
 use crate::tool::Tools;
-
-/// Variables whose folder has to exist before a tool starts.
-const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
-
-/// What Go's TLS says of a server that another authority signed, in every version up to 1.26. kubectl ends with
-/// the same status as for a server that is not there yet, and waiting mends only that.
-const UNKNOWN_AUTHORITY: &str = "x509: certificate signed by unknown authority";
-
-/// Seconds between two tries of a command that may be asked again: an API server that is restarted is back within a
-/// minute, and one that is not is somebody's work.
-const ASK_AGAIN: [u64; 5] = [2, 4, 8, 16, 30];
 
 /// What is destroyed and named right above the question; the whole list stands in the plan.
 const SHOWN_DESTROYED: usize = 20;
@@ -70,15 +48,23 @@ enum Part {
 }
 
 /// Runs plans and asks probes, in one checkout.
-pub struct Runner<'a> {
-    /// The checkout's root; every relative path starts here.
-    pub root: &'a Utf8Path,
-    /// Where things are said.
-    pub ui: &'a Ui,
-    /// Where tools are.
-    pub tools: &'a Tools,
-    /// Ctrl-C.
-    pub interrupt: &'a Interrupt,
+#[derive(Clone, Copy)]
+pub struct Runner<'a>(Caller<'a>);
+
+/// Whoever runs plans can call tools, too.
+impl<'a> std::ops::Deref for Runner<'a> {
+    type Target = Caller<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<'a> Runner<'a> {
+    /// A runner; a secret that a plan names is looked up in the environment, then in the checkout.
+    pub fn new(root: &'a Utf8Path, ui: &'a Ui, tools: &'a Tools, interrupt: &'a Interrupt) -> Self {
+        Self(Caller::new(root, ui, tools, interrupt, crate::secrets::token::find))
+    }
 }
 
 /// What a plan's run came to.
@@ -131,7 +117,7 @@ impl Step {
     /// Whether a step that has acted left something behind.
     fn change(&self) -> Change {
         match &self.action {
-            Action::Run(_) | Action::OperatorKey { .. } | Action::SetRecord { .. } | Action::End { .. }
+            Action::Run(_) | Action::Do(Task::PutOperatorKey(_) | Task::SetRecord(_) | Task::EndProcesses(_))
                 if self.effect > Effect::Read =>
             {
                 Change::Made
@@ -480,46 +466,15 @@ impl Runner<'_> {
     pub fn act(&self, step: &Step, log: &Utf8Path) -> Result<()> {
         match &step.action {
             Action::Run(command) => self.run_command(command, log),
-            Action::List(listing) => self.patiently(&listing.proxy, || self.list(listing, log)),
             Action::Write { path, content, mode } => write(&self.root.join(path), content.as_bytes(), *mode),
             Action::Remove { path } => remove(&self.root.join(path)),
             Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
-            Action::Check(derivation) | Action::Derive(derivation) => self.derive(derivation),
-            Action::SetRecord { record, at } => {
-                let address = dns::address(self.root, record)?;
-                let done = dns::set(
-                    at,
-                    &self.token(&at.token)?,
-                    &record.name,
-                    address,
-                    record.ttl,
-                    self.interrupt,
-                )?;
-                self.ui.status(Word::Checked, done);
-                Ok(())
-            }
-            Action::Survey(survey) => self.survey(survey),
+            Action::Do(task) => task.run(&self.logging_to(log)),
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
-            Action::LookForKey { key, read, to } => self.patiently(read, || self.look_for_key(key, read, to)),
-            Action::OperatorKey {
-                key,
-                read,
-                put,
-                replace,
-                to,
-            } => self.put_operator_key(key, read, put, replace, to),
-            Action::End { folder } => {
-                let ended = crate::cluster::embedded::end_processes(&self.root.join(folder))?;
-                if ended > 0 {
-                    self.ui
-                        .status(Word::Removed, plural(ended, "process").replace("processs", "processes"));
-                }
-                Ok(())
-            }
         }
     }
 
-    fn wait(&self, step: &Step, until: &crate::plan::Probe, deadline: u64, every: u64) -> Result<()> {
+    fn wait(&self, step: &Step, until: &Probe, deadline: u64, every: u64) -> Result<()> {
         let started = Instant::now();
         let deadline = Duration::from_secs(longest_wait().map_or(deadline, |limit| deadline.min(limit)));
         let mut told = Instant::now();
@@ -570,8 +525,8 @@ impl Runner<'_> {
     }
 
     /// What is known of the objects whose gates are open.
-    fn evidence_of(&self, until: &crate::plan::Probe, reasons: &[String]) -> Vec<String> {
-        let crate::plan::Probe::Gates { command, gates } = until else {
+    fn evidence_of(&self, until: &Probe, reasons: &[String]) -> Vec<String> {
+        let Probe::Gates { command, gates } = until else {
             return Vec::new();
         };
         let open: Vec<_> = gates
@@ -585,82 +540,6 @@ impl Runner<'_> {
         self.evidence(command, &open)
     }
 
-    /// Runs a command, and shows how far it is where what it prints says so.
-    fn start_watched(&self, command: &Command, log: &Utf8Path) -> Result<Outcome> {
-        if command.tool != Tool::Kluctl || !self.ui.has_spinner() {
-            return self.start(command, Some(log));
-        }
-        let (ui, ended) = (self.ui, AtomicBool::new(false));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !ended.load(Ordering::SeqCst) {
-                    let printed = fs_err::read(log).unwrap_or_default();
-                    if let Some((begun, all)) = crate::call::kluctl::progress(&String::from_utf8_lossy(&printed)) {
-                        ui.spin(format!("Deploy: {begun} of {}", plural(all, "object")));
-                    }
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-            });
-            let outcome = self.start(command, Some(log));
-            ended.store(true, Ordering::SeqCst);
-            outcome
-        })
-    }
-
-    fn run_command(&self, command: &Command, log: &Utf8Path) -> Result<()> {
-        self.patiently(command, || {
-            let outcome = self.start_watched(command, log)?;
-            if let Err(failure) = judge(command, &outcome) {
-                return Err(explained(command, log, &outcome, self.with_result(command, failure)));
-            }
-            let dead = outcome
-                .tail
-                .iter()
-                .find(|line| line.contains(crate::call::kubectl::DEAD_GROUPS));
-            if let Some(line) = dead.filter(|_| command.on_failure == OnFailure::Partial) {
-                self.ui.status(Word::Warning, format!("an APIService is dead; {line}"));
-            }
-            Ok(())
-        })
-    }
-
-    /// Tries again what an API server could not answer for a moment, if the command may be asked again.
-    fn patiently(&self, command: &Command, attempt: impl Fn() -> Result<()>) -> Result<()> {
-        self.ask_again(command, &ASK_AGAIN, attempt)
-    }
-
-    fn ask_again(&self, command: &Command, pauses: &[u64], attempt: impl Fn() -> Result<()>) -> Result<()> {
-        let times = pauses.len() + 1;
-        let mut pauses = pauses.iter();
-        loop {
-            let Err(failure) = attempt() else { return Ok(()) };
-            let blip =
-                matches!(command.on_failure, OnFailure::AskAgain | OnFailure::Partial) && failure.kind == Kind::Step;
-            let words = || crate::call::kubectl::blip(&format!("{}\n{}", failure.chain(), failure.hints.join("\n")));
-            match (blip.then(words).flatten(), pauses.next()) {
-                (None, _) => return Err(failure),
-                (Some(_), None) => {
-                    return Err(Failure {
-                        kind: Kind::Timeout,
-                        ..failure
-                    }
-                    .context(format!("the API server did not answer, asked {times} times")));
-                }
-                (Some(said), Some(pause)) => {
-                    let pause = &longest_wait().map_or(*pause, |limit| limit.min(*pause));
-                    self.ui.status(
-                        Word::Waiting,
-                        format!("{said}; `{}` is asked again in {pause} s", command.tool.program()),
-                    );
-                    self.interrupt.sleep(Duration::from_secs(*pause));
-                    if self.interrupt.is_set() {
-                        return Err(interrupted_failure());
-                    }
-                }
-            }
-        }
-    }
-
     /// Starts a process that outlives this run, unless it runs already.
     fn serve(&self, folder: &Utf8Path, name: &str, command: &Command) -> Result<()> {
         let folder = self.root.join(folder);
@@ -672,291 +551,6 @@ impl Runner<'_> {
         self.process(command, Some(&log))?
             .detach(&folder.join("pids").join(format!("{name}.pid")))
     }
-
-    /// What a result file that kluctl wrote says of a failure: its log only says that there was one.
-    fn with_result(&self, command: &Command, failure: Failure) -> Failure {
-        let result = command.args.iter().find_map(|arg| match arg {
-            Arg::Lit(text) => Some(self.root.join(text.strip_prefix("--output-format=yaml=")?)),
-            _ => None,
-        });
-        let result = result
-            .and_then(|path| fs_err::read_to_string(path).ok())
-            .and_then(|text| crate::base::formats::yaml::read_one(&text).ok());
-        let Some((value, said)) = result.and_then(|value| {
-            let said = crate::call::kluctl::judge(&value, crate::call::kluctl::Warnings::Shown).err()?;
-            Some((value, said))
-        }) else {
-            return failure;
-        };
-        // A tool that ended because of its own deadline has missed one.
-        let kind = if said.kind == Kind::Timeout {
-            Kind::Timeout
-        } else {
-            failure.kind
-        };
-        let mut words = said.chain();
-        for line in self.evidence(command, &crate::call::kluctl::not_ready(&value)) {
-            words.push_str("\n    ");
-            words.push_str(&line);
-        }
-        // What kluctl itself names as the cause comes first and alone; what it printed around it is in the log.
-        let printed = failure.chain();
-        let around = match printed.split_once(", its last lines:") {
-            Some((ended, _)) if self.ui.verbosity() < Verbosity::Steps => {
-                format!("{ended}; `-v` shows what it printed")
-            }
-            _ => printed,
-        };
-        let cause = Failure::new(kind, words);
-        let hints = said.hints.iter().chain(&failure.hints);
-        hints.fold(cause, |cause, hint| cause.hinted(hint)).hinted(around)
-    }
-
-    /// Runs a command that only reads and returns what it printed.
-    pub(crate) fn capture(&self, command: &Command) -> Result<Outcome> {
-        let mut process = self.process(command, None)?;
-        process.stdout = Stdout::Capture;
-        process.run(self.interrupt)
-    }
-
-    /// What a command that only reads prints; none when it ends with another status than 0.
-    pub(crate) fn answer(&self, command: &Command) -> Result<Option<Vec<u8>>> {
-        let outcome = self.capture(command)?;
-        match outcome.ended {
-            Ended::Code(0) => Ok(Some(outcome.captured)),
-            Ended::Code(_) => Ok(None),
-            _ => judge(command, &outcome).map(|()| None),
-        }
-    }
-
-    /// Runs a command with bytes on its standard input and values in its environment that only memory holds: they
-    /// are in no plan, log or argument. What it printed, or the last lines of what it complained.
-    pub(crate) fn feed(
-        &self,
-        command: &Command,
-        stdin: &[u8],
-        secrets: &[(&str, String)],
-    ) -> Result<Result<Vec<u8>, Vec<String>>> {
-        let mut process = self.process(command, None)?;
-        process.stdin = Input::Bytes(stdin.to_vec());
-        process.stdout = Stdout::Capture;
-        process.veil = Veil::over(secrets.iter().map(|(_, value)| value.as_str()));
-        process
-            .env
-            .extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        let outcome = process.run(self.interrupt)?;
-        match outcome.ended {
-            Ended::Code(0) => Ok(Ok(outcome.captured)),
-            Ended::Code(_) => Ok(Err(outcome.tail)),
-            _ => judge(command, &outcome).map(|()| Err(outcome.tail)),
-        }
-    }
-
-    /// Runs a command with this terminal's streams, and values in its environment that only memory holds; its exit
-    /// status.
-    pub(crate) fn hand_over(&self, command: &Command, secrets: &[(&str, String)]) -> Result<u8> {
-        let mut process = self.process(command, None)?;
-        process
-            .env
-            .extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        process.pass_through()
-    }
-
-    fn start(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Outcome> {
-        self.process(command, log)?.run(self.interrupt)
-    }
-
-    /// Refuses a cluster elsewhere where nothing may leave loopback.
-    fn keep_in(&self, command: &Command) -> Result<()> {
-        let kubeconfig = command
-            .args
-            .iter()
-            .chain(command.env.get("KUBECONFIG"))
-            .find_map(|arg| match arg {
-                Arg::FlagPath(flag, path) if flag == "--kubeconfig" => Some(path),
-                Arg::Path(path) if command.env.get("KUBECONFIG") == Some(arg) => Some(path),
-                _ => None,
-            });
-        let servers = kubeconfig.map_or_else(Vec::new, |path| crate::cluster::access::servers(&self.root.join(path)));
-        servers.iter().try_for_each(|server| {
-            crate::base::offline::allow(
-                crate::base::offline::host_of(server),
-                &format!("have `{}` connect to `{server}`", command.tool.program()),
-            )
-        })
-    }
-
-    fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
-        if crate::base::offline::is_offline() {
-            self.keep_in(command)?;
-        }
-        let mut args = Vec::new();
-        let mut given = Vec::new();
-        for arg in &command.args {
-            self.resolve(arg, &mut args)?;
-        }
-        shorten_readiness(&mut args);
-        let mut env = crate::base::process::environment::scrubbed();
-        for (name, value) in &command.env {
-            let mut values = Vec::new();
-            self.resolve(value, &mut values)?;
-            if let Arg::Secret(_) = value {
-                given.extend(values.iter().cloned());
-            }
-            if let (true, Arg::Path(path)) = (FOLDERS.contains(&name.as_str()), value) {
-                fs_err::create_dir_all(self.root.join(path))?;
-            }
-            env.insert(name.clone(), values.join(","));
-        }
-        Ok(Process {
-            program: self.path(command.tool)?,
-            args,
-            env,
-            directory: self.root.to_owned(),
-            stdin: match &command.stdin {
-                Stdin::Null => Input::Null,
-                Stdin::File(path) => Input::File(self.root.join(path)),
-                Stdin::Text(text) => Input::Bytes(text.clone().into_bytes()),
-                Stdin::Secret(name) => {
-                    let value = self.token(name)?;
-                    given.push(value.clone());
-                    Input::Bytes(value.into_bytes())
-                }
-            },
-            veil: Veil::over(given.iter().map(String::as_str)),
-            stdout: match &command.output {
-                Output::Log => Stdout::Log,
-                Output::File(path) => Stdout::File(self.root.join(path)),
-            },
-            log: log.map(Utf8Path::to_owned),
-            partial: (command.on_failure == OnFailure::Partial).then_some(crate::call::kubectl::DEAD_GROUPS),
-            note: log.map(|log| log.with_file_name(crate::run::journal::CHILD)),
-            deadline: Duration::from_secs(command.deadline),
-        })
-    }
-
-    /// The absolute path of a tool; our own binary needs no finding.
-    fn path(&self, tool: Tool) -> Result<Utf8PathBuf> {
-        if tool == Tool::Xtask {
-            own_binary()
-        } else {
-            Ok(self.tools.path(tool)?.to_owned())
-        }
-    }
-
-    fn resolve(&self, arg: &Arg, into: &mut Vec<String>) -> Result<()> {
-        match arg {
-            Arg::Lit(text) => into.push(text.clone()),
-            Arg::Path(path) => into.push(self.root.join(path).into_string()),
-            Arg::FlagPath(flag, path) => into.push(format!("{flag}={}", self.root.join(path))),
-            Arg::Tool(tool) => into.push(self.path(*tool)?.into_string()),
-            Arg::SearchPath(tools) => {
-                let mut folders = Vec::new();
-                for tool in tools {
-                    folders.extend(self.path(*tool)?.parent().map(ToString::to_string));
-                }
-                folders.dedup();
-                folders.extend(std::env::var("PATH"));
-                into.push(folders.join(":"));
-            }
-            Arg::Secret(name) => into.push(self.token(name)?),
-            Arg::Later { file, pointer } => into.push(text_of(&later(self.root, file, pointer)?)),
-            Arg::LaterList { file, pointer } => match later(self.root, file, pointer)? {
-                serde_json::Value::Array(values) => into.extend(values.iter().map(text_of)),
-                other => {
-                    return Err(Failure::unexpected(format!(
-                        "`{file}` says `{other}` at `{pointer}`, not a list"
-                    )));
-                }
-            },
-        }
-        Ok(())
-    }
-}
-
-/// Becomes a tool, which then has this terminal, our signals and our exit status: for verbs that end with it.
-pub fn become_tool(root: &Utf8Path, tools: &Tools, command: &Command) -> Result<std::convert::Infallible> {
-    let ui = Ui::plain();
-    let interrupt = Interrupt::default();
-    let process = Runner {
-        root,
-        ui: &ui,
-        tools,
-        interrupt: &interrupt,
-    }
-    .process(command, None)?;
-    Err(process.become_it())
-}
-
-/// The limit that `XTASK_MAX_WAIT` sets to every wait, in seconds: for who would rather be told early.
-fn longest_wait() -> Option<u64> {
-    std::env::var("XTASK_MAX_WAIT").ok()?.parse().ok()
-}
-
-/// kluctl waits by itself for single objects; that is a wait like any other.
-fn shorten_readiness(args: &mut [String]) {
-    const FLAG: &str = "--readiness-timeout=";
-    let Some(limit) = longest_wait() else { return };
-    for arg in args.iter_mut() {
-        let seconds = arg.strip_prefix(FLAG).and_then(|value| value.strip_suffix('s'));
-        if let Some(seconds) = seconds.and_then(|seconds| seconds.parse::<u64>().ok()) {
-            *arg = format!("{FLAG}{}s", seconds.min(limit));
-        }
-    }
-}
-
-/// Turns how a command ended into a verdict, with the last lines of what it said.
-fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
-    let program = command.tool.program();
-    let (kind, what) = match outcome.ended {
-        Ended::Code(0) | Ended::Dismissed => return Ok(()),
-        Ended::Code(_) | Ended::Signal(_) | Ended::Deadline if command.on_failure == OnFailure::LookNext => {
-            return Ok(());
-        }
-        // Our own verbs say what kind of failure it was.
-        Ended::Code(code) if command.tool == Tool::Xtask => (
-            Kind::of_exit_code(code).unwrap_or(Kind::Step),
-            format!("`{program}` ended with exit status {code}"),
-        ),
-        Ended::Code(_) if command.on_failure == OnFailure::NotReached => {
-            return Err(
-                crate::call::kubectl::explain(&outcome.tail).hinted(format!("the command: {}", command.shell()))
-            );
-        }
-        Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
-        Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
-        Ended::Deadline => (
-            Kind::Timeout,
-            format!(
-                "`{program}` did not end within {}",
-                seconds(Duration::from_secs(command.deadline))
-            ),
-        ),
-        Ended::Interrupted => return Err(interrupted_failure()),
-    };
-    let mut message = what;
-    if !outcome.tail.is_empty() {
-        message.push_str(", its last lines:");
-        for line in &outcome.tail {
-            message.push_str("\n    ");
-            message.push_str(line);
-        }
-    }
-    Err(Failure::new(kind, message).hinted(format!("the command: {}", command.shell())))
-}
-
-/// Puts what an error of Nix means before its other hints.
-fn explained(command: &Command, log: &Utf8Path, outcome: &Outcome, mut failure: Failure) -> Failure {
-    if matches!(command.tool, Tool::Nix | Tool::NixInstantiate) && matches!(outcome.ended, Ended::Code(_)) {
-        let said = fs_err::read(log).unwrap_or_default();
-        let hints = crate::call::nix::explain(&String::from_utf8_lossy(&said), &outcome.tail);
-        failure.hints.splice(0..0, hints);
-    }
-    failure
-}
-
-fn interrupted_failure() -> Failure {
-    Failure::new(Kind::Interrupted, "interrupted").hinted("`--resume` goes on where this run stopped")
 }
 
 fn with_way_back(failure: Failure, what: &str, path: &str) -> Failure {
@@ -974,13 +568,8 @@ mod tests {
     /// Runs a plan that needs no tool.
     fn run(root: &Utf8Path, plan: &Plan, journal: &mut Journal, consent: Consent) -> Result<Summary> {
         let ui = Ui::plain();
-        let runner = Runner {
-            root,
-            ui: &ui,
-            tools: &Tools::default(),
-            interrupt: &Interrupt::default(),
-        };
-        runner.run(plan, journal, consent, 0)
+        let (tools, interrupt) = (Tools::default(), Interrupt::default());
+        Runner::new(root, &ui, &tools, &interrupt).run(plan, journal, consent, 0)
     }
 
     #[test]
@@ -1048,36 +637,5 @@ mod tests {
         );
         assert!(!root.join("done").exists(), "it was done, and nothing will ever tell");
         assert!(root.join("given-back").exists(), "the Lease is still held");
-    }
-
-    #[test]
-    fn only_a_command_that_may_is_asked_again_and_only_where_the_api_server_was_out_of_reach() {
-        let interrupt = Interrupt::default();
-        let runner = Runner {
-            root: Utf8Path::new("/"),
-            ui: &Ui::plain(),
-            tools: &Tools::default(),
-            interrupt: &interrupt,
-        };
-        // How often it was asked, and what came of it, when it fails so often with these words.
-        let asked = |on_failure, failures: usize, said: &str| {
-            let mut command = Command::new(Tool::Kubectl);
-            command.on_failure = on_failure;
-            let count = std::cell::Cell::new(0);
-            let outcome = runner.ask_again(&command, &[0, 0], || {
-                count.set(count.get() + 1);
-                if count.get() > failures {
-                    return Ok(());
-                }
-                Err(Failure::new(Kind::Step, said))
-            });
-            (count.get(), outcome.err().map(|failure| failure.kind))
-        };
-        let away = "dial tcp 127.0.0.1:6443: connect: connection refused";
-        assert_eq!(asked(OnFailure::AskAgain, 2, away), (3, None));
-        assert_eq!(asked(OnFailure::Partial, 1, away), (2, None));
-        assert_eq!(asked(OnFailure::AskAgain, 9, away), (3, Some(Kind::Timeout)));
-        assert_eq!(asked(OnFailure::Fail, 1, away), (1, Some(Kind::Step)));
-        assert_eq!(asked(OnFailure::AskAgain, 1, "no such object"), (1, Some(Kind::Step)));
     }
 }

@@ -9,7 +9,10 @@ use crate::base::failure::{Failure, Kind, Result};
 use crate::base::files::later;
 use crate::base::offline;
 use crate::base::process::Ended;
-use crate::plan::{Command, GuestIs, Probe};
+use crate::call::Caller;
+use crate::cluster::capi::dns;
+use crate::command::Command;
+use crate::plan::{Probe, VmIs};
 
 /// What a look at the world found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,12 +123,12 @@ impl Runner<'_> {
             },
             Probe::Resolves(record) => {
                 offline::allow(&record.name, &format!("look up `{}`", record.name))?;
-                let elsewhere = super::dns::leads_elsewhere(&record.name, super::dns::address(self.root, record)?);
+                let elsewhere = dns::leads_elsewhere(&record.name, dns::address(self.root, record)?);
                 Seen::from(elsewhere.is_none(), || elsewhere.unwrap_or_default())
             }
             Probe::Listens { at } => {
                 offline::allow(offline::host_of(at), &format!("connect to `{at}`"))?;
-                match super::dns::listens(at) {
+                match dns::listens(at) {
                     Ok(()) => Seen::yes(),
                     Err(error) => Seen::no(format!("`{at}` does not answer: {error}")),
                 }
@@ -138,7 +141,7 @@ impl Runner<'_> {
                     Err(error) => format!("`{address}` does not answer: {error}"),
                 })
             }
-            Probe::Guest { list, instance, is } => match self.ask(list)? {
+            Probe::Vm { list, instance, is } => match self.ask(list)? {
                 Ok(listing) => guest_is(&String::from_utf8_lossy(&listing), instance, *is)?,
                 Err(reason) => {
                     return Err(
@@ -199,7 +202,9 @@ impl Runner<'_> {
             }
         })
     }
+}
 
+impl Caller<'_> {
     /// Runs a command that only reads: what it printed, or why it failed. An interrupt is a failure.
     fn ask(&self, command: &Command) -> Result<Result<Vec<u8>, String>> {
         let outcome = self.capture(command)?;
@@ -224,14 +229,14 @@ impl Runner<'_> {
 }
 
 /// Whether a guest is as asked, by Lima's listing of all.
-fn guest_is(listing: &str, name: &str, is: GuestIs) -> Result<Seen> {
+fn guest_is(listing: &str, name: &str, is: VmIs) -> Result<Seen> {
     let found = crate::cluster::vm::instance(listing, name)?;
     let status = found.as_ref().map(|instance| instance.status.as_str());
     let holds = match is {
-        GuestIs::There => found.is_some(),
-        GuestIs::Gone => found.is_none(),
-        GuestIs::Running => status == Some("Running"),
-        GuestIs::Stopped => status == Some("Stopped"),
+        VmIs::There => found.is_some(),
+        VmIs::Gone => found.is_none(),
+        VmIs::Running => status == Some("Running"),
+        VmIs::Stopped => status == Some("Stopped"),
     };
     let errors = found
         .as_ref()

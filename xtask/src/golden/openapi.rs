@@ -4,7 +4,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+use crate::base::failure::Result;
+use crate::call::Caller;
+
+/// Turns a server's description of its types into schemas for kubeconform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ServerSchemas {
+    /// What `/openapi/v2` says.
+    pub openapi: Utf8PathBuf,
+    /// Folder of the schemas.
+    pub to: Utf8PathBuf,
+}
+
+impl ServerSchemas {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        for (path, schema) in schemas(&on.read(&self.openapi)?) {
+            on.write_json(&self.to.join(path), &schema)?;
+        }
+        Ok(())
+    }
+}
 
 /// Where kubeconform finds the schema of an object, below a folder: its template for [`file`].
 pub const TEMPLATE: &str = "{{ .Group }}/{{ .ResourceKind }}_{{ .ResourceAPIVersion }}.json";

@@ -1,12 +1,62 @@
 //! The objects of a project in the order and form in which an API server can be asked about each of them.
 //! It asks no server itself.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::Result;
-use crate::project::resources::Resource;
+use crate::base::ui::Word;
+use crate::call::Caller;
+use crate::project::resources::{self, Resource};
 use crate::project::{Object, ObjectRef, Project};
+
+/// Picks the definitions and namespaces of a project, as one list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ValidityDefinitions {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// JSON file of the list.
+    pub to: Utf8PathBuf,
+}
+
+impl ValidityDefinitions {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let project = Project::read(&on.root.join(&self.project))?;
+        on.write_json(&self.to, &definitions(&project))
+    }
+}
+
+/// Writes every object whose kind is served into a file of its own, and names the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ValidityObjects {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// Output of `kubectl api-resources --no-headers -o wide`.
+    pub served: Utf8PathBuf,
+    /// Folder of the files.
+    pub to: Utf8PathBuf,
+}
+
+impl ValidityObjects {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let folder = on.root.join(&self.project);
+        let project = Project::read(&folder)?;
+        let served = resources::parse(&on.text(&self.served)?)?;
+        crate::live::check_project(&folder, &project, &served)?;
+        for object in objects(&project, &served, &on.root.join(&self.to))? {
+            on.ui.status(
+                Word::Skipped,
+                format!("{object}: no definition of its kind is in the golden or the server"),
+            );
+        }
+        Ok(())
+    }
+}
 
 /// What must really be there before the rest can be tried: definitions and namespaces, as one list.
 /// Definitions convert nothing, for nothing answers where their webhooks would be.

@@ -3,11 +3,51 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use camino::Utf8Path;
-use serde_json::Value;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Kind, Result};
+use crate::call::Caller;
 use crate::project::{ObjectRef, Project};
+
+/// Whether no volume of a project names a Nix closure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NoClosures {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// Name of the cluster, for the message.
+    pub cluster: String,
+}
+
+impl NoClosures {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        check_none(&on.root.join(&self.project), &self.cluster)
+    }
+}
+
+/// Which Nix closures the volumes of some phases name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FindClosures {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// The phases.
+    pub phases: Vec<String>,
+    /// JSON file `{ "paths": ["/nix/store/…"] }`.
+    pub to: Utf8PathBuf,
+}
+
+impl FindClosures {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let found = named(&Project::read(&on.root.join(&self.project))?, Some(&self.phases));
+        let paths: Vec<&String> = found.keys().collect();
+        on.write_json(&self.to, &json!({"paths": paths}))
+    }
+}
 
 /// Driver of the volumes, whose attributes are store paths by Nix system.
 const DRIVER: &str = "nix.csi.store";

@@ -4,13 +4,207 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::conflicts::{LeftTo, Rule};
-use super::{ownership, protect};
-use crate::plan::Only;
-use crate::project::{Identity, Object, ObjectRef, Project, digest_of};
+use super::{listing, ownership, protect};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::formats::yaml;
+use crate::base::text::plural;
+use crate::base::ui::{Ui, Word};
+use crate::call::Caller;
+use crate::project::{self, Identity, Object, ObjectRef, Project, digest_of};
+
+/// Orphans that every comparison of a run names.
+const SHOWN_ORPHANS: usize = 5;
+
+/// What differs between a project and the live objects.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Compare {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// What `EmbeddedProject` left out of it, which is never an orphan.
+    pub left_out: Option<Utf8PathBuf>,
+    /// The part that is deployed; none means all of it.
+    pub only: Option<Only>,
+    /// What `ListObjects` wrote.
+    pub listing: Utf8PathBuf,
+    /// Groups of phases that go in one kluctl call.
+    pub groups: Vec<Vec<String>>,
+    /// JSON file of the type [`Delta`].
+    pub to: Utf8PathBuf,
+}
+
+impl Compare {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let left_out: Vec<ObjectRef> = match &self.left_out {
+            Some(file) => on.read(file)?,
+            None => Vec::new(),
+        };
+        let left_out = left_out.iter().map(ObjectRef::identity).collect();
+        let project = Project::read(&on.root.join(&self.project))?;
+        project.refuse_empty()?;
+        let rules = on
+            .text_if_any(&self.project.join("deployment.yaml"))?
+            .and_then(|text| yaml::read_one(&text).ok())
+            .map_or_else(Vec::new, |deployment| Rule::of(&deployment));
+        let mut comparison = Comparison::of(&project).with_rules(rules);
+        listing::read_file(on, &self.listing, |object| {
+            comparison.see(&object);
+            None
+        })?;
+        let delta = comparison.conclude(&left_out, self.only.as_ref(), &self.groups);
+        delta.tell(on.ui);
+        on.write_json(&self.to, &delta)
+    }
+}
+
+/// Copies of a project what one kluctl call has to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PartialProject {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// JSON file of the type [`Delta`].
+    pub delta: Utf8PathBuf,
+    /// Phases that go in the call.
+    pub phases: Vec<String>,
+    /// Folder of the copy; replaced whole.
+    pub to: Utf8PathBuf,
+}
+
+impl PartialProject {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let from = on.root.join(&self.project);
+        let due = on.read::<Delta>(&self.delta)?.due(Project::read(&from)?, &self.phases);
+        project::replace(&on.root.join(&self.to), |beside| {
+            due.write(&from, beside)?;
+            project::enclose(beside)
+        })
+    }
+}
+
+/// Whether no object of the project belongs to another stage of the cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NoForeignObjects {
+    /// JSON file of the type [`Delta`].
+    pub delta: Utf8PathBuf,
+    /// Discriminator whose objects may be taken.
+    pub taken_from: Option<String>,
+}
+
+impl NoForeignObjects {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let delta: Delta = on.read(&self.delta)?;
+        let others: Vec<String> = delta
+            .of_others(self.taken_from.as_deref())
+            .map(|difference| format!("{} {}", difference.object, difference.why))
+            .collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::many(
+            Kind::Refused,
+            "the project has objects that belong to another stage of this cluster; nothing was changed",
+            &others,
+        )
+        .hinted("two stages that share an object take it from each other at every deploy: leave it to one of them")
+        .hinted("if it moved here, or the discriminator was renamed on purpose: `--take-from DISCRIMINATOR`, once"))
+    }
+}
+
+/// Whether two comparisons found the same: what was shown is what is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DiffUnchanged {
+    /// JSON file of the type [`Delta`], as it was shown.
+    pub shown: Utf8PathBuf,
+    /// JSON file of the type [`Delta`], looked at again.
+    pub now: Utf8PathBuf,
+}
+
+impl DiffUnchanged {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let shown: Delta = on.read(&self.shown)?;
+        if shown.asks_the_same(&on.read(&self.now)?) {
+            return Ok(());
+        }
+        Err(
+            Failure::refused("the cluster changed between what was shown and the Lease; nothing was changed")
+                .hinted("run the same command again: it shows what differs now"),
+        )
+    }
+}
+
+/// Whether a comparison found no difference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NothingDiffers {
+    /// JSON file of the type [`Delta`].
+    pub delta: Utf8PathBuf,
+}
+
+impl NothingDiffers {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let delta: Delta = on.read(&self.delta)?;
+        let problems: Vec<String> = delta
+            .differences
+            .iter()
+            .map(|difference| format!("{} {}", difference.object, difference.why))
+            .collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        // What is being deleted comes to rest by itself, or somebody has to look why not.
+        let only_going = delta
+            .differences
+            .iter()
+            .all(|difference| matches!(difference.why, Why::Terminating { .. }));
+        let kind = if only_going { Kind::Timeout } else { Kind::Step };
+        let failure = Failure::many(kind, "the cluster does not hold what was deployed", &problems);
+        Err(if only_going {
+            failure.hinted("a finalizer holds them: `kubectl get … --output=yaml` names it; then deploy again")
+        } else {
+            failure
+        })
+    }
+}
+
+/// A part of a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Only {
+    /// One component.
+    Component(String),
+    /// One phase.
+    Phase(String),
+}
+
+impl Only {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Component(name) | Self::Phase(name) => name,
+        }
+    }
+
+    /// Whether something of this component and phase belongs to the part.
+    pub fn takes(&self, component: &str, phase: &str) -> bool {
+        match self {
+            Self::Component(name) => name == component,
+            Self::Phase(name) => name == phase,
+        }
+    }
+}
 
 /// The result of a comparison, as `delta.json` and for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -359,6 +553,36 @@ impl Delta {
         self.differences.iter().filter(move |difference| {
             matches!(&difference.why, Why::OfStage { discriminator } if Some(discriminator.as_str()) != taken_from)
         })
+    }
+
+    /// Says what was found, and the first orphans by name.
+    fn tell(&self, ui: &Ui) {
+        let objects = plural(self.objects, "object");
+        let differ = self.differences.len();
+        let missing = self.differences.iter().filter(|one| one.why == Why::Missing).count();
+        if self.fresh {
+            ui.status(Word::Fresh, format!("{objects} are as they should be"));
+        } else if missing == differ {
+            ui.status(Word::Stale, format!("{} to create", plural(missing, "object")));
+        } else {
+            ui.status(Word::Stale, format!("{differ} of {objects} differ"));
+        }
+        for orphan in self.left().take(SHOWN_ORPHANS) {
+            ui.status(
+                Word::Warning,
+                format!(
+                    "{} is no longer in the project (`prune` shows and removes)",
+                    orphan.object
+                ),
+            );
+        }
+        let more = self.left().count().saturating_sub(SHOWN_ORPHANS);
+        if more > 0 {
+            ui.status(
+                Word::Warning,
+                format!("and {} more are no longer in the project", plural(more, "object")),
+            );
+        }
     }
 
     /// Orphans that `prune` may take.

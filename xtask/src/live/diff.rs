@@ -1,15 +1,48 @@
 //! What a deploy would change, object by object and field by field, for people and programs.
 //! Whether something differs is the oracle's to say (`compare`); here values are only looked at to be shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::compare::{Delta, LeftAlone, Why};
+use super::listing;
 use super::ownership::{self, KLUCTL};
+use crate::base::failure::Result;
+use crate::call::Caller;
 use crate::project::{ObjectRef, Project};
+
+/// Lines of a difference that a run shows; `diff` shows all.
+const SHOWN_LINES: usize = 60;
+
+/// Shows what a deploy would change, field by field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ShowDiff {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// What `ListObjects` wrote.
+    pub listing: Utf8PathBuf,
+    /// JSON file of the type [`Delta`].
+    pub delta: Utf8PathBuf,
+}
+
+impl ShowDiff {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let project = Project::read(&on.root.join(&self.project))?;
+        let delta: Delta = on.read(&self.delta)?;
+        let differs: BTreeSet<_> = delta.differences.iter().map(|one| one.object.identity()).collect();
+        let listing = listing::read_file(on, &self.listing, |object| {
+            differs.contains(&ObjectRef::of(&object).identity()).then_some(object)
+        })?;
+        on.ui.text(report(&project, &listing, &delta).text(SHOWN_LINES));
+        Ok(())
+    }
+}
 
 /// Characters of a value that are shown.
 const SHOWN: usize = 100;

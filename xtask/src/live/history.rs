@@ -8,9 +8,112 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::review::Review;
 use super::{Delta, lease};
 use crate::base::failure::{Failure, Kind, Result};
-use crate::plan::LedgerContent;
+use crate::call::Caller;
+
+/// The deployment history with one more entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RecordDeployment {
+    /// The ConfigMap as it is, or an empty file.
+    pub current: Utf8PathBuf,
+    /// The project that was deployed.
+    pub project: Utf8PathBuf,
+    /// What was compared before the deploy.
+    pub delta: Utf8PathBuf,
+    /// The commit that was deployed from; the file is missing where there is no Git.
+    pub revision: Utf8PathBuf,
+    /// Whether the project was reviewed, as `Reviewed` wrote it; the file is missing where nothing was compared.
+    pub review: Utf8PathBuf,
+    /// What is recorded.
+    pub entry: HistoryContent,
+    /// JSON file of the object.
+    pub to: Utf8PathBuf,
+}
+
+impl RecordDeployment {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let observed = Observed {
+            revision: on.text_if_any(&self.revision)?.map(|text| text.trim().to_owned()),
+            reviewed: on
+                .text_if_any(&self.review)?
+                .and_then(|text| serde_json::from_str::<Review>(&text).ok())
+                .map(|review| review.reviewed),
+            lock: on
+                .text_if_any(Utf8Path::new("flake.lock"))?
+                .map(crate::base::formats::json::sha256),
+            tools: on
+                .tools
+                .iter()
+                .filter_map(|(tool, found)| Some((tool.program().to_owned(), found.version.as_ref()?.to_string())))
+                .collect(),
+        };
+        let object = append(
+            &on.text(&self.current)?,
+            &on.root.join(&self.project),
+            &on.read::<Delta>(&self.delta)?,
+            &self.entry,
+            observed,
+        )?;
+        on.write_json(&self.to, &object)
+    }
+}
+
+/// Copies a deployed project where `rollback` finds it, and forgets the oldest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ArchiveProject {
+    /// The project that was deployed.
+    pub project: Utf8PathBuf,
+    /// Folder of the archived projects of this stage.
+    pub to: Utf8PathBuf,
+}
+
+impl ArchiveProject {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        keep(&on.root.join(&self.project), &on.root.join(&self.to))?;
+        Ok(())
+    }
+}
+
+/// What the history records of a deployment; actor and time are added when it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HistoryContent {
+    /// Cluster, for the name of the ConfigMap.
+    pub cluster: String,
+    /// Stage that was deployed.
+    pub stage: String,
+    /// Nonce of the run.
+    pub run: String,
+    /// Where the project came from: `golden`, `folder` or a store path.
+    pub source: String,
+    /// Component or phase, when only a part was deployed.
+    pub only: Option<String>,
+    /// Why, in the words of who deployed.
+    pub reason: Option<String>,
+    /// The deployment that a rollback went back to.
+    pub then: Option<RollbackOf>,
+}
+
+/// An earlier deployment, where its project came from, and whether that was reviewed: the history says the same of the
+/// rollback to it, for the checkout that rolls back is another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RollbackOf {
+    /// Its run.
+    pub run: String,
+    /// The commit that it was made from.
+    pub revision: Option<String>,
+    /// SHA-256 of the `flake.lock` of then.
+    pub lock: Option<String>,
+    /// Whether it was equal to its golden.
+    pub reviewed: Option<bool>,
+}
 
 /// Deployments of a stage that are kept.
 const KEPT: usize = 20;
@@ -79,7 +182,7 @@ pub fn append(
     current: &str,
     project: &Utf8Path,
     delta: &Delta,
-    content: &LedgerContent,
+    content: &HistoryContent,
     observed: Observed,
 ) -> Result<Value> {
     let mut entries = entries(current, &content.stage)?;
@@ -233,10 +336,9 @@ mod tests {
     use camino::Utf8PathBuf;
 
     use super::*;
-    use crate::plan::Then;
 
-    fn content(run: &str) -> LedgerContent {
-        LedgerContent {
+    fn content(run: &str) -> HistoryContent {
+        HistoryContent {
             cluster: "c".into(),
             stage: "full".into(),
             run: run.into(),
@@ -296,7 +398,7 @@ mod tests {
     fn a_rollback_is_of_the_revision_that_it_goes_back_to() {
         let folder = tempfile::TempDir::new().unwrap();
         let mut back = content("b");
-        back.then = Some(Then {
+        back.then = Some(RollbackOf {
             run: "a".into(),
             revision: Some("then".into()),
             lock: None,

@@ -1,15 +1,48 @@
-//! The fence: a cluster is known by the UID of its `kube-system` namespace, and by nothing else.
+//! The cluster identity check: a cluster is known by the UID of its `kube-system` namespace, and by nothing else.
 //! Names, contexts and addresses can lead anywhere.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::plan::Fenced;
+use crate::base::ui::Word;
+use crate::call::Caller;
+
+/// Whether the cluster is the one that the facts or the first contact name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CheckClusterIdentity {
+    /// `kubectl get namespace kube-system -o json`.
+    pub namespace: Utf8PathBuf,
+    /// What it must be.
+    pub expected: ExpectedIdentity,
+    /// Name of the cluster, for the message.
+    pub cluster: String,
+}
+
+impl CheckClusterIdentity {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let note = check(on.root, &self.namespace, &self.expected, &self.cluster)?;
+        on.ui.status(Word::Checked, note);
+        Ok(())
+    }
+}
+
+/// How a cluster is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ExpectedIdentity {
+    /// By the UID that the facts commit.
+    Committed(String),
+    /// By the UID recorded at first contact in this file; only local clusters.
+    Recorded(Utf8PathBuf),
+}
 
 /// Checks the UID in a `kube-system` object; the first contact with a local cluster is recorded.
 /// Returns a sentence for people.
-pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &Fenced, cluster: &str) -> Result<String> {
+pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity, cluster: &str) -> Result<String> {
     let text = fs_err::read_to_string(root.join(namespace))?;
     let object: Value = serde_json::from_str(&text).or_fail(
         Kind::Refused,
@@ -22,13 +55,13 @@ pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &Fenced, cluster: 
         .ok_or_else(|| Failure::refused("`kube-system` has no UID, and an unknown cluster is not touched"))?;
     check_nobody_elses(root, cluster, uid)?;
     match expected {
-        Fenced::Committed(wanted) if wanted == uid => {
+        ExpectedIdentity::Committed(wanted) if wanted == uid => {
             Ok(format!("`{cluster}` is the cluster that the facts name ({uid})"))
         }
-        Fenced::Committed(wanted) => Err(other(cluster, uid, wanted).hinted(format!(
+        ExpectedIdentity::Committed(wanted) => Err(other(cluster, uid, wanted).hinted(format!(
             "if the cluster was rebuilt on purpose: `cargo xtask adopt --cluster {cluster}`"
         ))),
-        Fenced::Recorded(path) => {
+        ExpectedIdentity::Recorded(path) => {
             let file = root.join(path);
             if !file.exists() {
                 check_unrecorded(root, path, cluster, uid)?;
@@ -132,14 +165,14 @@ mod tests {
         .unwrap();
     }
 
-    fn look(root: &Utf8Path, cluster: &str, expected: &Fenced) -> Result<String, Kind> {
+    fn look(root: &Utf8Path, cluster: &str, expected: &ExpectedIdentity) -> Result<String, Kind> {
         check(root, Utf8Path::new("namespace.json"), expected, cluster).map_err(|failure| failure.kind)
     }
 
     #[test]
     fn a_cluster_with_a_committed_uid_is_no_other_one() {
         let (_folder, root) = checkout(Some("production"));
-        let expected = Fenced::Committed("production".to_owned());
+        let expected = ExpectedIdentity::Committed("production".to_owned());
         assert!(look(&root, "hetzner", &expected).is_ok());
         for uid in [Some("another"), Some(""), None] {
             answers(&root, uid);
@@ -150,7 +183,7 @@ mod tests {
     #[test]
     fn a_local_cluster_is_the_one_of_the_first_contact() {
         let (_folder, root) = checkout(Some("first"));
-        let record = |cluster: &str| Fenced::Recorded(format!(".xtask/clusters/{cluster}/uid.json").into());
+        let record = |cluster: &str| ExpectedIdentity::Recorded(format!(".xtask/clusters/{cluster}/uid.json").into());
         assert!(
             look(&root, "k3s-dev", &record("k3s-dev"))
                 .unwrap()
@@ -167,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_committed_to_production_never_becomes_a_local_cluster() {
         let (_folder, root) = checkout(Some("production"));
-        let record = Fenced::Recorded(".xtask/clusters/k3s-dev/uid.json".into());
+        let record = ExpectedIdentity::Recorded(".xtask/clusters/k3s-dev/uid.json".into());
         assert_eq!(look(&root, "k3s-dev", &record), Err(Kind::Refused));
         assert!(!root.join(".xtask/clusters/k3s-dev/uid.json").exists());
     }

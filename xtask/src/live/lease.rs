@@ -3,11 +3,96 @@
 
 use std::time::SystemTime;
 
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::host::host;
-use crate::plan::LeaseContent;
+use crate::base::ui::Word;
+use crate::call::Caller;
+
+/// The Lease that keeps other hosts out, for the tool that creates it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct NewLease {
+    /// What stands in it.
+    pub content: LeaseContent,
+    /// JSON file of the object.
+    pub to: Utf8PathBuf,
+}
+
+impl NewLease {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        on.write_json(&self.to, &object(&self.content))
+    }
+}
+
+/// Who holds a Lease; host, pid and time are added when it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LeaseContent {
+    /// Cluster, for the name of the Lease.
+    pub cluster: String,
+    /// Nonce of the run; only its holder releases it.
+    pub nonce: String,
+    /// Goal of the plan.
+    pub goal: String,
+}
+
+/// Whether the Lease in the cluster is this run's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LeaseHeld {
+    /// The Lease as the cluster has it.
+    pub lease: Utf8PathBuf,
+    /// Nonce of the run.
+    pub nonce: String,
+}
+
+impl LeaseHeld {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        check_held(&on.text(&self.lease)?, &self.nonce)
+    }
+}
+
+/// Whether the Lease in the cluster has this nonce, and its holder is not alive on this host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LeaseAbandoned {
+    /// The Lease as the cluster has it.
+    pub lease: Utf8PathBuf,
+    /// The nonce that was named.
+    pub nonce: String,
+}
+
+impl LeaseAbandoned {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let holder = check_abandoned(&on.text(&self.lease)?, &self.nonce)?;
+        on.ui.status(Word::Checked, format!("the lock was held by {holder}"));
+        Ok(())
+    }
+}
+
+/// The options of a delete that hits this very Lease or nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LeaseRelease {
+    /// The Lease as the cluster has it.
+    pub lease: Utf8PathBuf,
+    /// JSON file of the options.
+    pub to: Utf8PathBuf,
+}
+
+impl LeaseRelease {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        on.write_json(&self.to, &delete_options(&on.read(&self.lease)?))
+    }
+}
 
 /// Namespace of Lease and ledger.
 pub const NAMESPACE: &str = "kube-system";

@@ -4,8 +4,66 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::history;
+use crate::base::failure;
+use crate::call::{Caller, unreadable};
+use crate::project::{ObjectRef, Project, resources};
+
+/// Which of the served kinds are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Choose {
+    /// All of which a stage can have objects.
+    Every,
+    /// Only kinds that the project has objects of. A server takes a third of a second for the first listing of each
+    /// new CRD, and what was just deployed cannot have left orphans of a kind that it does not have.
+    Own,
+}
+
+/// Which of the served resources to list: as one comma-separated argument, and as a path each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ListableResources {
+    /// Output of `kubectl api-resources --no-headers -o wide`.
+    pub served: Utf8PathBuf,
+    /// Nothing may be decided without a list of the kinds that this project has objects of.
+    pub project: Utf8PathBuf,
+    /// Folder of the projects that were deployed before: the same for what the last of them had.
+    pub kept: Utf8PathBuf,
+    /// Which kinds are listed.
+    pub choose: Choose,
+    /// JSON file `{ "resources": "a,b", "lists": […] }`.
+    pub to: Utf8PathBuf,
+}
+
+impl ListableResources {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> failure::Result<()> {
+        let mut resources = resources::parse(&on.text(&self.served)?)?;
+        let project = Project::read(&on.root.join(&self.project))?;
+        let mut objects: Vec<ObjectRef> = project.objects().map(|(_, object)| object.reference()).collect();
+        if self.choose == Choose::Own {
+            resources.retain(|resource| objects.iter().any(|object| resource.serves(object)));
+        }
+        // What an earlier deployment brought may be orphaned now, and has to be seen.
+        if let Some(earlier) = history::newest_kept(&on.root.join(&self.kept))? {
+            let earlier = Project::read(&earlier)?;
+            objects.extend(earlier.objects().map(|(_, object)| object.reference()));
+        }
+        on.write_json(
+            &self.to,
+            &json!({
+                "resources": resources::listable(&resources),
+                "lists": resources::lists(&resources, &objects),
+            }),
+        )
+    }
+}
 
 /// Reads a listing's text: each object as `keep` gives it back, or without it.
 ///
@@ -17,6 +75,11 @@ pub fn read(text: &str, keep: impl FnMut(Value) -> Option<Value>) -> Result<Valu
     let items = Listing(keep).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(json!({ "items": items }))
+}
+
+/// The same of a file that `ListObjects` wrote.
+pub fn read_file(on: &Caller<'_>, path: &Utf8Path, keep: impl FnMut(Value) -> Option<Value>) -> failure::Result<Value> {
+    read(&on.text(path)?, keep).map_err(|error| unreadable(path, &error))
 }
 
 struct Listing<F>(F);

@@ -14,6 +14,7 @@ pub mod kinds;
 pub mod lease;
 pub mod listing;
 pub mod ownership;
+pub mod project;
 pub mod protect;
 pub mod prune;
 pub mod review;

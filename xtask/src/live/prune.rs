@@ -478,7 +478,7 @@ mod tests {
             // The deletes of the plan are the shown ones, in number and UID, and nothing else.
             let access = crate::cluster::access::Access::rehearsal("c", "0");
             let steps = crate::recipe::prune::deletes(&access, &choice.doomed);
-            let deletes: Vec<&crate::plan::Command> = steps
+            let deletes: Vec<&crate::command::Command> = steps
                 .steps()
                 .into_iter()
                 .filter(|step| step.effect == crate::plan::Effect::Destroy)

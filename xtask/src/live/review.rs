@@ -5,9 +5,72 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::plural;
+use crate::base::ui::Word;
+use crate::call::Caller;
 use crate::golden::provenance::Record;
 use crate::golden::{resolve, revision};
-use crate::plan::Stale;
+
+/// Whether a rendered project is what was reviewed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Reviewed {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// Folder of its golden.
+    pub golden: Utf8PathBuf,
+    /// What a difference means.
+    pub stale: Stale,
+    /// JSON file of the type [`Review`].
+    pub to: Utf8PathBuf,
+}
+
+impl Reviewed {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let review = review(on.root, &self.project, &self.golden, self.stale)?;
+        if review.reviewed {
+            on.ui.status(Word::Checked, "the project is what was reviewed");
+        } else {
+            for problem in review.problems.iter().take(SHOWN_DURING_RUN) {
+                on.ui.status(Word::Stale, problem);
+            }
+            on.ui.status(
+                Word::Stale,
+                format!(
+                    "{} from what was reviewed; the ledger will say so",
+                    plural(review.problems.len(), "difference")
+                ),
+            );
+        }
+        on.write_json(&self.to, &review)
+    }
+}
+
+/// Whether a working tree is clean where it decides what is deployed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CleanTree {
+    /// Output of `git status --porcelain=v1 -z`.
+    pub status: Utf8PathBuf,
+}
+
+impl CleanTree {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        check_clean(&fs_err::read(on.root.join(&self.status))?)
+    }
+}
+
+/// What a stale golden means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stale {
+    /// It is shown, and the deployment history marks the deployment as unreviewed.
+    Shown,
+    /// The run ends.
+    Refused,
+}
 
 /// What a comparison with the golden came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +84,9 @@ pub struct Review {
 
 /// Problems of a review that a message shows.
 const SHOWN: usize = 20;
+
+/// Problems of a review that a run names and goes on.
+const SHOWN_DURING_RUN: usize = 10;
 
 /// Compares a project with its golden. In production a difference is a failure.
 pub fn review(root: &Utf8Path, project: &Utf8Path, golden: &Utf8Path, stale: Stale) -> Result<Review> {

@@ -1,33 +1,23 @@
 //! Plans: what a verb will do, as closed data that is printed, executed, journalled and golden-tested.
 //! It knows nothing of `exec`, clap or the facts file, and does no I/O.
 
-pub mod capi;
-mod command;
-mod derivation;
-pub mod dns;
-pub mod evidence;
-mod listing;
-mod operator_key;
 mod print;
 mod probe;
 pub(crate) mod section;
-pub mod survey;
+mod task;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-pub use command::{Arg, Command, OnFailure, Output, Stdin, Tool, quote};
-pub use derivation::{
-    Choose, Derivation, Driver, Fenced, GuestState, GuestWanted, LeaseContent, LedgerContent, Only, Stale, Then,
-};
-pub use listing::Listing;
-pub use operator_key::{OperatorKey, Otherwise};
+use crate::command::{Command, Stdin, Tool};
+
 pub use print::{Form, Reasons};
-pub use probe::{GuestIs, Probe};
+pub use probe::{Probe, VmIs};
 pub use section::{Item, Node, Placed, Section};
+pub use task::Task;
 
 /// The schema version of a plan on disk.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// Everything one run will do, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,21 +137,8 @@ pub enum Action {
         /// Seconds between two looks, at least 1.
         every: u64,
     },
-    /// Lists objects of a cluster.
-    List(Listing),
-    /// Reads files and says yes or no.
-    Check(Derivation),
-    /// Reads files and writes another.
-    Derive(Derivation),
-    /// Sets a record through Cloudflare's interface; a record that is right is left alone.
-    SetRecord {
-        /// The record.
-        record: dns::Record,
-        /// Where it stands.
-        at: dns::Cloudflare,
-    },
-    /// Looks at what has to be there outside of every cluster; everything that is missing is one failure.
-    Survey(survey::Survey),
+    /// Does what no tool does: reads files and says yes or no, or writes another.
+    Do(Task),
     /// Starts a process that outlives this run, unless it runs already; its pid is kept below the folder.
     Serve {
         /// Folder of the pid files, named in the command's arguments, relative to the root.
@@ -171,33 +148,13 @@ pub enum Action {
         /// What is started; its output goes to a file in the folder.
         command: Command,
     },
-    /// Looks which identity a cluster's operator has, in memory.
-    LookForKey {
-        /// Whose identity it should be.
-        key: OperatorKey,
-        /// Reads the Secret, prints nothing when there is none.
-        read: Command,
-        /// JSON file `{ "right": bool, "pending": bool }`: whether it has it, and whether it still has to take it up.
-        to: Utf8PathBuf,
-    },
-    /// Puts the identity that the facts name into a cluster, from memory; the private key is in no plan.
-    OperatorKey {
-        /// Whose identity.
-        key: OperatorKey,
-        /// Reads the Secret, prints nothing when there is none.
-        read: Command,
-        /// Makes the Secret that it reads on standard input.
-        put: Command,
-        /// Writes it in the place of one that is there, so that nothing of that one stays.
-        replace: Command,
-        /// What `LookForKey` wrote, as it is then.
-        to: Utf8PathBuf,
-    },
-    /// Ends the processes whose pid files stand in a folder, and looks that they are gone.
-    End {
-        /// Folder of an embedded cluster, relative to the root.
-        folder: Utf8PathBuf,
-    },
+}
+
+impl Action {
+    /// A task as what a step does.
+    pub fn task(task: impl Into<Task>) -> Self {
+        Self::Do(task.into())
+    }
 }
 
 impl Step {
@@ -254,17 +211,9 @@ impl Step {
         }
         match &self.action {
             Action::Run(command) | Action::Serve { command, .. } => commands.push(command),
-            Action::List(listing) => commands.push(&listing.proxy),
-            Action::LookForKey { read, .. } => commands.push(read),
+            Action::Do(task) => commands.extend(task.commands()),
             Action::Wait { until, .. } => commands.extend(until.commands()),
-            Action::OperatorKey { read, put, replace, .. } => commands.extend([read, put, replace]),
-            Action::Write { .. }
-            | Action::SetRecord { .. }
-            | Action::Survey(_)
-            | Action::Remove { .. }
-            | Action::Check(_)
-            | Action::Derive(_)
-            | Action::End { .. } => {}
+            Action::Write { .. } | Action::Remove { .. } => {}
         }
         commands
     }
@@ -279,11 +228,11 @@ impl Step {
     pub fn tools(&self) -> Vec<Tool> {
         let mut tools: Vec<Tool> = self.commands().into_iter().flat_map(Command::tools).collect();
         tools.extend(self.unless.iter().flat_map(Probe::tools));
-        if matches!(self.action, Action::OperatorKey { .. } | Action::LookForKey { .. }) {
-            tools.push(OperatorKey::TOOL);
+        if let Action::Do(task) = &self.action {
+            tools.extend(task.tools());
         }
         // A token that no variable holds is decrypted.
-        if matches!(self.action, Action::SetRecord { .. } | Action::Survey(_)) || self.reads_secret() {
+        if self.reads_secret() {
             tools.extend([Tool::Sops, Tool::AgeKeygen]);
         }
         tools

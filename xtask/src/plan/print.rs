@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Action, Item, Node, Plan, Section, Step, quote};
+use super::{Action, Item, Node, Plan, Section, Step, Task};
+use crate::command::quote;
 
 /// Lines of a screen: the short form of no plan is longer.
 const SCREEN: usize = 40;
@@ -253,7 +254,7 @@ fn full_step(step: &Step, reasons: Reasons, depth: usize, text: &mut String) {
             line(format!("    waits at most {deadline} s, looking every {every} s"));
         }
         Action::Run(command) => line(format!("    $ {}", command.shell())),
-        Action::List(listing) => {
+        Action::Do(Task::ListObjects(listing)) => {
             line(format!("    $ {}", listing.proxy.shell()));
             line(format!(
                 "    which is asked for the lists in `{}`, and ended",

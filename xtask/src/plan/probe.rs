@@ -4,9 +4,9 @@
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use super::capi::Want;
-use super::dns::Record;
-use super::{Command, Tool};
+use crate::cluster::capi::Want;
+use crate::cluster::capi::dns::Record;
+use crate::command::{Command, Tool};
 use crate::project::Gate;
 
 /// A question with yes or no for an answer.
@@ -77,13 +77,13 @@ pub enum Probe {
     Alive(Utf8PathBuf),
     /// A listing of Lima's says this of a guest. A listing that fails says nothing, and is a failure: a guest is never
     /// taken for gone because nobody could look.
-    Guest {
+    Vm {
         /// `limactl list --json`.
         list: Command,
         /// Name of the instance.
         instance: String,
         /// What must be so.
-        is: GuestIs,
+        is: VmIs,
     },
     /// Every address in a file of the type `cluster::route::Routes` answers this host, verified.
     Routes(Utf8PathBuf),
@@ -105,7 +105,7 @@ pub enum Probe {
 /// What a guest is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum GuestIs {
+pub enum VmIs {
     /// It exists, whatever its state.
     There,
     /// It does not exist.
@@ -132,7 +132,7 @@ impl Probe {
             | Self::Gone { command, .. }
             | Self::Gates { command, .. }
             | Self::Capi { command, .. }
-            | Self::Guest { list: command, .. }
+            | Self::Vm { list: command, .. }
             | Self::Clock { command, .. } => vec![command],
             Self::All(probes) | Self::Any(probes) => probes.iter().flat_map(Self::commands).collect(),
             Self::Not(probe) => probe.commands(),

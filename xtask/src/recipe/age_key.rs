@@ -4,8 +4,10 @@
 use serde_json::json;
 
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Effect, OperatorKey, Otherwise, Probe, Section, Step};
+use crate::command::Command;
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::{Backend, Platform};
+use crate::secrets::operator_key::{FindOperatorKey, OperatorKey, Otherwise, PutOperatorKey};
 use crate::secrets::{OPERATOR, PENDING, SECRET};
 
 use super::resync::AWAITED;
@@ -66,11 +68,11 @@ pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
             "One that is there stays; a run that was cut off may have exchanged it.",
             Effect::Read,
             // What is found is written down, and never the key.
-            Action::LookForKey {
+            Action::task(FindOperatorKey {
                 key: key.clone(),
                 read: read(access),
                 to: found.clone(),
-            },
+            }),
         ),
         Step::new(
             "age-key.namespace",
@@ -96,7 +98,7 @@ pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
             ),
             "One identity and no other of this host's; from `SOPS_AGE_KEY`, else `SOPS_AGE_KEY_FILE`, else sops' own file.",
             Effect::Remote,
-            Action::OperatorKey {
+            Action::task(PutOperatorKey {
                 key: key.clone(),
                 read: read(access),
                 put: access
@@ -108,7 +110,7 @@ pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
                     .args(["replace", "--field-manager=xtask", "--filename=-"])
                     .within(30),
                 to: found.clone(),
-            },
+            }),
         )
         .unless(says("/right")),
         Step::new(

@@ -17,8 +17,10 @@ use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::cluster::vm::colima;
 use crate::cluster::vm::host::System;
+use crate::cluster::vm::{Driver, VmRequirements};
+use crate::live::history::RollbackOf;
 use crate::live::prune::Doomed;
-use crate::plan::{Driver, GuestWanted, Plan, Target, Then};
+use crate::plan::{Plan, Target};
 use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};
 use crate::project::{ObjectRef, StageDescription};
 
@@ -62,7 +64,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             };
             let mode = Mode::USUAL;
             let earlier = Mode {
-                then: Some(Then {
+                then: Some(RollbackOf {
                     run: "ba9876543210".to_owned(),
                     revision: Some("1111111111111111111111111111111111111111".to_owned()),
                     lock: None,
@@ -290,7 +292,7 @@ fn guest_plans(guest: &Guest<'_>, driver: &str) -> Vec<(String, Plan)> {
     ]
 }
 
-fn guest<'a>(access: &'a Access, api_ports: &'a [u16], wanted: &'a GuestWanted) -> Guest<'a> {
+fn guest<'a>(access: &'a Access, api_ports: &'a [u16], wanted: &'a VmRequirements) -> Guest<'a> {
     Guest {
         access,
         api_ports,
@@ -304,7 +306,7 @@ fn guest<'a>(access: &'a Access, api_ports: &'a [u16], wanted: &'a GuestWanted) 
 }
 
 /// The guest of a cluster on a Linux host of one architecture; none on backends without one.
-fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<GuestWanted> {
+fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<VmRequirements> {
     let driver = match backend {
         Backend::Colima => Driver::Colima,
         Backend::Lima => Driver::Lima,
@@ -312,7 +314,7 @@ fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Optio
     };
     let name = facts.profile.as_ref()?;
     let profile = platform.profiles.get(name)?;
-    Some(GuestWanted {
+    Some(VmRequirements {
         driver,
         profile: name.clone(),
         instance: match driver {

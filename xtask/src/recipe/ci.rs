@@ -2,7 +2,8 @@
 
 use super::nix;
 use crate::call::kluctl::Warnings;
-use crate::plan::{Action, Arg, Command, Effect, Plan, Section, Step, Tool};
+use crate::command::{Arg, Command, Tool};
+use crate::plan::{Action, Effect, Plan, Section, Step};
 use crate::platform::Platform;
 
 /// The goal of the plan.

@@ -3,7 +3,9 @@
 use camino::Utf8Path;
 use serde_json::json;
 
-use crate::plan::{Action, Arg, Derivation, Effect, Probe, Step};
+use crate::command::Arg;
+use crate::live::closures::{FindClosures, NoClosures};
+use crate::plan::{Action, Effect, Probe, Step};
 
 /// Refuses closures where the facts name no store for them; before anything is written.
 pub fn check(project: &Utf8Path, cluster: &str) -> Step {
@@ -12,7 +14,7 @@ pub fn check(project: &Utf8Path, cluster: &str) -> Step {
         "Check that no volume names a Nix closure",
         "The facts name no store to copy one to, and its pods would never start.",
         Effect::Read,
-        Action::Check(Derivation::NoClosures {
+        Action::task(NoClosures {
             project: project.to_owned(),
             cluster: cluster.to_owned(),
         }),
@@ -28,7 +30,7 @@ pub fn copy(project: &Utf8Path, phases: &[String], first: &str, store: &str, wor
             format!("Find the Nix closures that volumes of {} name", phases.join(", ")),
             "nix-csi mounts what is in the store, and a pod waits for what is not.",
             Effect::Read,
-            Action::Derive(Derivation::Closures {
+            Action::task(FindClosures {
                 project: project.to_owned(),
                 phases: phases.to_vec(),
                 to: list.clone(),

@@ -5,15 +5,25 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::{Parts, Source, closures};
-use crate::call::kluctl::Warnings;
+use crate::call::kluctl::{KluctlResult, Warnings};
+use crate::call::list::ListObjects;
 use crate::cluster::access::Access;
-use crate::live::gate;
-use crate::plan::{
-    Action, Arg, Choose, Command, Derivation, Effect, LedgerContent, Listing, Only, OperatorKey, Probe, Section, Stale,
-    Step, Then, Tool,
-};
+use crate::cluster::embedded::EmbeddedProject;
+use crate::command::{Arg, Command, Tool};
+use crate::live::compare::{Compare, DiffUnchanged, NoForeignObjects, NothingDiffers, Only, PartialProject};
+use crate::live::definitions::ShowDowngrades;
+use crate::live::diff::ShowDiff;
+use crate::live::gate::{self, SimulatedGates};
+use crate::live::history::{ArchiveProject, HistoryContent, RecordDeployment, RollbackOf};
+use crate::live::listing::Choose;
+use crate::live::listing::ListableResources;
+use crate::live::project::{DescriptionUnchanged, EncloseProject};
+use crate::live::review::{CleanTree, Reviewed, Stale};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::{Gate, StageDescription};
+use crate::secrets::check::CheckSecrets;
+use crate::secrets::operator_key::OperatorKey;
 
 /// Seconds kluctl may wait for one object; 120 s failed on loaded machines, 300 s held.
 const READINESS: u64 = 300;
@@ -53,7 +63,7 @@ pub struct Mode {
     /// Why, in the words of who deploys; goes to the ledger.
     pub reason: Option<String>,
     /// Deployment that is taken up again.
-    pub then: Option<Then>,
+    pub then: Option<RollbackOf>,
     /// Discriminator of a stage that objects may be taken from.
     pub take_from: Option<String>,
     /// What a warning of the API server is worth.
@@ -249,7 +259,7 @@ impl Deploy<'_> {
             "Check the secrets of the checkout and of the project",
             "Nothing in plain text, nothing that kluctl would decrypt, nobody who reads what he should not.",
             Effect::Read,
-            Action::Check(Derivation::Secrets {
+            Action::task(CheckSecrets {
                 // What stage local needs is generated; the provider's token, which a bootstrap cluster needs too,
                 // is wanted by stage capi only.
                 cluster: (!self.embedded() && self.stage != Stage::Local).then(|| self.access.cluster.clone()),
@@ -262,7 +272,7 @@ impl Deploy<'_> {
                 format!("Name the {} gates that are only simulated", simulated.len()),
                 "No controller of the stage runs on an embedded cluster; what cannot hold is not passed over in silence.",
                 Effect::Read,
-                Action::Check(Derivation::Simulated { gates: simulated }),
+                Action::task(SimulatedGates { gates: simulated }),
             ));
         }
         Section::new(
@@ -284,7 +294,7 @@ impl Deploy<'_> {
             "Check that nothing is taken from another stage",
             "kluctl takes over silently what another stage has, and that one takes it back.",
             Effect::Read,
-            Action::Check(Derivation::NobodyElses {
+            Action::task(NoForeignObjects {
                 delta: delta.clone(),
                 taken_from: self.mode.take_from.clone(),
             }),
@@ -294,7 +304,7 @@ impl Deploy<'_> {
             "Show what would change",
             "Nobody agrees to what was not shown.",
             Effect::Read,
-            Action::Check(Derivation::Show {
+            Action::task(ShowDiff {
                 project: self.project(),
                 listing: self.work("listing.json"),
                 delta: delta.clone(),
@@ -306,7 +316,7 @@ impl Deploy<'_> {
                 "Name the definitions that would be exchanged for earlier ones",
                 "Stored objects may have what an earlier definition does not know.",
                 Effect::Read,
-                Action::Check(Derivation::Downgrades {
+                Action::task(ShowDowngrades {
                     project: self.project(),
                     listing: self.work("listing.json"),
                     delta: delta.clone(),
@@ -330,7 +340,7 @@ impl Deploy<'_> {
             "Check that the cluster is as it was shown",
             "Somebody may have changed it before the Lease was ours.",
             Effect::Read,
-            Action::Check(Derivation::SameDelta {
+            Action::task(DiffUnchanged {
                 shown: delta.clone(),
                 now: self.work("delta-held.json"),
             }),
@@ -364,7 +374,7 @@ impl Deploy<'_> {
             "Check that nothing differs any more",
             "Done is said only of a cluster that holds what was deployed.",
             Effect::Read,
-            Action::Check(Derivation::NothingDiffers {
+            Action::task(NothingDiffers {
                 delta: self.work("delta-verify.json"),
             }),
         ))
@@ -422,7 +432,7 @@ impl Deploy<'_> {
                 "Check that everything is committed",
                 "A dirty tree cannot be reviewed, and cannot be rolled back to.",
                 Effect::Read,
-                Action::Check(Derivation::CleanTree { status }),
+                Action::task(CleanTree { status }),
             ),
         ];
         Section::new(
@@ -456,7 +466,7 @@ impl Deploy<'_> {
             "Compare the project with what was reviewed",
             "Production gets what was reviewed; a local cluster may get more, and its ledger says so.",
             Effect::Read,
-            Action::Check(Derivation::Reviewed {
+            Action::task(Reviewed {
                 project: self.source.folder(),
                 golden: golden.clone(),
                 stale: if self.production() {
@@ -498,7 +508,7 @@ impl Deploy<'_> {
                 "Check that the project is described as planned",
                 "The plan's phases and gates are those of the description it was made from.",
                 Effect::Read,
-                Action::Check(Derivation::Described {
+                Action::task(DescriptionUnchanged {
                     project: self.source.folder(),
                     digest: self.description.digest(),
                 }),
@@ -511,7 +521,7 @@ impl Deploy<'_> {
                 "Copy the project without what an embedded cluster cannot hold",
                 "Nothing answers on a ClusterIP there, so no APIService and no conversion webhook may be applied.",
                 Effect::Local,
-                Action::Derive(Derivation::EmbeddedProject {
+                Action::task(EmbeddedProject {
                     from: self.source.folder(),
                     served: self.work("served.txt"),
                     to: self.project(),
@@ -524,7 +534,7 @@ impl Deploy<'_> {
                 "Copy the project",
                 "What was compared is what is deployed, and kluctl looks at no repository around it.",
                 Effect::Local,
-                Action::Derive(Derivation::CopyProject {
+                Action::task(EncloseProject {
                     from: self.source.folder(),
                     served: self.work("served.txt"),
                     to: self.project(),
@@ -558,7 +568,7 @@ impl Deploy<'_> {
             "Choose the kinds to list",
             "What cannot be created is no object of a stage.",
             Effect::Read,
-            Action::Derive(Derivation::Resources {
+            Action::task(ListableResources {
                 served: self.work("served.txt"),
                 project: self.project(),
                 kept: kept(self.access, self.stage),
@@ -583,7 +593,7 @@ impl Deploy<'_> {
                 "List what the stages have in the cluster",
                 "One listing is what every comparison and every guard looks at.",
                 Effect::Read,
-                Action::List(Listing {
+                Action::task(ListObjects {
                     proxy: self
                         .access
                         .kubectl()
@@ -606,7 +616,7 @@ impl Deploy<'_> {
                 "Compare it with the project",
                 "By digest and field ownership; values come back changed and say nothing.",
                 Effect::Read,
-                Action::Derive(Derivation::Compare {
+                Action::task(Compare {
                     project: self.project(),
                     left_out: self.left_out(),
                     only: self.mode.only.clone(),
@@ -680,7 +690,7 @@ impl Deploy<'_> {
                 format!("Copy what differs in {names}"),
                 "kluctl applies all that it is given, one object after the other.",
                 Effect::Local,
-                Action::Derive(Derivation::Due {
+                Action::task(PartialProject {
                     project: self.project(),
                     delta: delta.clone(),
                     phases: phases.clone(),
@@ -699,7 +709,7 @@ impl Deploy<'_> {
                 format!("Read what became of {names}"),
                 "kluctl ends 0 with lost fields and skipped objects.",
                 Effect::Read,
-                Action::Check(Derivation::KluctlResult {
+                Action::task(KluctlResult {
                     result,
                     warnings: self.mode.warnings,
                 }),
@@ -764,13 +774,13 @@ impl Deploy<'_> {
                 "Add this deployment",
                 "Who, when, from what, with how many changes.",
                 Effect::Local,
-                Action::Derive(Derivation::Ledger {
+                Action::task(RecordDeployment {
                     current,
                     project: self.source.folder(),
                     delta: self.work("delta.json"),
                     revision: self.work("revision.txt"),
                     review: self.work("review.json"),
-                    entry: LedgerContent {
+                    entry: HistoryContent {
                         cluster: self.access.cluster.clone(),
                         stage: self.stage.name().to_owned(),
                         run: self.nonce.to_owned(),
@@ -804,7 +814,7 @@ impl Deploy<'_> {
                 "Keep the project for a rollback",
                 "A rollback must not need Nix or a network.",
                 Effect::Local,
-                Action::Derive(Derivation::Keep {
+                Action::task(ArchiveProject {
                     project: self.source.folder(),
                     to: kept(self.access, self.stage),
                 }),

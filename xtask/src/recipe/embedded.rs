@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::cluster::access::Access;
-use crate::cluster::embedded;
-use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
+use crate::cluster::embedded::{self, EndProcesses, FreePorts, OwnKubeconfig};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::Cluster;
 
 /// Seconds that a control plane may take to come up; 3 s is usual.
@@ -43,7 +43,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Section {
             format!("Check that `{}` leads to this control plane", access.kubeconfig),
             "A kubeconfig of another cluster must not decide what is swept and started here.",
             Effect::Read,
-            Action::Check(Derivation::OwnKubeconfig {
+            Action::task(OwnKubeconfig {
                 kubeconfig: access.kubeconfig.clone(),
                 context: access.context.clone(),
                 own: folder.join("kubeconfig.yaml"),
@@ -178,9 +178,9 @@ fn sweep(access: &Access, name: &str) -> Step {
         "End what a broken start left running",
         "A half-made or half-dead cluster makes the next start wait in vain.",
         Effect::Local,
-        Action::End {
+        Action::task(EndProcesses {
             folder: embedded::folder(access),
-        },
+        }),
     )
 }
 
@@ -216,7 +216,7 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64) -> Section
             format!("Write the configuration of `{}`", access.cluster),
             "It keeps the control plane on free ports of loopback and says how nodes and pods are simulated.",
             Effect::Local,
-            Action::Derive(Derivation::FreePorts {
+            Action::task(FreePorts {
                 content: embedded::config(facts),
                 to: config,
             }),
@@ -246,7 +246,7 @@ pub fn down(access: &Access) -> Section {
             format!("End the processes of `{}`", access.cluster),
             "An API server whose etcd is gone hangs, so it goes first, and all are looked for afterwards.",
             Effect::Local,
-            Action::End { folder: folder.clone() },
+            Action::task(EndProcesses { folder: folder.clone() }),
         )
         .unless(Probe::Not(Box::new(Probe::Exists(folder)))),
         Step::new(

@@ -4,15 +4,17 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use crate::cluster::access::Access;
-use crate::live::lease;
-use crate::plan::{Action, Command, Derivation, Effect, Fenced, LeaseContent, Probe, Section, Step};
+use crate::command::Command;
+use crate::live::identity::{CheckClusterIdentity, ExpectedIdentity};
+use crate::live::lease::{self, LeaseContent, LeaseHeld, LeaseRelease, NewLease};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::Cluster;
 
 /// How a cluster of the facts is known.
-pub fn fenced(access: &Access, facts: &Cluster) -> Fenced {
+pub fn fenced(access: &Access, facts: &Cluster) -> ExpectedIdentity {
     match &facts.uid {
-        Some(uid) => Fenced::Committed(uid.clone()),
-        None => Fenced::Recorded(record(access)),
+        Some(uid) => ExpectedIdentity::Committed(uid.clone()),
+        None => ExpectedIdentity::Recorded(record(access)),
     }
 }
 
@@ -53,7 +55,7 @@ pub fn section(access: &Access, facts: &Cluster) -> Section {
             format!("Check that this is `{}`", access.cluster),
             "Nothing is ever written to another cluster.",
             Effect::Read,
-            Action::Check(Derivation::Fence {
+            Action::task(CheckClusterIdentity {
                 namespace: found(access),
                 expected: fenced(access, facts),
                 cluster: access.cluster.clone(),
@@ -120,7 +122,7 @@ pub fn take(access: &Access, nonce: &str, goal: &str) -> [Step; 4] {
             "Write the Lease of this run",
             "It says who holds the cluster, since when and for what.",
             Effect::Local,
-            Action::Derive(Derivation::Lease {
+            Action::task(NewLease {
                 content: LeaseContent {
                     cluster: access.cluster.clone(),
                     nonce: nonce.to_owned(),
@@ -155,7 +157,7 @@ pub fn take(access: &Access, nonce: &str, goal: &str) -> [Step; 4] {
             "Check that the Lease is ours",
             "Somebody else may have been first.",
             Effect::Read,
-            Action::Check(Derivation::LeaseHeld {
+            Action::task(LeaseHeld {
                 lease: held,
                 nonce: nonce.to_owned(),
             }),
@@ -196,7 +198,7 @@ pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect) -> Section {
             "Aim at this very Lease",
             "A delete by name could hit the Lease of somebody who came after us.",
             Effect::Local,
-            Action::Derive(Derivation::LeaseRelease {
+            Action::task(LeaseRelease {
                 lease: held,
                 to: options.clone(),
             }),

@@ -3,8 +3,8 @@
 use camino::Utf8PathBuf;
 
 use super::{nix_build, nix_with};
-use crate::cluster::vm::image::{link_path, record_path};
-use crate::plan::{Action, Derivation, Effect, Plan, Section, Step};
+use crate::cluster::vm::image::{VmImage, link_path, record_path};
+use crate::plan::{Action, Effect, Plan, Section, Step};
 use crate::platform::Arch;
 
 /// Seconds for a build that has to compile nothing but may have much to fetch.
@@ -55,7 +55,7 @@ pub fn build(arch: Arch, host: Arch) -> Section {
             "Find and record the image",
             "Store path, digest and size are what a guest is known by.",
             Effect::Local,
-            Action::Derive(Derivation::GuestImage {
+            Action::task(VmImage {
                 from: link_path(arch),
                 digest: None,
                 kernel: Some(kernel),
@@ -87,7 +87,7 @@ pub fn take(from: Utf8PathBuf, digest: Option<String>, arch: Arch) -> Plan {
             format!("Find and record the image in `{from}`"),
             "Store path, digest and size are what a guest is known by.",
             Effect::Local,
-            Action::Derive(Derivation::GuestImage {
+            Action::task(VmImage {
                 from,
                 digest,
                 kernel: None,

@@ -3,7 +3,8 @@
 use super::embedded;
 use super::vm::Guest;
 use crate::cluster::access::Access;
-use crate::plan::{Driver, Plan, Target};
+use crate::cluster::vm::Driver;
+use crate::plan::{Plan, Target};
 
 /// Ends an embedded cluster and removes its state.
 pub fn plan(access: &Access) -> Plan {

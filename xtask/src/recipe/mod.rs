@@ -25,7 +25,8 @@ pub mod vm;
 use camino::Utf8PathBuf;
 
 use crate::base::failure::{Failure, Result};
-use crate::plan::{Command, Section, Tool};
+use crate::command::{Command, Tool};
+use crate::plan::Section;
 use crate::platform::{Backend, Environment};
 
 /// Where the project of a stage comes from.

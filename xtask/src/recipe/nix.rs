@@ -4,7 +4,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::root::STATE;
-use crate::plan::{Action, Arg, Command, Derivation, Effect, Plan, Section, Step, Tool};
+use crate::call::nix::{NixTests, NixpkgsLib};
+use crate::command::{Arg, Command, Tool};
+use crate::plan::{Action, Effect, Plan, Section, Step};
 use crate::platform::{Platform, Stage};
 
 /// Folder of what is evaluated and rendered.
@@ -50,7 +52,7 @@ fn library_steps(group: &str) -> Vec<Step> {
             "Place nixpkgs' lib where Nix looks for it",
             "The crate has it among its test data, without the version file that it reads.",
             Effect::Local,
-            Action::Derive(Derivation::NixpkgsLib {
+            Action::task(NixpkgsLib {
                 metadata,
                 to: library(),
             }),
@@ -84,7 +86,7 @@ pub fn tests(group: &str) -> Section {
         "Read what the Nix tests found",
         "An evaluation that ends well may still hold failures.",
         Effect::Read,
-        Action::Check(Derivation::NixTests { result }),
+        Action::task(NixTests { result }),
     ));
     Section::new(
         group,

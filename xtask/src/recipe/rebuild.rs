@@ -5,7 +5,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Parts;
 use crate::base::root::STATE;
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step, Tool};
+use crate::command::{Command, Tool};
+use crate::live::project::CopyProject;
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::Stage;
 
 /// What is made once more.
@@ -78,7 +80,7 @@ impl Rebuild<'_> {
             format!("Copy the project to `{}`", self.to),
             "It has to outlast the worktree.",
             Effect::Local,
-            Action::Derive(Derivation::Take {
+            Action::task(CopyProject {
                 project,
                 to: self.to.to_owned(),
             }),

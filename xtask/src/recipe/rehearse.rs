@@ -6,7 +6,9 @@ use super::deploy::Deploy;
 use super::{embedded, local_up};
 use crate::base::root::STATE;
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Derivation, Effect, Plan, Probe, Section, Step, Target, Tool};
+use crate::command::{Command, Tool};
+use crate::live::compare::NothingDiffers;
+use crate::plan::{Action, Effect, Plan, Probe, Section, Step, Target};
 
 /// Whether the cluster is kept for a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>, at: At<'_>, keep: Keep) -
             "Check that a second deploy would write nothing",
             "A deploy that never comes to rest is a fight between two managers.",
             Effect::Read,
-            Action::Check(Derivation::NothingDiffers {
+            Action::task(NothingDiffers {
                 delta: access.work().join("delta-again.json"),
             }),
         )),

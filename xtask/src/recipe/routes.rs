@@ -4,7 +4,8 @@
 use camino::Utf8PathBuf;
 
 use super::deploy::Deploy;
-use crate::plan::{Action, Derivation, Effect, Probe, Step};
+use crate::cluster::vm::route::FindRoutes;
+use crate::plan::{Action, Effect, Probe, Step};
 use crate::project::StageDescription;
 
 /// Seconds for what is forwarded to be noticed, and for a backend to answer.
@@ -39,7 +40,7 @@ pub fn steps(deploy: &Deploy<'_>, project: Utf8PathBuf) -> Vec<Step> {
             "Find the addresses of the stage's routes",
             "Their names stand in the project, and so in its golden; nothing is rewritten on the way.",
             Effect::Read,
-            Action::Derive(Derivation::Routes {
+            Action::task(FindRoutes {
                 project,
                 configmaps: listing,
                 to: routes.clone(),

@@ -3,7 +3,9 @@
 use camino::Utf8PathBuf;
 
 use crate::cluster::access::Access;
-use crate::plan::{Action, Command, Derivation, Effect, Plan, Section, Step, Tool};
+use crate::cluster::vm::trust::RootCertificate;
+use crate::command::{Command, Tool};
+use crate::plan::{Action, Effect, Plan, Section, Step};
 
 /// How a host trusts a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +105,7 @@ pub fn plan(access: &Access, store: Store, change: Change) -> Plan {
             "Read the root certificate",
             "Its fingerprint is shown, so that it can be compared.",
             Effect::Local,
-            Action::Derive(Derivation::RootCertificate {
+            Action::task(RootCertificate {
                 from: listing,
                 to: certificate(access),
             }),

@@ -1,8 +1,10 @@
 //! Every object of a golden or rendering put before a real API server, strictly and without keeping it, and before kubeconform.
 
 use crate::cluster::access::Access;
-use crate::golden::openapi;
-use crate::plan::{Action, Command, Derivation, Effect, Plan, Section, Step, Target, Tool};
+use crate::command::{Command, Tool};
+use crate::golden::openapi::{self, ServerSchemas};
+use crate::golden::validity::{ValidityDefinitions, ValidityObjects};
+use crate::plan::{Action, Effect, Plan, Section, Step, Target};
 use crate::platform::Cluster;
 use camino::Utf8PathBuf;
 
@@ -64,7 +66,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
             "Pick the definitions and namespaces of the project",
             "Custom resources can be tried only where their kinds are served.",
             Effect::Local,
-            Action::Derive(Derivation::ValidityDefinitions {
+            Action::task(ValidityDefinitions {
                 project: validate.project.clone(),
                 to: work.join("definitions.json"),
             }),
@@ -121,7 +123,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
                 "Pick the objects that the server knows",
                 "Kinds whose definitions another stage brings cannot be tried here.",
                 Effect::Local,
-                Action::Derive(Derivation::ValidityObjects {
+                Action::task(ValidityObjects {
                     project: validate.project.clone(),
                     served: work.join("served.txt"),
                     to: objects.clone(),
@@ -158,7 +160,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
                 "Turn it into schemas for kubeconform",
                 "A second judge, which knows nothing of the server's code.",
                 Effect::Local,
-                Action::Derive(Derivation::Schemas {
+                Action::task(ServerSchemas {
                     openapi: work.join("openapi.json"),
                     to: schemas.clone(),
                 }),

@@ -7,10 +7,14 @@ use serde_json::json;
 use crate::cluster::access::Access;
 use crate::cluster::vm::colima::{self, Boot};
 use crate::cluster::vm::host::System;
-use crate::cluster::vm::{self, image, lima};
-use crate::plan::{
-    Action, Arg, Command, Derivation, Driver, Effect, GuestIs, GuestState, GuestWanted, Probe, Section, Step,
+use crate::cluster::vm::image::VmImageIntact;
+use crate::cluster::vm::lima::LimaTemplate;
+use crate::cluster::vm::tasks::{
+    VmCompare, VmDeletion, VmFits, VmGone, VmHome, VmKubeconfig, VmRecord, VmSystem, VmSystemFits,
 };
+use crate::cluster::vm::{self, Driver, VmRequirements, VmState, image, lima};
+use crate::command::{Arg, Command};
+use crate::plan::{Action, Effect, Probe, Section, Step, VmIs};
 use crate::platform::Arch;
 
 /// Seconds for k3s to write its kubeconfig and for its API to answer, on a slow host's first boot.
@@ -27,7 +31,7 @@ pub struct Guest<'a> {
     /// API ports of every profile, this one's among them.
     pub api_ports: &'a [u16],
     /// What the facts ask for.
-    pub wanted: &'a GuestWanted,
+    pub wanted: &'a VmRequirements,
     /// The host's operating system, which decides what flags there are.
     pub system: System,
     /// Architecture of the guest, for its image.
@@ -67,8 +71,8 @@ impl Guest<'_> {
         self.shell().args(["sh", "-c", line])
     }
 
-    fn is(&self, is: GuestIs) -> Probe {
-        Probe::Guest {
+    fn is(&self, is: VmIs) -> Probe {
+        Probe::Vm {
             list: lima::list(),
             instance: self.wanted.instance.clone(),
             is,
@@ -76,11 +80,11 @@ impl Guest<'_> {
     }
 
     fn exists(&self) -> Probe {
-        self.is(GuestIs::There)
+        self.is(VmIs::There)
     }
 
     fn runs(&self) -> Probe {
-        self.is(GuestIs::Running)
+        self.is(VmIs::Running)
     }
 
     fn stop_command(&self) -> Command {
@@ -110,7 +114,7 @@ impl Guest<'_> {
             "Make the folder of this checkout's guests",
             "The user's own virtual machines live elsewhere and are never touched.",
             Effect::Local,
-            Action::Derive(Derivation::GuestHome {
+            Action::task(VmHome {
                 api_ports: self.api_ports.to_vec(),
                 to: vm::home_file(),
             }),
@@ -133,7 +137,7 @@ impl Guest<'_> {
             "Compare the guest with the facts",
             "What differs decides whether it is kept, restarted or made anew.",
             Effect::Read,
-            Action::Derive(Derivation::GuestCompare {
+            Action::task(VmCompare {
                 wanted: self.wanted.clone(),
                 listing: self.work(listing),
                 home: vm::home_file(),
@@ -144,17 +148,17 @@ impl Guest<'_> {
         )
     }
 
-    fn note(&self, id: &str, state: GuestState) -> Step {
+    fn note(&self, id: &str, state: VmState) -> Step {
         Step::new(
             id,
             match state {
-                GuestState::Making => "Remember which image the guest boots",
-                GuestState::Made => "Remember that the guest was made",
-                GuestState::Switched => "Remember which image the guest was switched to",
+                VmState::Making => "Remember which image the guest boots",
+                VmState::Made => "Remember that the guest was made",
+                VmState::Switched => "Remember which image the guest was switched to",
             },
             "A start that was cut off is told from a guest that only stands still, and another image from this one.",
             Effect::Local,
-            Action::Derive(Derivation::GuestRecord {
+            Action::task(VmRecord {
                 wanted: self.wanted.clone(),
                 image: image::record_path(self.arch),
                 state,
@@ -236,7 +240,7 @@ impl Guest<'_> {
     /// Whether there is a guest that is neither swept nor made anew.
     fn kept(&self) -> Probe {
         Probe::Not(Box::new(Probe::Any(vec![
-            self.is(GuestIs::Gone),
+            self.is(VmIs::Gone),
             self.says("/halfMade", true),
             self.says("/recreate", true),
         ])))
@@ -253,7 +257,7 @@ impl Guest<'_> {
                 "Check that the image is the one that was recorded",
                 "A copy that was cut off boots half, and no tool would say why.",
                 Effect::Read,
-                Action::Check(Derivation::GuestImageIntact {
+                Action::task(VmImageIntact {
                     image: image::record_path(self.arch),
                 }),
             )
@@ -283,7 +287,7 @@ impl Guest<'_> {
                 Effect::Local,
                 Action::Run(self.stop_hard_command()),
             )
-            .unless(Probe::Any(vec![says("/broken", false), self.is(GuestIs::Gone)])),
+            .unless(Probe::Any(vec![says("/broken", false), self.is(VmIs::Gone)])),
             Step::new(
                 "guest.stop",
                 format!("Stop guest `{instance}`"),
@@ -305,7 +309,7 @@ impl Guest<'_> {
                     Effect::Local,
                     Action::Run(lima::set(self.wanted)),
                 )
-                .unless(Probe::Any(vec![says("/restart", false), self.is(GuestIs::Gone)])),
+                .unless(Probe::Any(vec![says("/restart", false), self.is(VmIs::Gone)])),
             );
         }
         steps
@@ -324,7 +328,7 @@ impl Guest<'_> {
                     path: self.access.folder.join("uid.json"),
                 },
             ),
-            self.note("guest.begin", GuestState::Making),
+            self.note("guest.begin", VmState::Making),
         ];
         let path = Arg::Later {
             file: image.clone(),
@@ -339,7 +343,7 @@ impl Guest<'_> {
                     "Write Lima's template of the guest",
                     "It says everything that decides how the guest runs.",
                     Effect::Local,
-                    Action::Derive(Derivation::LimaTemplate {
+                    Action::task(LimaTemplate {
                         wanted: self.wanted.clone(),
                         image,
                         to: template.clone(),
@@ -375,12 +379,12 @@ impl Guest<'_> {
                 "Check that the guest is what was asked for",
                 "A start ends 0 when it ignored a flag, and when it took an emulator.",
                 Effect::Read,
-                Action::Check(Derivation::GuestFits {
+                Action::task(VmFits {
                     wanted: self.wanted.clone(),
                     listing: self.work("guests-started.ndjson"),
                 }),
             ),
-            self.note("guest.end", GuestState::Made),
+            self.note("guest.end", VmState::Made),
         ];
         if self.wanted.rosetta {
             steps.push(Step::new(
@@ -449,7 +453,7 @@ impl Guest<'_> {
                 format!("Write `{}`", self.access.kubeconfig),
                 "A file of this cluster alone, with this guest's own authority, mode 0600.",
                 Effect::Local,
-                Action::Derive(Derivation::Kubeconfig {
+                Action::task(VmKubeconfig {
                     from: raw.clone(),
                     context: self.access.context.clone(),
                     port: self.wanted.api_port,
@@ -479,7 +483,7 @@ impl Guest<'_> {
 
     /// Stops the guest; its data stays.
     pub fn down(&self) -> Section {
-        let stopped = Probe::Any(vec![self.is(GuestIs::Gone), self.is(GuestIs::Stopped)]);
+        let stopped = Probe::Any(vec![self.is(VmIs::Gone), self.is(VmIs::Stopped)]);
         let steps = [
             self.home(),
             Step::new(
@@ -520,7 +524,7 @@ impl Guest<'_> {
 
     /// Deletes the guest with its data, and looks that it is gone.
     pub fn delete(&self) -> Section {
-        let gone = self.is(GuestIs::Gone);
+        let gone = self.is(VmIs::Gone);
         let steps = [
             self.home(),
             self.observe("guest.observe", "guests-before.ndjson"),
@@ -529,7 +533,7 @@ impl Guest<'_> {
                 "Look what is lost with the guest",
                 "A guest that a person protected is left alone, and nothing is deleted unseen.",
                 Effect::Read,
-                Action::Check(Derivation::GuestDoomed {
+                Action::task(VmDeletion {
                     instance: self.wanted.instance.clone(),
                     listing: self.work("guests-before.ndjson"),
                 }),
@@ -552,7 +556,7 @@ impl Guest<'_> {
                 "Check that the guest is gone",
                 "A delete can end 0 and delete nothing.",
                 Effect::Read,
-                Action::Check(Derivation::GuestGone {
+                Action::task(VmGone {
                     instance: self.wanted.instance.clone(),
                     listing: self.work("guests.ndjson"),
                 }),
@@ -639,7 +643,7 @@ impl Guest<'_> {
                 "Read which kernel and which disks the new system has",
                 "Neither changes without a boot.",
                 Effect::Read,
-                Action::Derive(Derivation::GuestSystem {
+                Action::task(VmSystem {
                     link: link.clone(),
                     to: system.clone(),
                 }),
@@ -657,7 +661,7 @@ impl Guest<'_> {
             "Compare kernels and disks",
             "A guest that needs others is made anew.",
             Effect::Read,
-            Action::Check(Derivation::SystemFits {
+            Action::task(VmSystemFits {
                 system: system.clone(),
                 booted,
             }),
@@ -709,7 +713,7 @@ impl Guest<'_> {
             ),
         ));
         steps.push(
-            self.note("guest.note", GuestState::Switched)
+            self.note("guest.note", VmState::Switched)
                 .unless(Probe::Not(Box::new(Probe::Exists(image::record_path(self.arch))))),
         );
         Section::new(

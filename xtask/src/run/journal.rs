@@ -25,9 +25,6 @@ const NUMBERS: &str = "runs.lock";
 /// Runs that are kept; older ones go when a new one begins.
 const KEPT_RUNS: usize = 20;
 
-/// In a run's folder while a child runs: which one.
-pub(crate) const CHILD: &str = "child.json";
-
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -143,7 +140,7 @@ impl Journal {
         if runs.exists() {
             for name in names(&runs)? {
                 let folder = runs.join(name);
-                let child = folder.join(CHILD);
+                let child = folder.join(crate::base::process::CHILD);
                 // A journal that is locked belongs to a run that looks after its own children.
                 if child.exists()
                     && let Some(_dead) = Self::open(&folder)?

@@ -81,12 +81,7 @@ pub fn look(context: &Context, checkout: &Checkout, sections: &[Section], folder
     plan.sections = sections.to_vec();
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
-    let runner = Runner {
-        root: &checkout.root,
-        ui: &context.ui,
-        tools: &tools,
-        interrupt: &context.interrupt,
-    };
+    let runner = Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
     let folder = checkout.path(folder);
     fs_err::create_dir_all(&folder)?;
     debug_assert!(
@@ -199,12 +194,7 @@ pub fn carry_out_reviewed(
         None => Journal::begin(&checkout.root, verb, &plan)?,
     };
     let steps_ui = ui.for_steps();
-    let runner = Runner {
-        root: &checkout.root,
-        ui: &steps_ui,
-        tools: &tools,
-        interrupt: &context.interrupt,
-    };
+    let runner = Runner::new(&checkout.root, &steps_ui, &tools, &context.interrupt);
     let consent = consent(args, reviewed);
     let started = Instant::now();
     let outcome = runner.run(&plan, &mut journal, consent, from);

@@ -9,14 +9,15 @@ use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::formats::json::{canonical, sha256};
+use crate::command::Arg;
 use crate::live::ownership::KLUCTL;
 use crate::live::{compare, history};
-use crate::plan::{Arg, Plan, Section};
+use crate::plan::{Plan, Section};
 use crate::project::{ObjectRef, digest_of};
 use crate::tool::Tools;
 
 /// The schema version of a saved plan.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 /// What a plan was made from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

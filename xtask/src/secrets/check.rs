@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::file::{Encrypted, has_metadata};
@@ -13,7 +13,29 @@ use super::{FOLDER, RULES, scan};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::formats::yaml;
 use crate::base::text::plural;
+use crate::call::Caller;
 use crate::platform::{Environment, Platform, RequiredSecret, SecretKind};
+
+/// Whether the secrets of the checkout and of a project are as they have to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct CheckSecrets {
+    /// Cluster that the project goes to, which may need secrets that have no value yet; none where nothing is
+    /// decrypted.
+    pub cluster: Option<String>,
+    /// The project.
+    pub project: Utf8PathBuf,
+}
+
+impl CheckSecrets {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let platform = crate::platform::facts(on.root)?;
+        let mut problems = problems(on.root, &platform)?;
+        problems.extend(project_problems(&on.root.join(&self.project), &self.project)?);
+        judge(&problems, self.cluster.as_deref())
+    }
+}
 
 /// An empty file of this name keeps a folder, and the rule for it, until its first secret comes.
 const KEEP: &str = ".gitkeep";

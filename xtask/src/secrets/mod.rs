@@ -8,6 +8,7 @@ pub mod file;
 pub mod identity;
 pub mod init;
 pub mod list;
+pub mod operator_key;
 pub mod pki;
 pub mod rotate;
 pub mod rules;
@@ -15,6 +16,7 @@ pub mod scan;
 pub mod set;
 pub mod sops;
 pub mod ssh;
+pub mod token;
 pub mod transaction;
 pub mod value;
 

@@ -15,9 +15,9 @@ use crate::base::lock::HostLock;
 use crate::base::process::redact::Veil;
 use crate::base::root::STATE;
 use crate::base::ui::{Ui, Word};
+use crate::call::Caller;
+use crate::command::{Arg, Command, Tool};
 use crate::context::{Checkout, Context};
-use crate::exec::Runner;
-use crate::plan::{Arg, Command, Tool};
 use crate::tool::Tools;
 
 /// The desk.
@@ -63,13 +63,14 @@ impl<'a> Desk<'a> {
         Ok(Held { _lock: lock })
     }
 
-    fn runner(&self) -> Runner<'_> {
-        Runner {
-            root: &self.checkout.root,
-            ui: self.ui,
-            tools: &self.tools,
-            interrupt: &self.context.interrupt,
-        }
+    fn caller(&self) -> Caller<'_> {
+        Caller::new(
+            &self.checkout.root,
+            self.ui,
+            &self.tools,
+            &self.context.interrupt,
+            super::token::find,
+        )
     }
 
     /// The identities of this person or runner; none where there is no file of them.
@@ -78,17 +79,17 @@ impl<'a> Desk<'a> {
     }
 
     fn identities_at(&self, place: Option<Place>) -> Result<Identities> {
-        load(&self.runner(), place)
+        load(&self.caller(), place)
     }
 
     /// Private identities with the recipient of each.
     pub fn with_recipients(&self, texts: Vec<String>, place: Option<Place>) -> Result<Identities> {
-        with_recipients(&self.runner(), texts, place)
+        with_recipients(&self.caller(), texts, place)
     }
 
     /// A new identity, with its text for a file of keys.
     pub fn new_identity(&self) -> Result<(String, Identities)> {
-        new_identity(&self.runner())
+        new_identity(&self.caller())
     }
 
     /// The encrypted text of a document for the recipients that a folder's rules choose for a path.
@@ -102,7 +103,7 @@ impl<'a> Desk<'a> {
             ])
             .arg(Arg::Path(rules.join(path)));
         let plain = yaml::write(document);
-        match self.runner().feed(&command, plain.as_bytes(), &[])? {
+        match self.caller().feed(&command, plain.as_bytes(), &[])? {
             Ok(bytes) => {
                 String::from_utf8(bytes).map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))
             }
@@ -119,7 +120,7 @@ impl<'a> Desk<'a> {
 
     /// What a file holds.
     pub fn decrypt(&self, path: &Utf8Path, identities: &Identities) -> Result<Value> {
-        decrypt(&self.runner(), path, identities)
+        decrypt(&self.caller(), path, identities)
     }
 
     /// Makes a file of a folder readable for exactly those whom the folder's rules name.
@@ -140,7 +141,7 @@ impl<'a> Desk<'a> {
 
     fn change(&self, command: &Command, path: &Utf8Path, identities: &Identities) -> Result<()> {
         match self
-            .runner()
+            .caller()
             .feed(command, b"", &[("SOPS_AGE_KEY", identities.expose())])?
         {
             Ok(_) => Ok(()),
@@ -151,14 +152,14 @@ impl<'a> Desk<'a> {
     /// Opens a file in the person's editor, through sops; sops' exit status.
     pub fn edit(&self, path: &Utf8Path, editor: &str, identities: &Identities) -> Result<u8> {
         let own = crate::base::process::own_binary()?;
-        let shim = format!("{} secrets run-editor", crate::plan::quote(own.as_str()));
+        let shim = format!("{} secrets run-editor", crate::command::quote(own.as_str()));
         let command = sops(Utf8Path::new(""))
             .env("SOPS_EDITOR", shim)
             .env("XTASK_EDITOR", editor)
             .env("HOME", std::env::var("HOME").unwrap_or_default())
             .arg("edit")
             .arg(Arg::Path(path.to_owned()));
-        self.runner()
+        self.caller()
             .hand_over(&command, &[("SOPS_AGE_KEY", identities.expose())])
     }
 }
@@ -185,11 +186,11 @@ fn sops(folder: &Utf8Path) -> Command {
 }
 
 /// What a file of the checkout holds, in memory.
-pub(crate) fn decrypt(runner: &Runner<'_>, path: &Utf8Path, identities: &Identities) -> Result<Value> {
+pub(crate) fn decrypt(caller: &Caller<'_>, path: &Utf8Path, identities: &Identities) -> Result<Value> {
     let command = sops(Utf8Path::new(""))
         .args(["decrypt", "--input-type=yaml", "--output-type=json"])
         .arg(Arg::Path(path.to_owned()));
-    match runner.feed(&command, b"", &[("SOPS_AGE_KEY", identities.expose())])? {
+    match caller.feed(&command, b"", &[("SOPS_AGE_KEY", identities.expose())])? {
         Ok(bytes) => {
             let text =
                 String::from_utf8(bytes).map_err(|_| Failure::unexpected("sops wrote something that is not UTF-8"))?;
@@ -201,7 +202,7 @@ pub(crate) fn decrypt(runner: &Runner<'_>, path: &Utf8Path, identities: &Identit
 }
 
 /// The identities at a place; none where there is no file.
-pub(crate) fn load(runner: &Runner<'_>, place: Option<Place>) -> Result<Identities> {
+pub(crate) fn load(caller: &Caller<'_>, place: Option<Place>) -> Result<Identities> {
     let Some(place) = place else {
         return Ok(Identities::default());
     };
@@ -215,18 +216,18 @@ pub(crate) fn load(runner: &Runner<'_>, place: Option<Place>) -> Result<Identiti
     };
     let keys = identity::read(&text);
     for words in &keys.passed_over {
-        pass_over(runner, format!("{place}, {words}: passed over"));
+        pass_over(caller, format!("{place}, {words}: passed over"));
     }
-    if let Ok(identities) = with_recipients(runner, keys.native.clone(), Some(place.clone())) {
+    if let Ok(identities) = with_recipients(caller, keys.native.clone(), Some(place.clone())) {
         return Ok(identities);
     }
     // One of them has a slip that only age sees; the others are still good.
     let mut good = Vec::new();
     for (index, text) in keys.native.into_iter().enumerate() {
-        match with_recipients(runner, vec![text.clone()], None) {
+        match with_recipients(caller, vec![text.clone()], None) {
             Ok(_) => good.push(text),
             Err(_) => pass_over(
-                runner,
+                caller,
                 format!(
                     "{place}, identity {} in it: age does not take it, a character may be lost",
                     index + 1
@@ -234,26 +235,26 @@ pub(crate) fn load(runner: &Runner<'_>, place: Option<Place>) -> Result<Identiti
             ),
         }
     }
-    with_recipients(runner, good, Some(place))
+    with_recipients(caller, good, Some(place))
 }
 
 /// Names what is passed over, once in a run: identities are looked for by several steps.
-fn pass_over(runner: &Runner<'_>, words: String) {
+fn pass_over(caller: &Caller<'_>, words: String) {
     static NAMED: std::sync::Mutex<BTreeSet<String>> = std::sync::Mutex::new(BTreeSet::new());
     let mut named = NAMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if named.insert(words.clone()) {
-        runner.ui.status(Word::Warning, words);
+        caller.ui.status(Word::Warning, words);
     }
 }
 
 /// Private identities with the recipient of each, which age itself says.
-pub(crate) fn with_recipients(runner: &Runner<'_>, texts: Vec<String>, place: Option<Place>) -> Result<Identities> {
+pub(crate) fn with_recipients(caller: &Caller<'_>, texts: Vec<String>, place: Option<Place>) -> Result<Identities> {
     if texts.is_empty() {
         return Ok(Identities::none(place));
     }
     let command = Command::new(Tool::AgeKeygen).arg("-y");
     let text = texts.iter().map(|text| format!("{text}\n")).collect::<String>();
-    match runner.feed(&command, text.as_bytes(), &[])? {
+    match caller.feed(&command, text.as_bytes(), &[])? {
         Ok(bytes) => {
             let recipients = String::from_utf8_lossy(&bytes).lines().map(ToOwned::to_owned).collect();
             Identities::new(texts, recipients, place)
@@ -268,13 +269,13 @@ pub(crate) fn with_recipients(runner: &Runner<'_>, texts: Vec<String>, place: Op
 }
 
 /// A new identity, with its text for a file of keys.
-pub(crate) fn new_identity(runner: &Runner<'_>) -> Result<(String, Identities)> {
+pub(crate) fn new_identity(caller: &Caller<'_>) -> Result<(String, Identities)> {
     let command = Command::new(Tool::AgeKeygen);
-    match runner.feed(&command, b"", &[])? {
+    match caller.feed(&command, b"", &[])? {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let texts = identity::parse(&text, &"the output of age-keygen")?;
-            Ok((text, with_recipients(runner, texts, None)?))
+            Ok((text, with_recipients(caller, texts, None)?))
         }
         Err(tail) => Err(said("cannot make an age identity", &tail)),
     }

@@ -4,9 +4,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::failure::{Failure, Kind, Result};
+use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
-use crate::plan::{Command, Tool};
 use crate::tool::Tools;
 
 /// The Git of a checkout.
@@ -29,12 +29,12 @@ impl<'a> Git<'a> {
 
     /// What a command of Git prints; none when it fails, which outside a repository it does.
     pub fn ask(&self, command: &Command) -> Result<Option<Vec<u8>>> {
-        let runner = Runner {
-            root: &self.checkout.root,
-            ui: &self.context.ui,
-            tools: &self.tools,
-            interrupt: &self.context.interrupt,
-        };
+        let runner = Runner::new(
+            &self.checkout.root,
+            &self.context.ui,
+            &self.tools,
+            &self.context.interrupt,
+        );
         runner.answer(command)
     }
 

@@ -6,10 +6,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::root::STATE;
 use crate::cluster::access::Access;
+use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::golden::provenance::Record;
-use crate::plan::{Command, Plan, Tool};
+use crate::plan::Plan;
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::Source;
@@ -237,12 +238,7 @@ fn described(
         .any(|lookup| matches!(lookup.outcome, Outcome::Found(_)));
     if has_nix {
         let tools = toolbox.ensure(&[Tool::Nix])?;
-        let runner = Runner {
-            root: &checkout.root,
-            ui: &context.ui,
-            tools: &tools,
-            interrupt: &context.interrupt,
-        };
+        let runner = Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
         let command = Command::new(Tool::Nix)
             .args([
                 "eval",

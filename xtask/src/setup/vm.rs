@@ -11,10 +11,11 @@ use crate::cluster::embedded;
 use crate::cluster::vm::host::{self, Host, System};
 use crate::cluster::vm::image::{self, Image};
 use crate::cluster::vm::lima;
-use crate::cluster::vm::{self, Instance, Preflight, Record};
+use crate::cluster::vm::tasks::VmHome;
+use crate::cluster::vm::{self, Driver, Instance, Preflight, Record, VmRequirements};
+use crate::command::Tool;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
-use crate::plan::{Driver, GuestWanted, Tool};
 use crate::platform::{Arch, Backend, Cluster};
 use crate::recipe::vm::{Guest, ImageStep};
 use crate::tool::Tools;
@@ -28,7 +29,7 @@ pub struct Setup {
     /// API ports of every profile of the facts.
     pub api_ports: Vec<u16>,
     /// What the facts ask for.
-    pub wanted: GuestWanted,
+    pub wanted: VmRequirements,
     /// Architecture of the guest.
     pub arch: Arch,
     /// Image that a new guest would boot.
@@ -88,13 +89,12 @@ impl Setup {
         if !self.home.join("_lima").is_dir() {
             return Ok(None);
         }
-        let runner = Runner {
-            root: &checkout.root,
-            ui: &context.ui,
-            tools,
-            interrupt: &context.interrupt,
+        let runner = Runner::new(&checkout.root, &context.ui, tools, &context.interrupt);
+        let home = VmHome {
+            api_ports: self.api_ports.clone(),
+            to: vm::home_file(),
         };
-        crate::exec::make_guest_home(&checkout.root, &self.api_ports, &vm::home_file())?;
+        home.run(&runner)?;
         let listing = runner.answer(&lima::list())?.ok_or_else(|| {
             Failure::preflight("`limactl list` fails, so nothing is known of the guests")
                 .hinted("run it yourself and look at what it says")
@@ -255,13 +255,8 @@ pub fn no_builder(context: &Context, checkout: &Checkout, host: &Host, arch: Arc
     if host.system == System::Linux && host.arch == arch {
         return None;
     }
-    let runner = Runner {
-        root: &checkout.root,
-        ui: &context.ui,
-        tools: &tools,
-        interrupt: &context.interrupt,
-    };
-    let settings = crate::plan::Command::new(Tool::Nix).args([
+    let runner = Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
+    let settings = crate::command::Command::new(Tool::Nix).args([
         "--extra-experimental-features",
         "nix-command",
         "show-config",

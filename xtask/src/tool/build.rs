@@ -16,7 +16,7 @@ use crate::base::failure::{Failure, Kind, Result};
 use crate::base::lock_file::LockFile;
 use crate::base::text::{bytes, plural, seconds};
 use crate::base::ui::Word;
-use crate::plan::Tool;
+use crate::command::Tool;
 
 /// One program; the largest takes two minutes on 2 cores, so that this only ends what hangs.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(3600);

@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::process::{self, Answer, Call};
 use super::table::{self, Module, Places, Reading};
 use super::{Toolbox, cache, version};
-use crate::plan::Tool;
+
+use crate::command::Tool;
 
 /// How long a program may take to tell its version. Some unpack themselves on their first start.
 const PROBE_LIMIT: Duration = Duration::from_secs(20);

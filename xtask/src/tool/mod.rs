@@ -12,7 +12,7 @@ use semver::Version;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::plural;
 use crate::base::ui::{Ui, Verbosity, Word};
-use crate::plan::Tool;
+use crate::command::Tool;
 
 mod build;
 mod cache;

@@ -3,7 +3,7 @@
 
 use semver::VersionReq;
 
-use crate::plan::Tool;
+use crate::command::Tool;
 
 /// One program.
 #[derive(Debug)]

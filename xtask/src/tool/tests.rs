@@ -10,7 +10,7 @@ use super::fake::{self, Fake, GO};
 use super::find::{Origin, Outcome};
 use super::{Toolbox, cache, table};
 use crate::base::failure::{Failure, Kind};
-use crate::plan::Tool;
+use crate::command::Tool;
 
 /// Everything a person is told.
 fn told(failure: &Failure) -> String {

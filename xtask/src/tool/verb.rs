@@ -10,7 +10,7 @@ use super::{Toolbox, build, cache};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::{bytes, plural, seconds, unknown};
 use crate::base::ui::{self, Ui};
-use crate::plan::Tool;
+use crate::command::Tool;
 
 /// What `tools` does.
 #[derive(Debug, Clone, clap::Subcommand)]

@@ -1,8 +1,9 @@
 //! `build`: renders a stage through Nix, prints where it is, and compares it with the golden.
 
 use crate::base::failure::{Failure, Result};
+use crate::command::{Command, Tool};
 use crate::context::Context;
-use crate::plan::{Action, Command, Effect, Plan, Section, Step, Tool};
+use crate::plan::{Action, Effect, Plan, Section, Step};
 use crate::platform::Stage;
 use crate::run::{Lock, PlanArgs, carry_out};
 use crate::tool::Outcome;

@@ -11,9 +11,10 @@ use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::{plural, seconds, unknown};
 use crate::base::ui::Word;
 use crate::call::kluctl::Warnings;
+use crate::command::Tool;
 use crate::context::Context;
 use crate::exec::Runner;
-use crate::plan::{Action, Plan, Step, Tool};
+use crate::plan::{Action, Plan, Step};
 use crate::recipe::ci;
 use crate::run::journal::{End, Journal, State};
 use crate::tool::Outcome;
@@ -77,12 +78,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let tools = toolbox.ensure(&plan.tools())?;
     let mut journal = Journal::begin(&checkout.root, "ci", &plan)?;
-    let runner = Runner {
-        root: &checkout.root,
-        ui,
-        tools: &tools,
-        interrupt: &context.interrupt,
-    };
+    let runner = Runner::new(&checkout.root, ui, &tools, &context.interrupt);
     let mut verdicts: Vec<Verdict> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
     for (index, (group, step)) in steps(&plan).enumerate() {

@@ -7,7 +7,8 @@ use crate::base::text::nearest;
 use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
-use crate::plan::{self, Only, Plan};
+use crate::live::compare::Only;
+use crate::plan::{self, Plan};
 use crate::platform::{Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
@@ -314,8 +315,8 @@ fn saved_access(saved: &Saved, facts: &crate::platform::Cluster) -> Access {
     let mut steps = saved.look.iter().flat_map(plan::Section::steps);
     let written = steps.find_map(|step| match &step.action {
         plan::Action::Run(command) => match &command.output {
-            plan::Output::File(path) => path.parent().and_then(|folder| folder.file_name()),
-            plan::Output::Log => None,
+            crate::command::Output::File(path) => path.parent().and_then(|folder| folder.file_name()),
+            crate::command::Output::Log => None,
         },
         _ => None,
     });

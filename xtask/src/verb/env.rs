@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::base::failure::Result;
 use crate::cluster::access::Access;
+use crate::command::quote;
 use crate::context::Context;
-use crate::plan::quote;
 use crate::platform::Stage;
 
 /// Print what a shell, k9s or an IDE needs to reach a cluster

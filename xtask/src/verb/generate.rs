@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::ui::Word;
+use crate::command::Tool;
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
-use crate::plan::Tool;
 use crate::recipe::nix;
 
 /// Make the generated files, or check that they are current
@@ -58,12 +58,7 @@ fn from_modules(context: &Context, checkout: &Checkout) -> Result<Vec<(String, S
             Tool::NixInstantiate.program()
         ))
     })?;
-    let runner = Runner {
-        root: &checkout.root,
-        ui: &context.ui,
-        tools: &tools,
-        interrupt: &context.interrupt,
-    };
+    let runner = Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
     let log = checkout.path(nix::generated_path()).with_extension("log");
     if let Some(folder) = log.parent() {
         fs_err::create_dir_all(folder)?;

@@ -12,6 +12,7 @@ use crate::base::root::STATE;
 use crate::base::text::plural;
 use crate::base::ui::Word;
 use crate::cluster::access::Access;
+use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
 use crate::exec::Runner;
 use crate::golden::bless::bless;
@@ -20,7 +21,7 @@ use crate::golden::problem::Problem;
 use crate::golden::provenance::Record;
 use crate::golden::resolve::Comparison;
 use crate::golden::{diff, folder, inventory, offline, reproducible, resolve, revision};
-use crate::plan::{Action, Command, Effect, Step, Tool};
+use crate::plan::{Action, Effect, Step};
 use crate::platform::Stage;
 use crate::recipe::{nix_build_of, validate};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
@@ -556,12 +557,7 @@ impl Verb<'_> {
     }
 
     fn runner<'a>(&'a self, tools: &'a crate::tool::Tools) -> Runner<'a> {
-        Runner {
-            root: &self.checkout.root,
-            ui: &self.context.ui,
-            tools,
-            interrupt: &self.context.interrupt,
-        }
+        Runner::new(&self.checkout.root, &self.context.ui, tools, &self.context.interrupt)
     }
 
     /// What a command of Git prints; none when it fails, which outside a repository it does.

@@ -5,8 +5,9 @@ use crate::base::failure::{Failure, Result};
 use crate::base::ui::Answer;
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
+use crate::command::Tool;
 use crate::context::{Checkout, Context};
-use crate::plan::{Plan, Tool};
+use crate::plan::Plan;
 use crate::platform::{Cluster, Environment, Stage};
 use crate::recipe::guard;
 use crate::run::{look, nonce};
@@ -185,7 +186,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         agree(context, &name, verb, arguments.yes)?;
     }
     let command = access.kubectl().args(arguments.arguments.iter().map(String::as_str));
-    crate::exec::become_tool(&checkout.root, &tools, &command).map(|never| match never {})
+    let runner = crate::exec::Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
+    runner.become_tool(&command).map(|never| match never {})
 }
 
 #[cfg(test)]

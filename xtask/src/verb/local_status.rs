@@ -10,11 +10,11 @@ use crate::base::failure::{Failure, Kind, Result};
 use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
-use crate::cluster::vm::{Field, Record, Then, compare, record_path, saved};
+use crate::cluster::vm::{Driver, Field, Record, Then, compare, record_path, saved};
+use crate::command::Tool;
 use crate::context::Context;
 use crate::exec::Runner;
 use crate::live::gate;
-use crate::plan::{Driver, Tool};
 use crate::platform::Stage;
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
 use crate::recipe::local_up::project_file;
@@ -95,12 +95,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         }
         if status.problems.is_empty() {
             let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Kubectl])?;
-            let runner = Runner {
-                root: &checkout.root,
-                ui: &context.ui,
-                tools: &tools,
-                interrupt: &context.interrupt,
-            };
+            let runner = Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
             look(&runner, &access, &checkout, &mut status)?;
         }
     } else {

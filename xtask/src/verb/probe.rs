@@ -47,12 +47,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Arguments::Holds { probe } => {
             let probe: Probe = serde_json::from_str(probe).or_fail(Kind::Usage, "no probe")?;
             let runner_tools = context.toolbox(kubernetes(&checkout)).ensure(&probe.tools())?;
-            let runner = Runner {
-                root: &checkout.root,
-                ui: &context.ui,
-                tools: &runner_tools,
-                interrupt: &context.interrupt,
-            };
+            let runner = Runner::new(&checkout.root, &context.ui, &runner_tools, &context.interrupt);
             Ok(u8::from(!runner.holds(&probe)?))
         }
         Arguments::Action { action } => {
@@ -65,12 +60,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             }
             let step = Step::new("probe.act", "Act", "A printed script asked.", Effect::Local, action);
             let runner_tools = context.toolbox(kubernetes(&checkout)).ensure(&step.tools())?;
-            let runner = Runner {
-                root: &checkout.root,
-                ui: &context.ui,
-                tools: &runner_tools,
-                interrupt: &context.interrupt,
-            };
+            let runner = Runner::new(&checkout.root, &context.ui, &runner_tools, &context.interrupt);
             // Nothing but a tool writes a log.
             runner.act(&step, camino::Utf8Path::new("/dev/null"))?;
             Ok(0)

@@ -11,9 +11,9 @@ use crate::base::failure::{Failure, Kind, Result};
 use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
-use crate::live::history::{Entry, digest as digest_of};
+use crate::live::history::{Entry, RollbackOf, digest as digest_of};
 use crate::live::secrets;
-use crate::plan::{Plan, Then};
+use crate::plan::Plan;
 use crate::platform::Stage;
 use crate::project::{Project, StageDescription};
 use crate::recipe::Source;
@@ -115,7 +115,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     let mode = Mode {
         reason: arguments.reason.clone(),
-        then: Some(Then {
+        then: Some(RollbackOf {
             run: entry.run.clone(),
             revision: entry.revision.clone(),
             lock: entry.lock.clone(),

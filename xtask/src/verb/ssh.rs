@@ -42,8 +42,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let setup = Setup::of(&checkout, &name, facts, vm::running(&checkout, &name)?)?;
     let tools = context
         .toolbox(&facts.kubernetes)
-        .ensure(&[crate::plan::Tool::Limactl])?;
+        .ensure(&[crate::command::Tool::Limactl])?;
     setup.must_run(context, &checkout, &tools, &name)?;
     let ssh = setup.guest(&access).ssh(&arguments.command);
-    crate::exec::become_tool(&checkout.root, &tools, &ssh).map(|never| match never {})
+    let runner = crate::exec::Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
+    runner.become_tool(&ssh).map(|never| match never {})
 }

@@ -3,7 +3,8 @@
 use crate::base::failure::Result;
 use crate::cluster::access::Access;
 use crate::context::Context;
-use crate::plan::{self, Action, Derivation, Effect, Plan, Probe, Section, Step};
+use crate::live::lease::LeaseAbandoned;
+use crate::plan::{self, Action, Effect, Plan, Probe, Section, Step};
 use crate::platform::{Environment, Stage};
 use crate::recipe::guard;
 use crate::run::{Lock, PlanArgs, carry_out};
@@ -56,7 +57,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         "Check that it is the named one, and its holder not alive here",
         "Two runs at once would overwrite each other.",
         Effect::Read,
-        Action::Check(Derivation::LeaseAbandoned {
+        Action::task(LeaseAbandoned {
             lease: held.clone(),
             nonce: arguments.id.clone(),
         }),

@@ -92,12 +92,12 @@ fn provider(status: u16, body: &'static str) -> String {
 }
 
 fn survey(hetzner: &str, cloudflare: &str) -> Value {
-    json!({"survey": {
-        "wanted": ".xtask/wanted.json",
+    json!({"do": {"providerPreflight": {
+        "requirements": ".xtask/wanted.json",
         "hetzner": {"api": hetzner, "token": "HCLOUD_TOKEN", "deadline": 1},
         "zone": {"name": "api.zone.example",
             "at": {"api": cloudflare, "zone": "zone.example", "token": "CLOUDFLARE_API_TOKEN", "deadline": 1}},
-    }})
+    }}})
 }
 
 /// A checkout whose fake sops and age-keygen know nothing, for no test here decrypts anything.

@@ -7,7 +7,9 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use xtask::plan::{Action, Arg, Command, Derivation, Effect, Node, Placed, Plan, Probe, Reasons, Stdin, Step, Tool};
+use xtask::cluster::embedded::EndProcesses;
+use xtask::command::{Arg, Command, Stdin, Tool};
+use xtask::plan::{Action, Effect, Node, Placed, Plan, Probe, Reasons, Step, Task};
 use xtask::platform::{DnsProvider, Platform};
 use xtask::project::StageDescription;
 use xtask::recipe::catalogue::{Descriptions, plans};
@@ -375,7 +377,7 @@ fn every_wait_ends_and_only_reads() {
 fn what_is_asked_and_what_only_reads_changes_nothing() {
     every_step(|_, _, step| match &step.action {
         Action::Run(command) if step.effect == Effect::Read => holds(reads(command), "it says that it only reads"),
-        Action::Write { .. } | Action::Remove { .. } | Action::End { .. } => {
+        Action::Write { .. } | Action::Remove { .. } | Action::Do(Task::EndProcesses(_)) => {
             holds(step.effect > Effect::Read, "it says that it only reads")
         }
         _ => Ok(()),
@@ -403,7 +405,7 @@ fn a_remote_step_is_known_to_be_done_or_converges() {
                     || command.tool == Tool::Nix && has("copy")
             }
             // It asks what is there, and writes only what is not.
-            Action::SetRecord { .. } => true,
+            Action::Do(Task::SetRecord(_)) => true,
             _ => false,
         };
         // Creating a Lease that is there fails, and the next step looks whose it is.
@@ -414,6 +416,38 @@ fn a_remote_step_is_known_to_be_done_or_converges() {
             "it would be done twice",
         )
     });
+}
+
+/// Whether a step may end a run because of what it found, before anything is lost.
+fn can_refuse(action: &Action) -> bool {
+    let Action::Do(task) = action else { return false };
+    matches!(
+        task,
+        Task::CheckClusterIdentity(_)
+            | Task::CheckSecrets(_)
+            | Task::CleanTree(_)
+            | Task::DescriptionUnchanged(_)
+            | Task::DiffUnchanged(_)
+            | Task::DistinctClusters(_)
+            | Task::KluctlResult(_)
+            | Task::LeaseAbandoned(_)
+            | Task::LeaseHeld(_)
+            | Task::MoveDone(_)
+            | Task::MovePossible(_)
+            | Task::MovePreflight(_)
+            | Task::NoClosures(_)
+            | Task::NoForeignObjects(_)
+            | Task::NothingDiffers(_)
+            | Task::OwnKubeconfig(_)
+            | Task::PivotDone(_)
+            | Task::Reviewed(_)
+            | Task::StageAllowed(_)
+            | Task::VmCompare(_)
+            | Task::VmDeletion(_)
+            | Task::VmFits(_)
+            | Task::VmImageIntact(_)
+            | Task::VmSystemFits(_)
+    )
 }
 
 #[test]
@@ -440,12 +474,7 @@ fn nothing_is_destroyed_but_by_the_verbs_for_it_and_after_a_check() {
                     "{name} destroys: {}",
                     step.id
                 );
-                let checked = steps[..index].iter().any(|step| {
-                    matches!(
-                        step.action,
-                        Action::Check(_) | Action::Derive(Derivation::GuestCompare { .. })
-                    )
-                });
+                let checked = steps[..index].iter().any(|step| can_refuse(&step.action));
                 assert!(checked, "{name}: nothing is checked before {}", step.id);
             }
         }
@@ -564,7 +593,7 @@ fn every_path_is_relative_to_the_root() {
 #[test]
 fn what_is_removed_or_ended_is_below_our_own_folder() {
     every_step(|_, _, step| match &step.action {
-        Action::Remove { path } | Action::End { folder: path } => holds(
+        Action::Remove { path } | Action::Do(Task::EndProcesses(EndProcesses { folder: path })) => holds(
             path.starts_with(".xtask/") && path.components().count() > 2,
             format!("`{path}`"),
         ),

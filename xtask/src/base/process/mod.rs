@@ -21,6 +21,9 @@ use crate::base::failure::{Failure, Kind, Result, ResultExt};
 /// Lines of output that a failure shows.
 pub(crate) const TAIL_LINES: usize = 20;
 
+/// In a run's folder while a child runs: which one.
+pub(crate) const CHILD: &str = "child.json";
+
 /// Bytes of a log line that are kept for the tail.
 const LINE_LIMIT: usize = 2_000;
 

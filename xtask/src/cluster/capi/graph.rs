@@ -3,11 +3,139 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::look::{flag, items, kind, text};
+use crate::base::failure::{Failure, Kind, Result};
+use crate::base::ui::Word;
+use crate::call::Caller;
 use crate::project::ObjectRef;
+
+/// Which objects a backup has: what a move has to bring over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MoveGraph {
+    /// Folder of `clusterctl move --to-directory`.
+    pub backup: Utf8PathBuf,
+    /// JSON file of the type [`Graph`].
+    pub to: Utf8PathBuf,
+}
+
+impl MoveGraph {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let mut objects = Vec::new();
+        for entry in fs_err::read_dir(on.root.join(&self.backup))? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            let text = fs_err::read_to_string(&path)?;
+            let object = crate::base::formats::yaml::read_one(&text)
+                .map_err(|error| Failure::new(Kind::Step, format!("`{}` cannot be read: {error}", path.display())))?;
+            objects.push(object);
+        }
+        let graph = Graph::of(&objects);
+        if graph.clusters() != 1 {
+            return Err(Failure::new(
+                Kind::Step,
+                format!(
+                    "the backup has {} Clusters among {} objects, one is expected",
+                    graph.clusters(),
+                    objects.len()
+                ),
+            )
+            .hinted("clusterctl moves nothing and ends 0 in a namespace without a Cluster"));
+        }
+        on.write_json(&self.to, &graph)?;
+        on.ui
+            .status(Word::Checked, format!("{} objects have to move", graph.objects.len()));
+        Ok(())
+    }
+}
+
+/// Where the objects of a graph are now, and what that means for the move.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LocateObjects {
+    /// What has to move.
+    pub graph: Utf8PathBuf,
+    /// What the source has of it.
+    pub source: Utf8PathBuf,
+    /// What the target has of it.
+    pub target: Utf8PathBuf,
+    /// JSON file of the type [`Located`].
+    pub to: Utf8PathBuf,
+    /// JSON list of what may be deleted from the source, for the target has it.
+    pub leftovers: Utf8PathBuf,
+}
+
+impl LocateObjects {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let graph: Graph = on.read(&self.graph)?;
+        let source = on.read_or_null(&self.source)?;
+        let located = graph.locate(&source, &on.read_or_null(&self.target)?);
+        on.write_json(&self.leftovers, &leftovers(&located, &source))?;
+        on.write_json(&self.to, &located)?;
+        on.ui.status(Word::Checked, located.reason);
+        Ok(())
+    }
+}
+
+/// Whether a move can go on from here: nothing is lost, nothing of two clusters is mixed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MovePossible {
+    /// What `LocateObjects` wrote.
+    pub located: Utf8PathBuf,
+}
+
+impl MovePossible {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let located: Located = on.read(&self.located)?;
+        match located.place {
+            Place::Lost => Err(Failure::many(Kind::Step, located.reason, &located.missing)
+                .hinted("nothing more is deleted; the backup has every object: `clusterctl move --from-directory`")),
+            Place::Twice => Err(Failure::refused(located.reason).hinted(
+                "pause the Cluster on the side that is wrong before anything else: `kubectl patch cluster NAME --type=merge -p '{\"spec\":{\"paused\":true}}'`",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether everything is on the target and nothing on the source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MoveDone {
+    /// What `LocateObjects` wrote.
+    pub located: Utf8PathBuf,
+}
+
+impl MoveDone {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let located: Located = on.read(&self.located)?;
+        if located.place == Place::Moved && !located.unpause_target {
+            return Ok(());
+        }
+        let what = if located.unpause_target {
+            "the target's Cluster is still paused".to_owned()
+        } else {
+            located.reason
+        };
+        Err(Failure::many(
+            Kind::Step,
+            format!("the move is not done, whatever clusterctl said: {what}"),
+            &located.missing,
+        )
+        .hinted("`--resume` looks again, and completes it or begins it anew"))
+    }
+}
 
 /// What a move has to bring over: kind and name, with the UID it has on the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

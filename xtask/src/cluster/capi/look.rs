@@ -1,9 +1,60 @@
 //! What a listing of ClusterAPI's objects says: what is still waited for, and the tree of a cluster.
-//! Pure functions over JSON.
+//! It asks no cluster.
 
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::plan::capi::Want;
+use super::providers::Provider;
+use crate::base::failure::{self, Failure, Kind};
+use crate::base::ui::Word;
+use crate::call::Caller;
+
+/// What is asked of the ClusterAPI objects that a command lists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub enum Want {
+    /// A control-plane Machine has an address.
+    Address,
+    /// The Cluster's infrastructure is there and its control plane is initialised.
+    ControlPlane,
+    /// At least so many Machines are there, each Running, with its node, and of its present generation; the
+    /// Cluster is not paused and its controllers have looked at it.
+    Running {
+        /// Machines.
+        machines: u32,
+    },
+    /// There is no object in the list.
+    Nothing,
+    /// The list has this provider at this version.
+    Provider(Provider),
+}
+
+/// The address of the first control-plane machine, said, and written down for what sets its record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EndpointAddress {
+    /// `kubectl get machines … -o json`.
+    pub machines: Utf8PathBuf,
+    /// JSON file `{ "address": "…" }`.
+    pub to: Utf8PathBuf,
+}
+
+impl EndpointAddress {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> failure::Result<()> {
+        let list = on.read_or_null(&self.machines)?;
+        let address = first_address(&list).ok_or_else(|| {
+            Failure::new(
+                Kind::Step,
+                "the control-plane machine has lost its address since it was waited for",
+            )
+        })?;
+        on.write_json(&self.to, &json!({"address": address}))?;
+        on.ui.status(Word::Checked, format!("the endpoint is at {address}"));
+        Ok(())
+    }
+}
 
 /// Why a listing is not as wanted, the most telling first; empty when it is.
 pub fn open_wants(want: &Want, list: &Value) -> Vec<String> {

@@ -1,26 +1,31 @@
 //! What ClusterAPI is to a plan: its providers and where they come from, its controllers as host processes, and
 //! what listings of its objects mean. It runs nothing.
 
-mod derive;
+pub mod dns;
 mod graph;
 mod look;
+mod pivot;
 mod preflight;
 mod project;
 pub mod providers;
+mod repository;
 pub mod status;
+pub mod survey;
 mod wanted;
 
 use camino::Utf8PathBuf;
 
 use super::access::Access;
-use crate::plan::capi::{Provider, Role};
-use crate::plan::{Command, Tool};
+use crate::command::{Command, Tool};
 
-pub use derive::carry_out;
-pub use graph::{Graph, Located, Place};
-pub use look::{address, open_wants, tree};
-pub use project::part_of;
-pub use wanted::{Machine, Wanted};
+pub use graph::{Graph, LocateObjects, Located, MoveDone, MoveGraph, MovePossible, Place};
+pub use look::{EndpointAddress, Want, address, open_wants, tree};
+pub use pivot::{DistinctClusters, Pivot, PivotDone, PivotState, RecordPivot, StageAllowed};
+pub use preflight::MovePreflight;
+pub use project::{InMemoryProject, ProjectPart, part_of};
+pub use providers::{Provider, Role};
+pub use repository::{ClusterctlConfiguration, Fit, ProviderComponents, ProviderModule};
+pub use wanted::{Machine, ReadRequirements, Requirements};
 
 /// The label with which clusterctl takes an object along.
 pub const MOVE: &str = "clusterctl.cluster.x-k8s.io/move";

@@ -3,11 +3,52 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::look::{flag, items, kind, machines, name, text};
+use super::providers::Role;
 use super::{BLOCK_MOVE, MOVE};
-use crate::plan::capi::Role;
+use crate::base::failure::{Failure, Kind, Result};
+use crate::call::Caller;
+
+/// Everything that must be true before a move pauses anything; all problems at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct MovePreflight {
+    /// Namespace of the objects.
+    pub namespace: String,
+    /// Secrets that must go along, by name.
+    pub secrets: Vec<String>,
+    /// Those that carry the label, `secret/NAME` a line.
+    pub labelled: Utf8PathBuf,
+    /// Providers, contracts and objects of the source.
+    pub source: Utf8PathBuf,
+    /// Providers, nodes and objects of the target.
+    pub target: Utf8PathBuf,
+    /// Whether this plan itself has paused the source: then that is no problem.
+    pub ours: Utf8PathBuf,
+}
+
+impl MovePreflight {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let ours = on.root.join(&self.ours).exists();
+        let labelled = on.text(&self.labelled)?;
+        let (source, target) = (on.read_or_null(&self.source)?, on.read_or_null(&self.target)?);
+        let mut problems = problems(&self.namespace, &source, &target, ours);
+        problems.extend(left_behind(&self.namespace, &self.secrets, &labelled));
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::many(
+            Kind::Preflight,
+            "the move cannot begin, and nothing was paused",
+            &problems,
+        ))
+    }
+}
 
 /// Problems, a sentence each. `ours` says that this very plan has paused the source.
 pub(super) fn problems(namespace: &str, source: &Value, target: &Value, ours: bool) -> Vec<String> {

@@ -3,12 +3,59 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Result};
+use crate::base::ui::Word;
+use crate::call::Caller;
 use crate::golden::object::digest_of;
 use crate::project::{self, DIGEST, Project};
+
+/// Copies a capi project with in-memory infrastructure in the place of the real one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct InMemoryProject {
+    /// The project.
+    pub from: Utf8PathBuf,
+    /// Control-plane machines.
+    pub control_planes: u32,
+    /// Workers by MachineDeployment; others get none.
+    pub workers: BTreeMap<String, u32>,
+    /// Folder of the copy; replaced whole.
+    pub to: Utf8PathBuf,
+}
+
+impl InMemoryProject {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let (from, to) = (on.root.join(&self.from), on.root.join(&self.to));
+        for note in in_memory(&from, self.control_planes, &self.workers, &to)? {
+            on.ui.status(Word::Checked, note);
+        }
+        Ok(())
+    }
+}
+
+/// Copies a project with some phases alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProjectPart {
+    /// The project.
+    pub from: Utf8PathBuf,
+    /// The phases.
+    pub phases: Vec<String>,
+    /// Folder of the copy; replaced whole.
+    pub to: Utf8PathBuf,
+}
+
+impl ProjectPart {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        part(&on.root.join(&self.from), &self.phases, &on.root.join(&self.to))
+    }
+}
 
 const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
 
@@ -16,7 +63,7 @@ const INFRASTRUCTURE: &str = "infrastructure.cluster.x-k8s.io";
 const STARTUP: &str = "3s";
 
 /// Copies a capi project whose infrastructure is in memory, and returns what was changed, a sentence each.
-pub(super) fn in_memory(
+fn in_memory(
     from: &Utf8Path,
     control_planes: u32,
     workers: &BTreeMap<String, u32>,
@@ -42,7 +89,7 @@ pub(super) fn in_memory(
 }
 
 /// Copies a project with these phases alone.
-pub(super) fn part(from: &Utf8Path, phases: &[String], to: &Utf8Path) -> Result<()> {
+fn part(from: &Utf8Path, phases: &[String], to: &Utf8Path) -> Result<()> {
     let mut project = Project::read(from)?;
     project.items.retain(|item| phases.contains(&item.item.phase));
     if project.items.is_empty() {

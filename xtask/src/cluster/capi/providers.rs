@@ -3,8 +3,75 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::failure::{Failure, Result};
-use crate::plan::capi::{Provider, Role};
+
+/// A provider as clusterctl installs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Provider {
+    /// clusterctl's name: `cluster-api`, `kubeadm`, `hetzner`.
+    pub name: String,
+    /// What it provides.
+    pub role: Role,
+    /// Version with its `v`.
+    pub version: String,
+    /// Release series, `major.minor`, for its metadata.
+    pub series: String,
+    /// Contract of that series.
+    pub contract: String,
+    /// Image of its manager without tag; the version is the tag.
+    pub image: String,
+    /// Namespace it is installed in.
+    pub namespace: String,
+}
+
+/// What a provider provides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The core controllers.
+    Core,
+    /// Bootstrap data of machines.
+    Bootstrap,
+    /// Control planes.
+    ControlPlane,
+    /// Machines and networks.
+    Infrastructure,
+}
+
+impl Role {
+    /// The flag of `clusterctl init`, and the name of the components file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Bootstrap => "bootstrap",
+            Self::ControlPlane => "control-plane",
+            Self::Infrastructure => "infrastructure",
+        }
+    }
+
+    /// The type in `clusterctl.yaml` and in the inventory of a cluster.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Core => "CoreProvider",
+            Self::Bootstrap => "BootstrapProvider",
+            Self::ControlPlane => "ControlPlaneProvider",
+            Self::Infrastructure => "InfrastructureProvider",
+        }
+    }
+}
+
+impl Provider {
+    /// The folder in a local repository, which is also the name of its inventory entry.
+    pub fn label(&self) -> String {
+        match self.role {
+            Role::Core => self.name.clone(),
+            role => format!("{}-{}", role.name(), self.name),
+        }
+    }
+}
 
 /// Sums of the modules, as the pins of the tools have them.
 const SUMS: [&str; 2] = [

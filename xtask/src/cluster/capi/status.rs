@@ -4,8 +4,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::look::Want;
 use super::look::{flag, items, kind, name, open_wants, text, tree};
-use crate::plan::capi::Want;
 
 /// What was seen of one side: its objects, or why it does not answer.
 pub type Seen = Result<Value, String>;

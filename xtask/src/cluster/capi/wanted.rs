@@ -3,18 +3,36 @@
 
 use std::collections::BTreeSet;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::look::{kind, text};
 use crate::base::failure::{Failure, Result};
+use crate::call::Caller;
 use crate::project::Project;
+
+/// What a capi project will ask its provider for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ReadRequirements {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// JSON file of the type [`Requirements`].
+    pub to: Utf8PathBuf,
+}
+
+impl ReadRequirements {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        on.write_json(&self.to, &of(&on.root.join(&self.project))?)
+    }
+}
 
 /// What has to be there before the first machine is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Wanted {
+pub struct Requirements {
     /// Name by which the provider labels what belongs to the cluster.
     pub cluster: String,
     /// Regions, by name.
@@ -36,7 +54,7 @@ pub struct Machine {
 }
 
 /// Reads it from a project.
-pub(super) fn of(project: &Utf8Path) -> Result<Wanted> {
+fn of(project: &Utf8Path) -> Result<Requirements> {
     let read = Project::read(project)?;
     let objects: Vec<&Value> = read
         .items
@@ -49,7 +67,7 @@ pub(super) fn of(project: &Utf8Path) -> Result<Wanted> {
     })
 }
 
-fn from(objects: &[&Value]) -> Option<Wanted> {
+fn from(objects: &[&Value]) -> Option<Requirements> {
     let cluster = objects.iter().find(|object| kind(object) == "HetznerCluster")?;
     // Where the machines of a pool come from, by the template that it refers to.
     let templates: Vec<&str> = objects
@@ -80,7 +98,7 @@ fn from(objects: &[&Value]) -> Option<Wanted> {
             .map(ToOwned::to_owned)
             .collect()
     };
-    Some(Wanted {
+    Some(Requirements {
         cluster: text(cluster, "/metadata/name").to_owned(),
         regions: names("/spec/controlPlaneRegions", Value::as_str),
         ssh_keys: names("/spec/sshKeys/hcloud", |key| key.get("name").and_then(Value::as_str)),

@@ -1,13 +1,36 @@
 //! Whether a kubeconfig still leads to the control plane that it was written for.
 //! It compares files; it asks no server.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::failure::{Failure, Result};
+use crate::call::Caller;
+
+/// Whether the kubeconfig of an embedded cluster still leads to its own control plane.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct OwnKubeconfig {
+    /// The kubeconfig that everything uses.
+    pub kubeconfig: Utf8PathBuf,
+    /// The context in it.
+    pub context: String,
+    /// The one that the control plane was made with.
+    pub own: Utf8PathBuf,
+    /// Name of the cluster, for the message.
+    pub cluster: String,
+}
+
+impl OwnKubeconfig {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        check(on.root, &self.kubeconfig, &self.context, &self.own, &self.cluster)
+    }
+}
 
 /// Refuses a kubeconfig whose context is missing or leads to another server than the cluster's own.
-pub fn check(root: &Utf8Path, kubeconfig: &Utf8Path, context: &str, own: &Utf8Path, cluster: &str) -> Result<()> {
+fn check(root: &Utf8Path, kubeconfig: &Utf8Path, context: &str, own: &Utf8Path, cluster: &str) -> Result<()> {
     let remake = format!("`cargo xtask local-down --cluster {cluster}` and `local-up` make both anew");
     let Some(wanted) = read(&root.join(own)).and_then(|own| server(&own, own.get("current-context")?.as_str()?)) else {
         return Err(

@@ -8,14 +8,16 @@ mod project;
 use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 
-pub use kubeconfig::check as check_kubeconfig;
-pub use processes::{dead_processes, end_processes, is_running, stopped_components};
-pub use project::copy as copy_project;
+pub use kubeconfig::OwnKubeconfig;
+pub use processes::{EndProcesses, dead_processes, end_processes, is_running, stopped_components};
+pub use project::EmbeddedProject;
 
 use super::access::Access;
 use crate::base::failure::Result;
-use crate::plan::{Arg, Command, Tool};
+use crate::call::Caller;
+use crate::command::{Arg, Command, Tool};
 use crate::platform::Cluster;
 
 /// The nine stages that simulate nodes, pods and volumes; one given replaces all of kwokctl's own.
@@ -34,8 +36,25 @@ const PORTS: [&str; 4] = ["etcdPort", "etcdPeerPort", "kubeApiserverPort", "kwok
 /// within their first ten seconds (`WaitForAPIServer` of kube-controller-manager, 1.35), as on a busy host.
 const LATER: [&str; 2] = ["disableKubeControllerManager", "disableKubeScheduler"];
 
+/// Writes the configuration of an embedded cluster, with ports that are free now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FreePorts {
+    /// The configuration with placeholders.
+    pub content: String,
+    /// Where it goes.
+    pub to: Utf8PathBuf,
+}
+
+impl FreePorts {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        on.write(&self.to, with_free_ports(&self.content)?.as_bytes(), 0o600)
+    }
+}
+
 /// Replaces every [`FREE_PORT`] of a text by a free port of loopback, each another.
-pub fn with_free_ports(text: &str) -> Result<String> {
+fn with_free_ports(text: &str) -> Result<String> {
     let mut parts = text.split(FREE_PORT);
     let mut result = parts.next().unwrap_or_default().to_owned();
     // All are held until the last is chosen, so that none is chosen twice.

@@ -5,8 +5,32 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result};
+use crate::base::text::plural;
+use crate::base::ui::Word;
+use crate::call::Caller;
+
+/// Ends the processes whose pid files are in a folder, and looks that they are gone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EndProcesses {
+    /// Folder of an embedded cluster, relative to the root.
+    pub folder: Utf8PathBuf,
+}
+
+impl EndProcesses {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let ended = end_processes(&on.root.join(&self.folder))?;
+        if ended > 0 {
+            on.ui
+                .status(Word::Removed, plural(ended, "process").replace("processs", "processes"));
+        }
+        Ok(())
+    }
+}
 
 /// How long the control plane may take to end by itself.
 const GRACE: Duration = Duration::from_secs(8);

@@ -1,25 +1,54 @@
 //! A copy of a stage project for an embedded cluster, without what that cluster cannot hold.
 //! Plan, no-op and journal use the copy; each thing left out is named.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Result};
+use crate::base::ui::Word;
+use crate::call::Caller;
 use crate::live::kinds::Kinds;
 use crate::project::resources;
 use crate::project::{self, Object, ObjectRef, Project};
 
+/// Copies a project, leaving out what an embedded cluster cannot hold, each named.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EmbeddedProject {
+    /// Project to copy.
+    pub from: Utf8PathBuf,
+    /// Output of `kubectl api-resources --no-headers -o wide`.
+    pub served: Utf8PathBuf,
+    /// Folder of the copy; replaced whole.
+    pub to: Utf8PathBuf,
+    /// JSON file with the names of what was left out.
+    pub left_out: Utf8PathBuf,
+}
+
+impl EmbeddedProject {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let path = |path: &Utf8Path| on.root.join(path);
+        let adapted = copy(&path(&self.from), &path(&self.served), &path(&self.to))?;
+        for note in adapted.notes {
+            on.ui.status(Word::Skipped, note);
+        }
+        on.write_json(&self.left_out, &adapted.left_out)
+    }
+}
+
 /// What a copy lacks, and what was changed in it.
 #[derive(Debug)]
-pub struct Adapted {
+struct Adapted {
     /// A sentence for each thing that was left out or changed.
-    pub notes: Vec<String>,
+    notes: Vec<String>,
     /// Every object that was left out.
-    pub left_out: Vec<ObjectRef>,
+    left_out: Vec<ObjectRef>,
 }
 
 /// Copies a project without what an embedded cluster cannot hold.
-pub fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted> {
+fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted> {
     let mut project = Project::read(from)?;
     project.refuse_empty()?;
     let served = resources::parse(&fs_err::read_to_string(served)?)?;

@@ -2,8 +2,9 @@
 //! what became of a guest is read from `limactl list --json`.
 
 use super::host::System;
+use super::{Driver, VmRequirements};
 use crate::cluster::vm;
-use crate::plan::{Arg, Command, Driver, GuestWanted, Tool};
+use crate::command::{Arg, Command, Tool};
 use crate::platform::Arch;
 
 /// Seconds for a first boot: Lima itself gives up after ten minutes.
@@ -36,7 +37,7 @@ pub enum Boot {
 }
 
 /// `colima start` with everything that decides what it does; nothing is left to its file or its defaults.
-pub fn start(wanted: &GuestWanted, system: System, boot: Boot) -> Command {
+pub fn start(wanted: &VmRequirements, system: System, boot: Boot) -> Command {
     debug_assert!(wanted.driver == Driver::Colima, "a guest of Colima's");
     let mut command = colima()
         .args(["start", "--profile", &wanted.profile])
@@ -74,19 +75,19 @@ pub fn start(wanted: &GuestWanted, system: System, boot: Boot) -> Command {
 }
 
 /// `colima stop`; the disk stays.
-pub fn stop(wanted: &GuestWanted) -> Command {
+pub fn stop(wanted: &VmRequirements) -> Command {
     colima().args(["stop", "--profile", &wanted.profile]).within(180)
 }
 
 /// What mends a broken instance.
-pub fn stop_hard(wanted: &GuestWanted) -> Command {
+pub fn stop_hard(wanted: &VmRequirements) -> Command {
     colima()
         .args(["stop", "--profile", &wanted.profile, "--force"])
         .within(120)
 }
 
 /// `colima delete`; without `--force` and a terminal it deletes nothing and ends 0.
-pub fn delete(wanted: &GuestWanted) -> Command {
+pub fn delete(wanted: &VmRequirements) -> Command {
     colima()
         .args(["delete", "--profile", &wanted.profile, "--force", "--data"])
         .within(180)

@@ -9,7 +9,63 @@ use sha2::{Digest, Sha256};
 
 use crate::base::failure::{Failure, Result};
 use crate::base::root::STATE;
+use crate::base::text::bytes;
+use crate::base::ui::Word;
+use crate::call::Caller;
 use crate::platform::Arch;
+
+/// Finds the one qcow2 of a build or a file, and records path, store path, digest and sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct VmImage {
+    /// A qcow2, or a folder with exactly one; relative to the root, or absolute.
+    pub from: Utf8PathBuf,
+    /// SHA-256 that it must have.
+    pub digest: Option<String>,
+    /// File with the version of the kernel inside, if that is known.
+    pub kernel: Option<Utf8PathBuf>,
+    /// Architecture of the VM.
+    pub arch: String,
+    /// JSON file of the type [`Image`].
+    pub to: Utf8PathBuf,
+}
+
+impl VmImage {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let kernel = match &self.kernel {
+            Some(path) => on.text_if_any(path)?.map(|text| text.trim().to_owned()),
+            None => None,
+        };
+        let image = Image::look(&on.root.join(&self.from), self.digest.as_deref(), &self.arch, kernel)?;
+        on.ui.status(
+            Word::Checked,
+            format!(
+                "{} ({}, a disk of {}, SHA-256 {})",
+                image.path,
+                bytes(image.size),
+                bytes(image.virtual_size),
+                image.digest
+            ),
+        );
+        on.write_json(&self.to, &image)
+    }
+}
+
+/// Whether a recorded image is still the file that was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct VmImageIntact {
+    /// JSON file of the type [`Image`].
+    pub image: Utf8PathBuf,
+}
+
+impl VmImageIntact {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        Image::read(&on.root.join(&self.image))?.intact()
+    }
+}
 
 /// What is recorded of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

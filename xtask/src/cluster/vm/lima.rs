@@ -1,9 +1,35 @@
 //! Lima's command lines and its template of our guest; also what every guest is asked through, Colima's too.
 
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::image::Image;
+use super::{Driver, VmRequirements};
+use crate::base::failure::Result;
+use crate::call::Caller;
 use crate::cluster::vm;
-use crate::plan::{Arg, Command, Driver, GuestWanted, Tool};
+use crate::command::{Arg, Command, Tool};
+
+/// Lima's template of a VM.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct LimaTemplate {
+    /// What the facts ask for.
+    pub wanted: VmRequirements,
+    /// Image that it boots.
+    pub image: Utf8PathBuf,
+    /// The template.
+    pub to: Utf8PathBuf,
+}
+
+impl LimaTemplate {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let image = Image::read(&on.root.join(&self.image))?;
+        on.write_json(&self.to, &template(&self.wanted, image.path.as_str()))
+    }
+}
 
 /// Seconds for a first boot: Lima itself gives up after ten minutes.
 const START: u64 = 900;
@@ -29,7 +55,7 @@ pub fn shell(instance: &str) -> Command {
 }
 
 /// Makes the guest of a template and starts it.
-pub fn create(wanted: &GuestWanted, template: Arg) -> Command {
+pub fn create(wanted: &VmRequirements, template: Arg) -> Command {
     debug_assert!(wanted.driver == Driver::Lima, "a guest of Lima's");
     limactl()
         .args(["start", "--tty=false", "--name", &wanted.instance])
@@ -38,7 +64,7 @@ pub fn create(wanted: &GuestWanted, template: Arg) -> Command {
 }
 
 /// Sets what may change in a stopped guest; the disk only grows.
-pub fn set(wanted: &GuestWanted) -> Command {
+pub fn set(wanted: &VmRequirements) -> Command {
     let mut settings = format!(
         ".cpus = {} | .memory = \"{}GiB\" | .disk = \"{}GiB\"",
         wanted.cpus, wanted.memory, wanted.disk
@@ -56,27 +82,27 @@ pub fn set(wanted: &GuestWanted) -> Command {
 }
 
 /// Starts a guest that exists.
-pub fn start(wanted: &GuestWanted) -> Command {
+pub fn start(wanted: &VmRequirements) -> Command {
     limactl().args(["start", "--tty=false", &wanted.instance]).within(START)
 }
 
 /// Stops it; its disk stays.
-pub fn stop(wanted: &GuestWanted) -> Command {
+pub fn stop(wanted: &VmRequirements) -> Command {
     limactl().args(["stop", &wanted.instance]).within(180)
 }
 
 /// What mends a broken instance.
-pub fn stop_hard(wanted: &GuestWanted) -> Command {
+pub fn stop_hard(wanted: &VmRequirements) -> Command {
     limactl().args(["stop", "--force", &wanted.instance]).within(120)
 }
 
 /// Deletes it with its disk.
-pub fn delete(wanted: &GuestWanted) -> Command {
+pub fn delete(wanted: &VmRequirements) -> Command {
     limactl().args(["delete", "--force", &wanted.instance]).within(180)
 }
 
 /// The template of a guest that boots an image. Lima reads YAML, which JSON is.
-pub fn template(wanted: &GuestWanted, image: &str) -> Value {
+pub fn template(wanted: &VmRequirements, image: &str) -> Value {
     let mut template = json!({
         "vmType": wanted.vm_type,
         "arch": wanted.arch,

@@ -11,7 +11,6 @@ use super::vm::image::Image;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::root::STATE;
 use crate::base::text::bytes;
-use crate::plan::{Driver, GuestState, GuestWanted};
 use crate::platform::{Arch, Profile};
 use host::{Host, System};
 
@@ -37,10 +36,58 @@ pub fn record_path(access: &Access) -> Utf8PathBuf {
     access.folder.join("guest.json")
 }
 
+/// What starts a VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Driver {
+    /// Colima, over Lima.
+    Colima,
+    /// Lima alone.
+    Lima,
+}
+
+/// What the facts ask of a VM, on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct VmRequirements {
+    /// What starts it.
+    pub driver: Driver,
+    /// Profile of the facts.
+    pub profile: String,
+    /// Name of Lima's instance.
+    pub instance: String,
+    /// `vz` or `qemu`.
+    pub vm_type: String,
+    /// `aarch64` or `x86_64`.
+    pub arch: String,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// GiB of memory.
+    pub memory: u32,
+    /// GiB of disk.
+    pub disk: u32,
+    /// Whether Rosetta translates programs in it.
+    pub rosetta: bool,
+    /// Port of the API, on the VM's and on the host's loopback.
+    pub api_port: u16,
+}
+
+/// How far a VM is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VmState {
+    /// Its start began; what is there may be half of it.
+    Making,
+    /// It started and fits.
+    Made,
+    /// Its system was changed to that of this image, by a generation of NixOS.
+    Switched,
+}
+
 /// What the facts ask of a guest on this host.
-pub fn wanted(driver: Driver, name: &str, profile: &Profile, host: &Host) -> GuestWanted {
+pub fn wanted(driver: Driver, name: &str, profile: &Profile, host: &Host) -> VmRequirements {
     let macos = matches!(host.system, System::Macos { .. });
-    GuestWanted {
+    VmRequirements {
         driver,
         profile: name.to_owned(),
         instance: match driver {
@@ -239,7 +286,7 @@ pub struct Record {
     /// Name of Lima's instance.
     pub instance: String,
     /// How far it is.
-    pub state: GuestState,
+    pub state: VmState,
     /// Image that it booted, or was switched to; none for a guest that somebody else made.
     pub image: Option<Image>,
     /// Whether it was started with Rosetta.
@@ -260,17 +307,17 @@ impl Record {
     }
 
     /// The record of a guest in a new state, given what was remembered before.
-    pub fn next(wanted: &GuestWanted, state: GuestState, image: Option<Image>, before: Option<Self>) -> Self {
+    pub fn next(wanted: &VmRequirements, state: VmState, image: Option<Image>, before: Option<Self>) -> Self {
         Self {
             driver: wanted.driver,
             instance: wanted.instance.clone(),
             state: match state {
-                GuestState::Making => GuestState::Making,
-                GuestState::Made | GuestState::Switched => GuestState::Made,
+                VmState::Making => VmState::Making,
+                VmState::Made | VmState::Switched => VmState::Made,
             },
             image: match state {
-                GuestState::Making | GuestState::Switched => image,
-                GuestState::Made => before.and_then(|before| before.image),
+                VmState::Making | VmState::Switched => image,
+                VmState::Made => before.and_then(|before| before.image),
             },
             rosetta: wanted.rosetta,
         }
@@ -373,7 +420,7 @@ pub enum Saved {
 }
 
 /// What Colima saved of a profile.
-pub fn saved(home: &Utf8Path, wanted: &GuestWanted) -> Result<Saved> {
+pub fn saved(home: &Utf8Path, wanted: &VmRequirements) -> Result<Saved> {
     let path = home.join(&wanted.profile).join("colima.yaml");
     if wanted.driver == Driver::Lima || !path.exists() {
         return Ok(Saved::None);
@@ -388,7 +435,7 @@ pub fn saved(home: &Utf8Path, wanted: &GuestWanted) -> Result<Saved> {
 
 /// Compares the facts with what is saved and with what Lima lists.
 pub fn compare(
-    wanted: &GuestWanted,
+    wanted: &VmRequirements,
     instance: Option<&Instance>,
     saved: &Saved,
     image: Option<&Image>,
@@ -407,7 +454,7 @@ pub fn compare(
             fields: Vec::new(),
         };
     };
-    let half_made = record.is_some_and(|record| record.state == GuestState::Making);
+    let half_made = record.is_some_and(|record| record.state == VmState::Making);
     let mut fields = Vec::new();
     let mut differs = |field: &str, facts: String, key: Option<&str>, guest: Option<String>, then: Then| {
         let saved = match (saved, key) {
@@ -567,7 +614,7 @@ fn short(image: &Image) -> String {
 }
 
 /// Checks that the guest that runs is the one that was asked for; `start` ends 0 with another.
-pub fn fits(wanted: &GuestWanted, instance: Option<&Instance>) -> Result<String> {
+pub fn fits(wanted: &VmRequirements, instance: Option<&Instance>) -> Result<String> {
     let Some(instance) = instance else {
         return Err(Failure::new(
             Kind::Step,
@@ -613,7 +660,7 @@ pub fn fits(wanted: &GuestWanted, instance: Option<&Instance>) -> Result<String>
 
 /// What is lost with a guest; one that a person protected is refused. Lima says nothing of the protection of a guest
 /// that it cannot inspect, so the caller looks for the file that is the protection.
-pub fn doomed(instance: &Instance, file: Protection) -> Result<String> {
+pub fn deletion(instance: &Instance, file: Protection) -> Result<String> {
     let protected = instance.protected == Some(true) || file == Protection::On;
     if protected {
         return Err(
@@ -730,7 +777,7 @@ pub struct Preflight<'a> {
     /// The host.
     pub host: &'a Host,
     /// The guest.
-    pub wanted: &'a GuestWanted,
+    pub wanted: &'a VmRequirements,
     /// Where guests are kept.
     pub home: &'a Utf8Path,
     /// The guest as Lima lists it.
@@ -986,6 +1033,7 @@ pub mod host;
 pub mod image;
 pub mod lima;
 pub mod route;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
 pub mod trust;

@@ -1,10 +1,53 @@
 //! Routes of a local cluster: the addresses under which a browser of this host finds what a project serves.
 //! Pure functions over objects; `exec` asks the addresses.
 
+use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::project::ObjectRef;
+use super::trust;
+use crate::base::failure::{Kind, Result};
+use crate::base::ui::Word;
+use crate::call::Caller;
+use crate::project::{ObjectRef, Project};
+
+/// The addresses of a project's routes, and the root certificate that verifies them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct FindRoutes {
+    /// The project.
+    pub project: Utf8PathBuf,
+    /// `kubectl get configmaps --all-namespaces -o json`.
+    pub configmaps: Utf8PathBuf,
+    /// JSON file of the type [`Routes`].
+    pub to: Utf8PathBuf,
+}
+
+impl FindRoutes {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let project = Project::read(&on.root.join(&self.project))?;
+        let objects: Vec<&Value> = project.objects().map(|(_, object)| &object.value).collect();
+        let addresses = addresses(&objects);
+        let published: Value = on.read(&self.configmaps)?;
+        let root = match trust::certificate(&published) {
+            Ok(pem) => Some(pem.to_owned()),
+            // A cluster whose issuer is a public one publishes none.
+            Err(failure) if failure.kind == Kind::Preflight => None,
+            Err(failure) => return Err(failure),
+        };
+        let verified = if root.is_some() {
+            "the local authority's root"
+        } else {
+            "the authorities of the public web"
+        };
+        for address in &addresses {
+            on.ui
+                .status(Word::Checked, format!("{address}, to be verified by {verified}"));
+        }
+        on.write_json(&self.to, &Routes { addresses, root })
+    }
+}
 
 /// What is asked, and by which certificate an answer is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

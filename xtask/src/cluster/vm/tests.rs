@@ -34,7 +34,7 @@ fn profile() -> Profile {
     }
 }
 
-fn on_mac(driver: Driver) -> GuestWanted {
+fn on_mac(driver: Driver) -> VmRequirements {
     wanted(driver, "k3s-dev", &profile(), &mac())
 }
 
@@ -69,7 +69,7 @@ fn record(digest: &str) -> Record {
     Record {
         driver: Driver::Colima,
         instance: "colima-k3s-dev".to_owned(),
-        state: GuestState::Made,
+        state: VmState::Made,
         image: Some(image(digest, "6.12")),
         rosetta: false,
     }
@@ -156,7 +156,7 @@ fn a_running_profile_whose_file_was_changed_is_told_but_left_alone() {
 
 #[test]
 fn another_image_is_a_new_guest_and_a_half_made_one_is_no_loss() {
-    let drift = |state: GuestState| {
+    let drift = |state: VmState| {
         let mut before = record("bb");
         before.state = state;
         compare(
@@ -167,8 +167,8 @@ fn another_image_is_a_new_guest_and_a_half_made_one_is_no_loss() {
             Some(&before),
         )
     };
-    assert!(drift(GuestState::Made).recreate);
-    let half = drift(GuestState::Making);
+    assert!(drift(VmState::Made).recreate);
+    let half = drift(VmState::Making);
     assert!(
         half.half_made && !half.recreate,
         "what never ran is swept without asking"
@@ -377,7 +377,7 @@ fn a_kubeconfig_that_would_not_verify_its_server_is_refused() {
     }
 }
 
-fn problems(host: &Host, wanted: &GuestWanted, home: &str, image: &Image) -> Problems {
+fn problems(host: &Host, wanted: &VmRequirements, home: &str, image: &Image) -> Problems {
     Preflight {
         host,
         wanted,
@@ -446,16 +446,16 @@ fn names_that_mean_something_to_a_tool_are_no_profiles() {
 fn a_guest_that_a_person_protected_is_not_deleted() {
     let mut instance = running();
     assert_eq!(
-        doomed(&instance, Protection::Off).unwrap(),
+        deletion(&instance, Protection::Off).unwrap(),
         "`colima-k3s-dev` is running, and its disk of 60.0 GiB holds the cluster"
     );
     assert_eq!(
-        doomed(&instance, Protection::On).unwrap_err().kind,
+        deletion(&instance, Protection::On).unwrap_err().kind,
         Kind::Refused,
         "Lima does not look for the file where it cannot inspect the guest"
     );
     instance.protected = Some(true);
-    assert_eq!(doomed(&instance, Protection::Off).unwrap_err().kind, Kind::Refused);
+    assert_eq!(deletion(&instance, Protection::Off).unwrap_err().kind, Kind::Refused);
 }
 
 #[test]
@@ -521,10 +521,10 @@ fn plans_about_guests_hold_the_laws() {
                 for command in step.commands() {
                     let text = command.shell();
                     assert!(!text.contains(" ~") && !text.contains("/home/"), "{text}");
-                    if command.tool == crate::plan::Tool::Limactl {
+                    if command.tool == crate::command::Tool::Limactl {
                         assert!(text.starts_with("LIMA_HOME="), "{text}");
                     }
-                    if command.tool == crate::plan::Tool::Colima {
+                    if command.tool == crate::command::Tool::Colima {
                         assert!(
                             text.contains("COLIMA_HOME=") && text.contains("--profile k3s-dev"),
                             "{text}"

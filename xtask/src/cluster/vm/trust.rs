@@ -4,10 +4,37 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::base::failure::{Failure, Result};
+use crate::base::ui::Word;
+use crate::call::Caller;
+
+/// The root certificate of the local authority, out of the ConfigMap in which it publishes it; its fingerprint is said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RootCertificate {
+    /// `kubectl get configmaps --all-namespaces -o json`.
+    pub from: Utf8PathBuf,
+    /// PEM file.
+    pub to: Utf8PathBuf,
+}
+
+impl RootCertificate {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let object: Value = on.read(&self.from)?;
+        let pem = certificate(&object)?;
+        on.ui.status(
+            Word::Checked,
+            format!("root certificate, SHA-256 of it {}", fingerprint(pem)?),
+        );
+        on.write(&self.to, pem.as_bytes(), 0o644)
+    }
+}
 
 /// Key under which the local authority publishes its root, in a ConfigMap of its own; that of Kubernetes itself
 /// has another.

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::{Bootstrap, Controllers, Token, pivot};
 use crate::cluster::access::Access;
-use crate::cluster::capi;
+use crate::cluster::capi::{self, InMemoryProject, StageAllowed};
+use crate::command::Stdin;
 use crate::live::lease;
-use crate::plan::capi::Capi;
-use crate::plan::{Action, Derivation, Effect, Probe, Section, Stdin, Step};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::recipe::{Parts, Source};
 
 impl Bootstrap<'_> {
@@ -39,12 +39,12 @@ impl Bootstrap<'_> {
                 "Copy stage capi with machines in memory",
                 "Cluster, control plane and workers are those of the stage; only the provider is another.",
                 Effect::Local,
-                Action::Derive(Derivation::Capi(Capi::InMemory {
+                Action::task(InMemoryProject {
                     from: self.capi.source.folder(),
                     control_planes: 1,
                     workers: self.workers.clone(),
                     to: project.clone(),
-                })),
+                }),
             ));
             staged.source = Source::Folder(project);
             staged.description.gates.clear();
@@ -198,14 +198,14 @@ pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &U
             format!("Check that `{}` is where `{describes}` has its objects", access.cluster),
             "Deployed where they are not, they would be built a second time.",
             Effect::Read,
-            Action::Check(Derivation::Capi(Capi::Guard {
+            Action::task(StageAllowed {
                 cluster: access.cluster.clone(),
                 describes: describes.to_owned(),
                 record,
                 here: pivot(workload),
                 elsewhere: clusters,
                 run: run.to_owned(),
-            })),
+            }),
         ),
     ];
     Section::new(

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::Bootstrap;
 use crate::cluster::access::Access;
-use crate::cluster::capi;
-use crate::plan::capi::Capi;
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step};
+use crate::cluster::capi::{self, MoveGraph, MovePreflight};
+use crate::command::Command;
+use crate::plan::{Action, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {
     pub(super) fn preflight(&self) -> Section {
@@ -56,14 +56,14 @@ impl Bootstrap<'_> {
             "Check everything that a move needs",
             "clusterctl's own dry run looks at none of it, and a move that fails half-way leaves clusters paused.",
             Effect::Read,
-            Action::Check(Derivation::Capi(Capi::Preflight {
+            Action::task(MovePreflight {
                 namespace: self.api.namespace.clone(),
                 secrets: names,
                 labelled: secrets,
                 source: files[0].clone(),
                 target: files[1].clone(),
                 ours: self.work("pausing"),
-            })),
+            }),
         ));
         Section::new(
             "preflight",
@@ -122,10 +122,10 @@ impl Bootstrap<'_> {
                 "Read what has to move",
                 "clusterctl moves nothing and ends 0 where there is no Cluster.",
                 Effect::Read,
-                Action::Derive(Derivation::Capi(Capi::Graph {
+                Action::task(MoveGraph {
                     backup: backup.join("objects"),
                     to: self.work("graph.json"),
-                })),
+                }),
             ),
         ];
         Section::new(

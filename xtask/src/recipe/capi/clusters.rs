@@ -2,8 +2,8 @@
 //! What runs in them is the business of the other parts.
 
 use super::Bootstrap;
-use crate::plan::capi::Capi;
-use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
+use crate::cluster::capi::PivotDone;
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::{Backend, Environment};
 use crate::recipe::{Parts, embedded, local_up};
 
@@ -58,7 +58,7 @@ impl Bootstrap<'_> {
             "Check that the pivot is done and recorded",
             "The bootstrap cluster is the only other place that has the objects.",
             Effect::Read,
-            Action::Check(Derivation::Capi(Capi::Pivoted { record: self.pivot() })),
+            Action::task(PivotDone { record: self.pivot() }),
         );
         let down = match &self.guest {
             None => embedded::down(access).each_step(&|mut step| {

@@ -2,6 +2,7 @@
 //! They listen on every interface, so the plan that has them is for a network with loopback alone.
 
 use super::{Bootstrap, Controllers, Side};
+use crate::cluster::embedded::EndProcesses;
 use crate::cluster::{capi, embedded as host};
 use crate::plan::{Action, Effect, Probe, Section, Step};
 
@@ -73,9 +74,9 @@ impl Bootstrap<'_> {
                 format!("End the controllers of `{}`", side.access.cluster),
                 "The machines in memory are theirs, and so are their ports.",
                 Effect::Local,
-                Action::End {
+                Action::task(EndProcesses {
                     folder: capi::controllers(&side.access),
-                },
+                }),
             )
         })
     }

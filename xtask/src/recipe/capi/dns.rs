@@ -2,9 +2,9 @@
 //! No address is chosen here: it is known only while a plan runs.
 
 use super::{Bootstrap, CONTROL_PLANE, Dns, Side};
-use crate::plan::capi::Capi;
-use crate::plan::dns::Record;
-use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
+use crate::cluster::capi::EndpointAddress;
+use crate::cluster::capi::dns::{AskForRecord, Record, SetRecord};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 
 /// Seconds that others may keep the record of the endpoint.
 const TTL: u32 = 60;
@@ -25,17 +25,17 @@ impl Bootstrap<'_> {
                 format!("Set the record of `{}` in zone `{}`", dns.name, at.zone),
                 "The first machine has an address, and nobody else can know it.",
                 Effect::Remote,
-                Action::SetRecord {
+                Action::task(SetRecord {
                     record: record.clone(),
                     at: at.clone(),
-                },
+                }),
             ),
             None => Step::new(
                 "record.tell",
                 format!("Say which record `{}` needs", dns.name),
                 "A person sets it, as the facts have it.",
                 Effect::Read,
-                Action::Check(Derivation::Capi(Capi::Tell(record.clone()))),
+                Action::task(AskForRecord { record: record.clone() }),
             ),
         };
         let steps = [
@@ -51,7 +51,7 @@ impl Bootstrap<'_> {
                 "Choose the address of the endpoint",
                 "The external one; machines elsewhere have to reach it.",
                 Effect::Read,
-                Action::Derive(Derivation::Capi(Capi::Address { machines, to: address })),
+                Action::task(EndpointAddress { machines, to: address }),
             ),
             set,
             Step::new(

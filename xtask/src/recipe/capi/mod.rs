@@ -26,11 +26,12 @@ use super::{Source, age_key};
 use crate::base::failure::{Failure, Result};
 use crate::cluster::access::Access;
 use crate::cluster::capi;
+use crate::cluster::capi::dns::Cloudflare;
 use crate::cluster::capi::providers::{self as known, Pinned};
-use crate::plan::dns::Cloudflare;
-use crate::plan::{OperatorKey, Probe};
+use crate::plan::Probe;
 use crate::platform::{Backend, Cluster, ClusterApi, DnsProvider, Environment, Platform, Stage};
 use crate::project::StageDescription;
+use crate::secrets::operator_key::OperatorKey;
 
 pub use apply::guard_moved;
 

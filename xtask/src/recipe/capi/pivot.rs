@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::{Bootstrap, Side};
-use crate::cluster::capi;
-use crate::plan::capi::{Capi, PivotState, Want};
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step};
+use crate::cluster::capi::{self, MoveDone, MovePossible, PivotState, Want};
+use crate::command::Command;
+use crate::plan::{Action, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {
     /// From the preflight to the proof that the target's controllers have taken over.
@@ -30,9 +30,9 @@ impl Bootstrap<'_> {
             "Check that the move can go on from here",
             "Nothing is deleted that the target does not have, and no machine may have two masters.",
             Effect::Read,
-            Action::Check(Derivation::Capi(Capi::Movable {
+            Action::task(MovePossible {
                 located: self.work("located-begin.json"),
-            })),
+            }),
         ));
         carry.push(
             Step::new(
@@ -64,9 +64,9 @@ impl Bootstrap<'_> {
             "Check that everything is on the target and nothing on the source",
             "clusterctl ends 0 also when it has moved nothing; only the objects count.",
             Effect::Read,
-            Action::Check(Derivation::Capi(Capi::Moved {
+            Action::task(MoveDone {
                 located: self.work("located-done.json"),
-            })),
+            }),
         ));
         let prove = Section::new(
             "prove",

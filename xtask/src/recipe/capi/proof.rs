@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::Bootstrap;
-use crate::plan::capi::Want;
+use crate::cluster::capi::Want;
 use crate::plan::{Action, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {

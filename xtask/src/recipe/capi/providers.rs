@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::{Bootstrap, CONTROLLERS, Controllers, Side};
 use crate::cluster::access::Access;
-use crate::cluster::capi;
 use crate::cluster::capi::providers::{Origin, Pinned};
-use crate::plan::capi::{Capi, Fit, Provider, Want};
-use crate::plan::{Action, Command, Derivation, Effect, Probe, Section, Step, Tool};
+use crate::cluster::capi::{self, ClusterctlConfiguration, Fit, Provider, ProviderComponents, ProviderModule, Want};
+use crate::command::{Command, Tool};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::recipe::nix_build;
 
 impl Bootstrap<'_> {
@@ -51,12 +51,12 @@ impl Bootstrap<'_> {
                 format!("Place `{label}` in the local repository"),
                 "clusterctl installs from there and asks no network.",
                 Effect::Local,
-                Action::Derive(Derivation::Capi(Capi::Components {
+                Action::task(ProviderComponents {
                     rendered,
                     provider: pinned.provider.clone(),
                     fit,
                     repository: repository.clone(),
-                })),
+                }),
             ));
         }
         steps.push(Step::new(
@@ -64,11 +64,11 @@ impl Bootstrap<'_> {
             "Write `clusterctl.yaml`",
             "It names the pinned providers and no other.",
             Effect::Local,
-            Action::Derive(Derivation::Capi(Capi::Configuration {
+            Action::task(ClusterctlConfiguration {
                 providers: self.providers.iter().map(|pinned| pinned.provider.clone()).collect(),
                 repository,
                 to: self.configuration(),
-            })),
+            }),
         ));
         let placed = self.work("providers-placed.json");
         let by_this_run = Probe::Says {
@@ -124,11 +124,11 @@ impl Bootstrap<'_> {
                         format!("Check the sum of `{path}` {version}"),
                         "What is not the pinned bytes is not installed.",
                         Effect::Local,
-                        Action::Derive(Derivation::Capi(Capi::Module {
+                        Action::task(ProviderModule {
                             download,
                             sum: sum.clone(),
                             link: link.to_owned(),
-                        })),
+                        }),
                     ),
                 ]
             }

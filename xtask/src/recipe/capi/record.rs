@@ -4,8 +4,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Bootstrap;
-use crate::plan::capi::{Capi, Pivot, PivotState};
-use crate::plan::{Action, Derivation, Effect, Step};
+use crate::cluster::capi::{LocateObjects, Pivot, PivotState, RecordPivot};
+use crate::plan::{Action, Effect, Step};
 
 impl Bootstrap<'_> {
     /// Looks where every object of the graph is.
@@ -35,13 +35,13 @@ impl Bootstrap<'_> {
             "Compare the two sides by identity",
             "What is on neither side is lost, what is on both is half-moved.",
             Effect::Read,
-            Action::Derive(Derivation::Capi(Capi::Locate {
+            Action::task(LocateObjects {
                 graph: self.work("graph.json"),
                 source: files[0].clone(),
                 target: files[1].clone(),
                 to: self.work(&format!("located-{round}.json")),
                 leftovers: self.work(&format!("leftovers-{round}.json")),
-            })),
+            }),
         ));
         steps
     }
@@ -63,12 +63,12 @@ impl Bootstrap<'_> {
                 title,
                 "A run on another host, or after this one, has to know where the objects are.",
                 Effect::Local,
-                Action::Derive(Derivation::Capi(Capi::Record {
+                Action::task(RecordPivot {
                     pivot: pivot.clone(),
                     graph: self.work("graph.json"),
                     located: located.clone(),
                     to: to.to_owned(),
-                })),
+                }),
             )
         };
         let mut steps = vec![record(

@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::{Bootstrap, Controllers};
-use crate::plan::capi::Capi;
-use crate::plan::survey::{Hetzner, Survey, Zone};
-use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
+use crate::cluster::capi::ReadRequirements;
+use crate::cluster::capi::survey::{Hetzner, ProviderPreflight, Zone};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::recipe::{Source, nix_build};
 
 /// Hetzner Cloud's interface.
@@ -38,18 +38,18 @@ impl Bootstrap<'_> {
             "Read which machines, images and keys it needs",
             "What is deployed is what is looked for.",
             Effect::Read,
-            Action::Derive(Derivation::Capi(Capi::Wanted {
+            Action::task(ReadRequirements {
                 project: self.capi.source.folder(),
                 to: wanted.clone(),
-            })),
+            }),
         ));
         steps.push(Step::new(
             "provider.survey",
             "Look whether the provider and the zone have everything, and no such cluster yet",
             "Every problem is named at once, before anything is made that costs.",
             Effect::Read,
-            Action::Survey(Survey {
-                wanted,
+            Action::task(ProviderPreflight {
+                requirements: wanted,
                 hetzner: Hetzner {
                     api: HETZNER.to_owned(),
                     token: secret.variable.to_owned(),

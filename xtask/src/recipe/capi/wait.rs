@@ -3,8 +3,9 @@
 
 use super::{Bootstrap, CONTROL_PLANE, Controllers, MACHINES, Side};
 use crate::cluster::access::Access;
-use crate::plan::capi::Want;
-use crate::plan::{Action, Command, Effect, Probe, Section, Step};
+use crate::cluster::capi::Want;
+use crate::command::Command;
+use crate::plan::{Action, Effect, Probe, Section, Step};
 
 impl Bootstrap<'_> {
     /// `kubectl get` of everything of ClusterAPI in the namespace.

@@ -2,9 +2,8 @@
 //! Nothing of ClusterAPI is put there.
 
 use super::{Bootstrap, Controllers, FIRST, Staged};
-use crate::cluster::capi;
-use crate::plan::capi::Capi;
-use crate::plan::{Action, Derivation, Effect, Probe, Section, Step};
+use crate::cluster::capi::{self, DistinctClusters, ProjectPart};
+use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::recipe::deploy::Deploy;
 use crate::recipe::{Parts, Source, nix_build};
 
@@ -64,10 +63,10 @@ impl Bootstrap<'_> {
                 "Check that the kubeconfig leads to another cluster",
                 "A wrong record would lead back to the bootstrap cluster or to somebody else's.",
                 Effect::Read,
-                Action::Check(Derivation::Capi(Capi::Elsewhere {
+                Action::task(DistinctClusters {
                     one: here,
                     other: there,
-                })),
+                }),
             ));
         }
         Section::new(
@@ -109,11 +108,11 @@ impl Bootstrap<'_> {
             format!("Take {} of stage full", phases.join(", ")),
             "No node is Ready without a CNI, and health checks reboot nodes that are not.",
             Effect::Local,
-            Action::Derive(Derivation::Capi(Capi::Part {
+            Action::task(ProjectPart {
                 from: self.full.source.folder(),
                 phases,
                 to: project,
-            })),
+            }),
         ));
         let deploy = self.deploy(&self.target, &staged, goal);
         // Its operator comes with the rest.

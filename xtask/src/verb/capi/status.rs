@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::cluster::access::Access;
 use crate::cluster::capi::status::{Seen, Status, judge};
+use crate::command::Tool;
 use crate::context::Context;
 use crate::exec::Runner;
-use crate::plan::Tool;
 
 /// What is asked for.
 pub(crate) struct Asked<'a> {
@@ -34,12 +34,7 @@ pub(crate) struct Asked<'a> {
 /// Looks at both sides and prints what it saw.
 pub(crate) fn show(context: &Context, root: &Utf8Path, asked: &Asked<'_>, json: bool) -> Result<()> {
     let tools = context.toolbox(asked.kubernetes).ensure(&[Tool::Kubectl])?;
-    let runner = Runner {
-        root,
-        ui: &context.ui,
-        tools: &tools,
-        interrupt: &context.interrupt,
-    };
+    let runner = Runner::new(root, &context.ui, &tools, &context.interrupt);
     let look = |access: &Access| -> Result<Seen> {
         if !root.join(&access.kubeconfig).is_file() {
             return Ok(Err(format!("there is no kubeconfig at `{}`", access.kubeconfig)));

@@ -4,16 +4,88 @@
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::look::text;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::http::{Api, query};
 use crate::base::process::Interrupt;
-use crate::plan::dns::{Cloudflare, Record};
+use crate::base::ui::Word;
+use crate::call::Caller;
+
+/// Sets a record through Cloudflare's interface; a record that is right is left alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SetRecord {
+    /// The record.
+    pub record: Record,
+    /// Where it stands.
+    pub at: Cloudflare,
+}
+
+impl SetRecord {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let Self { record, at } = self;
+        let address = address(on.root, record)?;
+        let token = on.secret(&at.token)?;
+        let done = set(at, &token, &record.name, address, record.ttl, on.interrupt)?;
+        on.ui.status(Word::Checked, done);
+        Ok(())
+    }
+}
+
+/// Tells a person which record to set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AskForRecord {
+    /// The record.
+    pub record: Record,
+}
+
+impl AskForRecord {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let Record { name, address, ttl } = &self.record;
+        let address = on.read_or_null(address)?;
+        on.ui.status(
+            Word::Checked,
+            format!("set this record: {name}. {ttl} IN A {}", text(&address, "/address")),
+        );
+        Ok(())
+    }
+}
+
+/// An A record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Record {
+    /// Its name.
+    pub name: String,
+    /// JSON file `{ "address": "…" }` that says where it has to lead.
+    pub address: Utf8PathBuf,
+    /// Seconds that others may keep it.
+    pub ttl: u32,
+}
+
+/// Cloudflare's interface to a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Cloudflare {
+    /// Base address of the interface.
+    pub api: String,
+    /// Name of the zone.
+    pub zone: String,
+    /// Variable that holds the token.
+    pub token: String,
+    /// Seconds for all tries together.
+    pub deadline: u64,
+}
 
 /// Where a record has to lead.
-pub(super) fn address(root: &Utf8Path, record: &Record) -> Result<IpAddr> {
+pub(crate) fn address(root: &Utf8Path, record: &Record) -> Result<IpAddr> {
     let found = crate::base::files::later(root, &record.address, "/address")?;
     let text = crate::base::files::text_of(&found);
     text.parse()
@@ -21,14 +93,7 @@ pub(super) fn address(root: &Utf8Path, record: &Record) -> Result<IpAddr> {
 }
 
 /// Sets the record so that it leads to the address alone; returns what was done. Set already, nothing is written.
-pub(super) fn set(
-    to: &Cloudflare,
-    token: &str,
-    name: &str,
-    address: IpAddr,
-    ttl: u32,
-    interrupt: &Interrupt,
-) -> Result<String> {
+fn set(to: &Cloudflare, token: &str, name: &str, address: IpAddr, ttl: u32, interrupt: &Interrupt) -> Result<String> {
     if let Some(outside) = outside(to, name) {
         return Err(Failure::config(outside).hinted("the facts name both: `domain` and the cluster's `apiHost`"));
     }
@@ -150,7 +215,7 @@ fn outside(to: &Cloudflare, name: &str) -> Option<String> {
 }
 
 /// Whether something listens at `host:port`.
-pub(super) fn listens(at: &str) -> Result<(), std::io::Error> {
+pub(crate) fn listens(at: &str) -> Result<(), std::io::Error> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "it has no address");
     for socket in at.to_socket_addrs()? {
         match std::net::TcpStream::connect_timeout(&socket, Duration::from_secs(3)) {
@@ -162,7 +227,7 @@ pub(super) fn listens(at: &str) -> Result<(), std::io::Error> {
 }
 
 /// Why a name does not lead to this address alone; none when it does.
-pub(super) fn leads_elsewhere(name: &str, address: IpAddr) -> Option<String> {
+pub(crate) fn leads_elsewhere(name: &str, address: IpAddr) -> Option<String> {
     let found: Vec<IpAddr> = match (name, 0).to_socket_addrs() {
         Ok(found) => found.map(|found| found.ip()).filter(IpAddr::is_ipv4).collect(),
         Err(error) => return Some(format!("`{name}` does not resolve yet: {error}")),

@@ -1,16 +1,80 @@
 //! Looks at everything that a bootstrap needs outside of its clusters, and reports all that is missing at once.
 //! It asks and changes nothing.
 
-use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Runner, dns};
+use super::dns::{self, Cloudflare};
+use super::wanted::{Machine, Requirements};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::http::{Api, query};
 use crate::base::process::Interrupt;
 use crate::base::ui::Word;
-use crate::cluster::capi::{Machine, Wanted};
-use crate::plan::survey::{Hetzner, Survey};
+use crate::call::Caller;
+
+/// Looks at what has to be there outside of every cluster; everything that is missing is one failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ProviderPreflight {
+    /// JSON file of the type [`Requirements`]: what the stage will ask the provider for.
+    pub requirements: Utf8PathBuf,
+    /// The provider of the machines.
+    pub hetzner: Hetzner,
+    /// The zone of the endpoint's record; none where a person sets it.
+    pub zone: Option<Zone>,
+}
+
+impl ProviderPreflight {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let requirements: Requirements = on.read(&self.requirements)?;
+        let mut found = Found::default();
+        match on.secret(&self.hetzner.token) {
+            Ok(token) => found = hetzner(&self.hetzner, &token, &requirements, on.interrupt)?,
+            Err(failure) => found.problems.extend(one_line(&failure)),
+        }
+        if let Some(zone) = &self.zone {
+            match on.secret(&zone.at.token) {
+                Ok(token) => found
+                    .problems
+                    .extend(dns::obstacles(&zone.at, &token, &zone.name, on.interrupt)?),
+                Err(failure) => found.problems.extend(one_line(&failure)),
+            }
+        }
+        judge(&requirements, &found)?;
+        on.ui.status(
+            Word::Checked,
+            format!(
+                "token, server types, images, SSH keys, regions and zone of `{}`",
+                requirements.cluster
+            ),
+        );
+        Ok(())
+    }
+}
+
+/// Hetzner Cloud's interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Hetzner {
+    /// Base address of the interface.
+    pub api: String,
+    /// Variable that holds the token.
+    pub token: String,
+    /// Seconds for all tries together.
+    pub deadline: u64,
+}
+
+/// The zone in which a record will be set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Zone {
+    /// Where it stands.
+    pub at: Cloudflare,
+    /// Name of the record.
+    pub name: String,
+}
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,47 +85,13 @@ struct Found {
     servers: Vec<String>,
 }
 
-impl Runner<'_> {
-    /// Carries a survey out.
-    pub(super) fn survey(&self, survey: &Survey) -> Result<()> {
-        let wanted = read(self.root, &survey.wanted)?;
-        let mut found = Found::default();
-        match self.token(&survey.hetzner.token) {
-            Ok(token) => found = hetzner(&survey.hetzner, &token, &wanted, self.interrupt)?,
-            Err(failure) => found.problems.extend(one_line(&failure)),
-        }
-        if let Some(zone) = &survey.zone {
-            match self.token(&zone.at.token) {
-                Ok(token) => found
-                    .problems
-                    .extend(dns::obstacles(&zone.at, &token, &zone.name, self.interrupt)?),
-                Err(failure) => found.problems.extend(one_line(&failure)),
-            }
-        }
-        judge(&wanted, &found)?;
-        self.ui.status(
-            Word::Checked,
-            format!(
-                "token, server types, images, SSH keys, regions and zone of `{}`",
-                wanted.cluster
-            ),
-        );
-        Ok(())
-    }
-}
-
-fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Wanted> {
-    serde_json::from_value(crate::base::files::later(root, path, "")?)
-        .map_err(|error| Failure::unexpected(format!("`{path}`, written by an earlier step, cannot be read: {error}")))
-}
-
 /// Servers of the cluster are a guard's business, unless something is missing anyway.
-fn judge(wanted: &Wanted, found: &Found) -> Result<()> {
+fn judge(requirements: &Requirements, found: &Found) -> Result<()> {
     let mut problems = found.problems.clone();
     if !found.servers.is_empty() {
         problems.push(format!(
             "the provider has servers of a cluster `{}` already, which no cluster here accounts for: {}",
-            wanted.cluster,
+            requirements.cluster,
             found.servers.join(", ")
         ));
     }
@@ -75,7 +105,7 @@ fn judge(wanted: &Wanted, found: &Found) -> Result<()> {
     };
     let failure = Failure::many(
         kind,
-        format!("`{}` cannot be made; nothing was created", wanted.cluster),
+        format!("`{}` cannot be made; nothing was created", requirements.cluster),
         &problems,
     );
     Err(if found.servers.is_empty() {
@@ -89,7 +119,7 @@ fn judge(wanted: &Wanted, found: &Found) -> Result<()> {
 }
 
 /// Asks Hetzner for everything; a token that is refused is one problem, and not one a question.
-fn hetzner(to: &Hetzner, token: &str, wanted: &Wanted, interrupt: &Interrupt) -> Result<Found> {
+fn hetzner(to: &Hetzner, token: &str, requirements: &Requirements, interrupt: &Interrupt) -> Result<Found> {
     let rights = format!("the token in `{}` needs Read & Write on the project", to.token);
     let api = Api::new(&to.api, token, rights, to.deadline, interrupt);
     let mut found = Found::default();
@@ -100,14 +130,14 @@ fn hetzner(to: &Hetzner, token: &str, wanted: &Wanted, interrupt: &Interrupt) ->
             return Ok(found);
         }
     };
-    for region in wanted.regions.iter().filter(|region| !regions.contains(*region)) {
+    for region in requirements.regions.iter().filter(|region| !regions.contains(*region)) {
         found.problems.push(format!("Hetzner has no region `{region}`"));
     }
-    for machine in &wanted.machines {
-        let looked = look_at_machine(&api, machine, wanted);
+    for machine in &requirements.machines {
+        let looked = look_at_machine(&api, machine, requirements);
         found.problems.extend(as_problems_of(looked)?);
     }
-    for key in &wanted.ssh_keys {
+    for key in &requirements.ssh_keys {
         match list(&api, &format!("/ssh_keys?name={}", query(key)), "ssh_keys") {
             Ok(keys) if keys.is_empty() => found.problems.push(format!(
                 "the project has no SSH key `{key}`: without one Hetzner mails a root password"
@@ -116,7 +146,7 @@ fn hetzner(to: &Hetzner, token: &str, wanted: &Wanted, interrupt: &Interrupt) ->
             Err(failure) => found.problems.extend(as_problems(Err(failure))?),
         }
     }
-    let label = query(&format!("caph-cluster-{}==owned", wanted.cluster));
+    let label = query(&format!("caph-cluster-{}==owned", requirements.cluster));
     match list(&api, &format!("/servers?label_selector={label}&per_page=50"), "servers") {
         Ok(servers) => found.servers = names(&servers),
         Err(failure) => found.problems.extend(as_problems(Err(failure))?),
@@ -126,7 +156,7 @@ fn hetzner(to: &Hetzner, token: &str, wanted: &Wanted, interrupt: &Interrupt) ->
 
 /// Problems of a server type and its image. The provider of the machines takes exactly one image of the type's
 /// architecture, by label or by name.
-fn look_at_machine(api: &Api<'_>, machine: &Machine, wanted: &Wanted) -> Result<Vec<String>> {
+fn look_at_machine(api: &Api<'_>, machine: &Machine, requirements: &Requirements) -> Result<Vec<String>> {
     let Machine { server_type, image } = machine;
     let types = list(
         api,
@@ -138,7 +168,7 @@ fn look_at_machine(api: &Api<'_>, machine: &Machine, wanted: &Wanted) -> Result<
     };
     let mut problems = Vec::new();
     let offered = kind.get("locations").and_then(Value::as_array).map(|all| names(all));
-    for region in &wanted.regions {
+    for region in &requirements.regions {
         if offered.as_ref().is_some_and(|offered| !offered.contains(region)) {
             problems.push(format!(
                 "server type `{server_type}` is not offered in region `{region}`"
@@ -213,8 +243,8 @@ mod tests {
     use super::*;
     use crate::base::http::server::{Answer, Server, TOKEN, serve};
 
-    fn wanted() -> Wanted {
-        Wanted {
+    fn requirements() -> Requirements {
+        Requirements {
             cluster: "c".into(),
             regions: ["hel1".into()].into(),
             ssh_keys: ["key".into()].into(),
@@ -253,7 +283,7 @@ mod tests {
             token: "HCLOUD_TOKEN".into(),
             deadline,
         };
-        hetzner(&to, TOKEN, &wanted(), &Interrupt::default()).unwrap()
+        hetzner(&to, TOKEN, &requirements(), &Interrupt::default()).unwrap()
     }
 
     #[test]
@@ -290,7 +320,7 @@ mod tests {
             ]
         );
         let failure = judge(
-            &wanted(),
+            &requirements(),
             &Found {
                 problems,
                 servers: Vec::new(),
@@ -356,7 +386,7 @@ mod tests {
     fn servers_of_the_cluster_that_nobody_accounts_for_are_refused_by_name() {
         let orphans = json!({"servers": [{"name": "c-control-plane-x"}]}).to_string();
         let server = provider(move |request| request.contains("/servers?").then(|| (200, "", orphans.clone())));
-        let failure = judge(&wanted(), &found(&server, 10)).unwrap_err();
+        let failure = judge(&requirements(), &found(&server, 10)).unwrap_err();
         assert_eq!(failure.kind, Kind::Refused);
         assert!(failure.chain().contains("c-control-plane-x"), "{}", failure.chain());
     }

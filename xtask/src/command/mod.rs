@@ -1,6 +1,8 @@
 //! Commands: one call of a tool, with everything that decides what it does.
 //! A command is data; only `exec` and `tool` start processes.
 
+pub mod evidence;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

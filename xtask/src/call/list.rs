@@ -1,5 +1,5 @@
 //! Lists objects of many kinds through `kubectl proxy`: it holds the credentials and speaks to the server, we ask it
-//! for lists over a socket. It says what was answered, in kubectl's words; what an object means is for others.
+//! for lists over a socket. It says what was answered, in kubectl's words; it does not judge an object.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, symlink};
@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Runner, judge};
+use super::Caller;
+use super::process::judge;
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::base::files::{later, write};
+use crate::base::files::later;
 use crate::base::http::unix::{Answer, Client};
 use crate::base::ui::Word;
-use crate::plan::Listing;
+use crate::command::Command;
 use crate::project::resources::{List, Need};
 
 /// Lists that are asked for at the same time; more do not make an API server faster.
@@ -30,12 +31,34 @@ const TRIES: u32 = 10;
 /// Bytes that the path of a socket may have on every system that we run on.
 const SOCKET_PATH: usize = 100;
 
-impl Runner<'_> {
-    /// Lists what is asked for; nothing is written where one list is missing.
-    pub(super) fn list(&self, listing: &Listing, log: &Utf8Path) -> Result<()> {
-        let lists: Vec<List> = serde_json::from_value(later(self.root, &listing.of, "/lists")?)
-            .or_fail(Kind::Unexpected, format!("`{}` has no lists", listing.of))?;
-        let own = self.root.join(&listing.socket);
+/// Lists objects of many kinds over one connection: `kubectl get` of sixty kinds looks each of them up in its cache
+/// anew, and takes three times as long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ListObjects {
+    /// `kubectl proxy`, which is ended once everything is read; it holds the credentials.
+    pub proxy: Command,
+    /// The socket that it makes, named in its arguments, in a folder of its own; relative to the root.
+    pub socket: Utf8PathBuf,
+    /// JSON file whose `lists` are of the type [`List`].
+    pub of: Utf8PathBuf,
+    /// Label that the objects have.
+    pub label: String,
+    /// JSON file of a `List` of them, with their managed fields.
+    pub to: Utf8PathBuf,
+}
+
+impl ListObjects {
+    /// Lists what is asked for, again where the API server was out of reach for a moment.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        on.patiently(&self.proxy, || self.list(on))
+    }
+
+    /// Nothing is written where one list is missing.
+    fn list(&self, on: &Caller<'_>) -> Result<()> {
+        let lists: Vec<List> = serde_json::from_value(later(on.root, &self.of, "/lists")?)
+            .or_fail(Kind::Unexpected, format!("`{}` has no lists", self.of))?;
+        let own = on.root.join(&self.socket);
         let folder = own.parent().unwrap_or(&own);
         // Whoever reaches the socket has the credentials behind it.
         let mut private = std::fs::DirBuilder::new();
@@ -46,10 +69,10 @@ impl Runner<'_> {
             .or_fail(Kind::Unexpected, format!("cannot create `{folder}`"))?;
         take_away(&own)?;
         let door = Door::of(&own)?;
-        let command = &listing.proxy;
-        let (outcome, answered) = self.process(command, Some(log))?.run_beside(self.interrupt, |gone| {
-            read_all(&door.path, &lists, &listing.label, gone)
-        })?;
+        let command = &self.proxy;
+        let (outcome, answered) = on
+            .process(command, on.log)?
+            .run_beside(on.interrupt, |gone| read_all(&door.path, &lists, &self.label, gone))?;
         take_away(&own)?;
         let Some(answered) = answered else {
             judge(command, &outcome)?;
@@ -59,16 +82,12 @@ impl Runner<'_> {
             ));
         };
         let answers = answered.map_err(|failure| failure.hinted(format!("the command: {}", command.shell())))?;
-        let (lists, answers) = self.without_unlisted(lists, answers);
-        write(
-            &self.root.join(&listing.to),
-            together(&lists, &answers)?.as_bytes(),
-            0o600,
-        )
+        let (lists, answers) = on.without_unlisted(lists, answers);
+        on.write(&self.to, together(&lists, &answers)?.as_bytes(), 0o600)
     }
 }
 
-impl Runner<'_> {
+impl Caller<'_> {
     /// Names what could not be listed, once in a run, and gives back the rest.
     fn without_unlisted(&self, lists: Vec<List>, answers: Vec<Result<String>>) -> (Vec<List>, Vec<String>) {
         static NAMED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
