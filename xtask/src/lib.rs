@@ -6,7 +6,6 @@ pub mod verb;
 
 pub mod setup;
 
-pub mod exec;
 pub mod run;
 
 pub mod plan;

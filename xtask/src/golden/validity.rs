@@ -47,7 +47,7 @@ impl ValidityObjects {
         let folder = on.root.join(&self.project);
         let project = Project::read(&folder)?;
         let served = resources::parse(&on.text(&self.served)?)?;
-        crate::live::check_project(&folder, &project, &served)?;
+        crate::project::kinds::check_project(&folder, &project, &served)?;
         for object in objects(&project, &served, &on.root.join(&self.to))? {
             on.ui.status(
                 Word::Skipped,

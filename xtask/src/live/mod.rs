@@ -10,7 +10,6 @@ pub mod diff;
 pub mod gate;
 pub mod history;
 pub mod identity;
-pub mod kinds;
 pub mod lease;
 pub mod listing;
 pub mod ownership;
@@ -21,4 +20,3 @@ pub mod review;
 pub mod secrets;
 
 pub use compare::{Delta, Difference, Why};
-pub use kinds::check_project;

@@ -44,7 +44,7 @@ impl EncloseProject {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let from = on.root.join(&self.from);
         let served = resources::parse(&on.text(&self.served)?)?;
-        super::check_project(&from, &Project::read(&from)?, &served)?;
+        project::kinds::check_project(&from, &Project::read(&from)?, &served)?;
         project::copy_enclosed(&from, &on.root.join(&self.to))
     }
 }

@@ -2,6 +2,7 @@
 //! It reads, describes and copies; it neither renders nor deploys.
 
 mod enclosure;
+pub mod kinds;
 pub mod resources;
 pub mod sound;
 mod write;

@@ -1,6 +1,7 @@
 //! Carries out the plan of a verb: prints it, or gets its tools, locks, journals and runs it.
 //! It makes no plan.
 
+pub mod exec;
 pub mod journal;
 pub mod saved;
 
@@ -14,8 +15,8 @@ use crate::base::lock::HostLock;
 use crate::base::text::{nearest, plural, seconds};
 use crate::base::ui::Word;
 use crate::context::{Checkout, Context};
-use crate::exec::{Consent, Runner, Summary};
 use crate::plan::{Effect, Form, Node, Plan, Reasons, Section};
+use crate::run::exec::{Consent, Runner, Summary};
 use crate::run::journal::{End, Journal, State};
 use crate::tool::Tools;
 

@@ -69,7 +69,11 @@ impl<'a> Desk<'a> {
             self.ui,
             &self.tools,
             &self.context.interrupt,
-            super::token::find,
+            |_, variable| {
+                Err(Failure::unexpected(format!(
+                    "`{variable}` is asked for where secrets are worked on, and no command there takes one"
+                )))
+            },
         )
     }
 

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
-use crate::exec::Runner;
+use crate::run::exec::Runner;
 use crate::tool::Tools;
 
 /// The Git of a checkout.

@@ -8,12 +8,12 @@ use crate::base::root::STATE;
 use crate::cluster::access::Access;
 use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
-use crate::exec::Runner;
 use crate::golden::provenance::Record;
 use crate::plan::Plan;
 use crate::platform::{Backend, Cluster, Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::Source;
+use crate::run::exec::Runner;
 use crate::tool::Outcome;
 
 /// Which stage of which cluster, from where.

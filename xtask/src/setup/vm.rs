@@ -15,9 +15,9 @@ use crate::cluster::vm::tasks::VmHome;
 use crate::cluster::vm::{self, Driver, Instance, Preflight, Record, VmRequirements};
 use crate::command::Tool;
 use crate::context::{Checkout, Context};
-use crate::exec::Runner;
 use crate::platform::{Arch, Backend, Cluster};
 use crate::recipe::vm::{Guest, ImageStep};
+use crate::run::exec::Runner;
 use crate::tool::Tools;
 
 /// The guest of a cluster, on this host.

@@ -13,9 +13,9 @@ use crate::base::ui::Word;
 use crate::call::kluctl::Warnings;
 use crate::command::Tool;
 use crate::context::Context;
-use crate::exec::Runner;
 use crate::plan::{Action, Plan, Step};
 use crate::recipe::ci;
+use crate::run::exec::Runner;
 use crate::run::journal::{End, Journal, State};
 use crate::tool::Outcome;
 

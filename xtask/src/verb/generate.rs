@@ -8,8 +8,8 @@ use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::ui::Word;
 use crate::command::Tool;
 use crate::context::{Checkout, Context};
-use crate::exec::Runner;
 use crate::recipe::nix;
+use crate::run::exec::Runner;
 
 /// Make the generated files, or check that they are current
 #[derive(Debug, Clone, clap::Args)]

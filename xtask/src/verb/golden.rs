@@ -14,7 +14,6 @@ use crate::base::ui::Word;
 use crate::cluster::access::Access;
 use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
-use crate::exec::Runner;
 use crate::golden::bless::bless;
 use crate::golden::pairs::{self, Named, Pair};
 use crate::golden::problem::Problem;
@@ -24,6 +23,7 @@ use crate::golden::{diff, folder, inventory, offline, reproducible, resolve, rev
 use crate::plan::{Action, Effect, Step};
 use crate::platform::Stage;
 use crate::recipe::{nix_build_of, validate};
+use crate::run::exec::Runner;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::setup::revision::Git;
 

@@ -186,7 +186,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         agree(context, &name, verb, arguments.yes)?;
     }
     let command = access.kubectl().args(arguments.arguments.iter().map(String::as_str));
-    let runner = crate::exec::Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
+    let runner = crate::run::exec::Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
     runner.become_tool(&command).map(|never| match never {})
 }
 

@@ -13,11 +13,11 @@ use crate::cluster::embedded;
 use crate::cluster::vm::{Driver, Field, Record, Then, compare, record_path, saved};
 use crate::command::Tool;
 use crate::context::Context;
-use crate::exec::Runner;
 use crate::live::gate;
 use crate::platform::Stage;
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
 use crate::recipe::local_up::project_file;
+use crate::run::exec::Runner;
 use crate::setup::target::golden;
 use crate::setup::vm::{self, Setup};
 

@@ -6,8 +6,8 @@ use camino::Utf8PathBuf;
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::files::{later, text_of};
 use crate::context::Context;
-use crate::exec::Runner;
 use crate::plan::{Action, Effect, Probe, Step};
+use crate::run::exec::Runner;
 
 /// What printed scripts ask.
 #[derive(Debug, Clone, clap::Subcommand)]

@@ -45,6 +45,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         .ensure(&[crate::command::Tool::Limactl])?;
     setup.must_run(context, &checkout, &tools, &name)?;
     let ssh = setup.guest(&access).ssh(&arguments.command);
-    let runner = crate::exec::Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
+    let runner = crate::run::exec::Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
     runner.become_tool(&ssh).map(|never| match never {})
 }

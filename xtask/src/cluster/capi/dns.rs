@@ -199,14 +199,15 @@ fn of_name(api: &Api<'_>, records: &str, name: &str) -> Result<Vec<Value>> {
     )
 }
 
-/// Everything that would keep a record from being set, a sentence each; it asks and changes nothing.
+/// Everything that would keep a record from being set, a sentence each, or why that cannot be said; it asks and
+/// changes nothing.
 pub(super) fn obstacles(to: &Cloudflare, token: &str, name: &str, interrupt: &Interrupt) -> Result<Vec<String>> {
     if let Some(outside) = outside(to, name) {
         return Ok(vec![outside]);
     }
     let api = conversation(to, token, interrupt);
-    let looked = records(&api, to).and_then(|records| of_name(&api, &records, name));
-    super::survey::as_problems(looked.map(|_| ()))
+    records(&api, to).and_then(|records| of_name(&api, &records, name))?;
+    Ok(Vec::new())
 }
 
 fn outside(to: &Cloudflare, name: &str) -> Option<String> {

@@ -36,9 +36,12 @@ impl ProviderPreflight {
         }
         if let Some(zone) = &self.zone {
             match on.secret(&zone.at.token) {
-                Ok(token) => found
-                    .problems
-                    .extend(dns::obstacles(&zone.at, &token, &zone.name, on.interrupt)?),
+                Ok(token) => found.problems.extend(as_problems_of(dns::obstacles(
+                    &zone.at,
+                    &token,
+                    &zone.name,
+                    on.interrupt,
+                ))?),
                 Err(failure) => found.problems.extend(one_line(&failure)),
             }
         }
@@ -220,7 +223,7 @@ fn as_problems_of(looked: Result<Vec<String>>) -> Result<Vec<String>> {
 }
 
 /// A failed look as a problem, with what would mend it.
-pub(super) fn as_problems(looked: Result<()>) -> Result<Vec<String>> {
+fn as_problems(looked: Result<()>) -> Result<Vec<String>> {
     match looked {
         Ok(()) => Ok(Vec::new()),
         Err(failure) if failure.kind == Kind::Interrupted => Err(failure),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::base::failure::{Failure, Result};
 use crate::base::ui::Word;
 use crate::call::Caller;
-use crate::live::kinds::Kinds;
+use crate::project::kinds::Kinds;
 use crate::project::resources;
 use crate::project::{self, Object, ObjectRef, Project};
 
@@ -52,7 +52,7 @@ fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted> {
     let mut project = Project::read(from)?;
     project.refuse_empty()?;
     let served = resources::parse(&fs_err::read_to_string(served)?)?;
-    crate::live::check_project(from, &project, &served)?;
+    crate::project::kinds::check_project(from, &project, &served)?;
     let kinds = Kinds::of(&project, &served);
     let (mut notes, mut left_out) = (Vec::new(), Vec::new());
     for item in &mut project.items {

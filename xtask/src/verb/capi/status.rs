@@ -11,7 +11,7 @@ use crate::cluster::access::Access;
 use crate::cluster::capi::status::{Seen, Status, judge};
 use crate::command::Tool;
 use crate::context::Context;
-use crate::exec::Runner;
+use crate::run::exec::Runner;
 
 /// What is asked for.
 pub(crate) struct Asked<'a> {

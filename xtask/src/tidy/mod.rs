@@ -1,6 +1,10 @@
 //! House rules that no compiler holds: module docs, the direction of knowledge, who starts processes, who prints.
 //! Runs as a test and in `ci`; it only reads.
 
+mod rooms;
+
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::failure::{Failure, Kind, Result};
@@ -14,54 +18,8 @@ pub struct Breach {
     pub problem: String,
 }
 
-/// Modules and what they may not know: (folder or file below `xtask/src`, words that may not stand in it, why).
-const DIRECTIONS: [(&str, &[&str], &str); 12] = [
-    (
-        "plan/",
-        &[
-            "crate::exec",
-            "crate::setup",
-            "crate::platform",
-            "crate::tool",
-            "crate::verb",
-            "crate::recipe",
-            "crate::run",
-        ],
-        "a plan is data: it knows nothing of what runs it or makes it",
-    ),
-    (
-        "recipe/",
-        &[
-            "crate::exec",
-            "crate::setup",
-            "crate::tool",
-            "crate::verb",
-            "crate::run",
-            "crate::base::ui",
-            "fs_err",
-            "std::env",
-            "SystemTime",
-        ],
-        "a recipe is a pure function: no I/O, no clock, no environment",
-    ),
-    ("exec/", &["crate::recipe", "crate::verb"], "exec knows no recipe"),
-    (
-        "live/",
-        &["crate::recipe", "crate::verb", "crate::tool"],
-        "live only reads what a run listed",
-    ),
-    ("call/", &["crate::plan"], TASKS),
-    ("cluster/", &["crate::plan"], TASKS),
-    ("command/", &["crate::plan"], TASKS),
-    ("golden/", &["crate::plan"], TASKS),
-    ("live/", &["crate::plan"], TASKS),
-    ("project/", &["crate::plan"], TASKS),
-    ("secrets/", &["crate::plan"], TASKS),
-    ("tool/", &["crate::plan"], TASKS),
-];
-
-/// Why what owns a task knows no plan.
-const TASKS: &str = "a plan lists the tasks of other rooms, and stands above them";
+/// What a recipe may not name: it is a pure function.
+const IMPURE: [&str; 3] = ["fs_err", "std::env", "SystemTime"];
 
 /// What leads out of this process, or may.
 const SOCKETS: [&str; 4] = ["TcpStream", "UdpSocket", "to_socket_addrs", "ureq::"];
@@ -72,16 +30,17 @@ const MAY_CONNECT: [&str; 7] = [
     "cluster/capi/dns.rs",
     "base/http/mod.rs",
     "base/http/unix.rs",
-    "exec/probe.rs",
-    "exec/route.rs",
+    "run/exec/probe.rs",
+    "run/exec/route.rs",
     "setup/vm.rs",
-    "tidy.rs",
+    "tidy/mod.rs",
 ];
 
 /// Checks every source file of the crate.
 pub fn breaches(root: &Utf8Path) -> Result<Vec<Breach>> {
     let source = root.join("xtask/src");
     let mut breaches = Vec::new();
+    let mut files = BTreeMap::new();
     for entry in walkdir::WalkDir::new(&source).sort_by_file_name() {
         let entry = entry.map_err(|error| Failure::unexpected(format!("cannot look into `{source}`: {error}")))?;
         let Ok(path) = Utf8PathBuf::from_path_buf(entry.path().to_owned()) else {
@@ -93,6 +52,24 @@ pub fn breaches(root: &Utf8Path) -> Result<Vec<Breach>> {
         let name = path.strip_prefix(&source).unwrap_or(&path).to_owned();
         let text = fs_err::read_to_string(&path)?;
         check_file(&name, &text, &mut breaches);
+        if !name.as_str().ends_with("tests.rs") {
+            let module = rooms::module_of(name.as_str());
+            let named = rooms::named(&module, code_of(&text));
+            for (line, problem) in rooms::climbing(&module, &named) {
+                breaches.push(Breach {
+                    file: name.clone(),
+                    problem: format!("line {line}: {problem}"),
+                });
+            }
+            files.insert(module, named);
+        }
+    }
+    for circle in rooms::circles(&files) {
+        let members: Vec<String> = circle.iter().map(|module| module.join("::")).collect();
+        breaches.push(Breach {
+            file: format!("{}.rs", circle[0].join("/")).into(),
+            problem: format!("these modules know each other: {}", members.join(", ")),
+        });
     }
     Ok(breaches)
 }
@@ -120,27 +97,26 @@ fn check_file(name: &Utf8Path, text: &str, breaches: &mut Vec<Breach>) {
     if !text.starts_with("//!") {
         breach("begins without `//!`: one sentence on what the module is for, then what it must not do".to_owned());
     }
-    // Tests may look further than what they test.
-    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
-    for (folder, words, why) in DIRECTIONS {
-        if !name.as_str().starts_with(folder) || name.as_str().ends_with("tests.rs") {
-            continue;
-        }
-        for word in words {
+    let code = code_of(text);
+    if name.starts_with("recipe") {
+        for word in IMPURE {
             for (index, _) in code.lines().enumerate().filter(|(_, line)| knows(line, word)) {
-                breach(format!("line {}: names `{word}`; {why}", index + 1));
+                breach(format!(
+                    "line {}: names `{word}`; a recipe is a pure function: no I/O, no clock, no environment",
+                    index + 1
+                ));
             }
         }
     }
     let starts = code
         .lines()
         .any(|line| line.contains("duct::cmd") && !line.trim_start().starts_with("//"));
-    let may_start = ["base/process/", "tool/"]
+    let may_start = ["base/process/", "tool/", "tidy/"]
         .iter()
         .any(|folder| name.as_str().starts_with(folder));
     if starts && !may_start {
         breach(
-            "starts a process; describe it as `crate::command::Command`, run it through `exec` or `base::process`"
+            "starts a process; describe it as `crate::command::Command`, run it through `call` or `base::process`"
                 .to_owned(),
         );
     }
@@ -149,9 +125,14 @@ fn check_file(name: &Utf8Path, text: &str, breaches: &mut Vec<Breach>) {
         breach("opens a socket; only probes and DNS do, after they have asked `base::offline`".to_owned());
     }
     let yaml = code.contains("granit_parser");
-    if yaml && name != "base/formats/yaml.rs" {
+    if yaml && !["base/formats/yaml.rs", "tidy/mod.rs"].contains(&name.as_str()) {
         breach("knows YAML; `base/formats/yaml.rs` reads and writes it".to_owned());
     }
+}
+
+/// The code of a file without its tests, which may look further than what they test.
+fn code_of(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap_or(text)
 }
 
 fn knows(line: &str, word: &str) -> bool {
