@@ -171,7 +171,7 @@ fn a_record_of_a_run_that_was_tampered_with_is_never_taken_for_nothing_done() {
     damaged(&journal, &plan[..plan.len() / 2], &["plan.json"]);
     damaged(
         &journal,
-        &plan.replacen("\"schema\": 2", "\"schema\": 7", 1),
+        &plan.replacen("\"schema\": 3", "\"schema\": 7", 1),
         &["schema 7"],
     );
     // As an xtask wrote it whose plans were flat.
@@ -179,7 +179,7 @@ fn a_record_of_a_run_that_was_tampered_with_is_never_taken_for_nothing_done() {
     damaged(
         &journal,
         flat,
-        &["the plan has schema 1, this xtask reads schema 2", "plan again"],
+        &["the plan has schema 1, this xtask reads schema 3", "plan again"],
     );
     fakes.made();
     // A last line that was cut off is what a crash leaves.

@@ -218,7 +218,7 @@ mod tests {
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         fs_err::create_dir(folder.join("pids")).unwrap();
         let other = duct::cmd!("/bin/sleep", "300").unchecked().start().unwrap();
-        let ours = duct::cmd!("/bin/sh", "-c", "sleep 300; true", folder.join("etcd").as_str())
+        let ours = duct::cmd!("/bin/sh", "-c", "while :; do sleep 0.1; done", folder.join("etcd").as_str())
             .unchecked()
             .start()
             .unwrap();
