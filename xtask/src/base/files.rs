@@ -45,11 +45,17 @@ impl OptionsMode for fs_err::OpenOptions {
 
 /// Removes a file or a folder with all that is in it; absent is fine.
 pub(crate) fn remove(path: &Utf8Path) -> Result<()> {
-    match fs_err::symlink_metadata(path) {
+    let removed = fs_err::symlink_metadata(path).and_then(|metadata| {
+        if metadata.is_dir() {
+            fs_err::remove_dir_all(path)
+        } else {
+            fs_err::remove_file(path)
+        }
+    });
+    match removed {
+        // Somebody else may have been faster.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(metadata) if metadata.is_dir() => Ok(fs_err::remove_dir_all(path)?),
-        Ok(_) => Ok(fs_err::remove_file(path)?),
+        removed => Ok(removed?),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::text::plural;
-use crate::base::ui::Word;
+use crate::base::ui::{Verbosity, Word};
 use crate::call::Caller;
 use crate::project::ObjectRef;
 
@@ -29,20 +29,28 @@ impl KluctlResult {
             "kluctl's result cannot be read, so nothing is known of what it did",
         )?;
         let notes = judge(&value, self.warnings)?;
-        for note in &notes {
+        let shown = match on.ui.verbosity() {
+            Verbosity::Quiet | Verbosity::Normal => SHOWN_WARNINGS,
+            Verbosity::Steps | Verbosity::Tools => notes.len(),
+        };
+        for note in notes.iter().take(shown) {
             on.ui.status(Word::Warning, note);
         }
         if !notes.is_empty() {
             let count = plural(notes.len(), "warning");
+            let all = if notes.len() > shown { " (`-v` shows each)" } else { "" };
             on.ui.status(
                 Word::Warning,
-                format!("{count} of the API server; everything was applied"),
+                format!("{count} of the API server; everything was applied{all}"),
             );
         }
         on.ui.status(Word::Checked, plural(applied(&value), "object"));
         Ok(())
     }
 }
+
+/// Warnings of an API server that a run shows; `-v` shows all of them.
+const SHOWN_WARNINGS: usize = 3;
 
 /// The words of a warning that kluctl gave up a field (2.22.1 and 2.28.2).
 const LOST: &str = "as we lost field ownership";

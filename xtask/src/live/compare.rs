@@ -561,7 +561,8 @@ impl Delta {
         let differ = self.differences.len();
         let missing = self.differences.iter().filter(|one| one.why == Why::Missing).count();
         if self.fresh {
-            ui.status(Word::Fresh, format!("{objects} are as they should be"));
+            let are = if self.objects == 1 { "is as it" } else { "are as they" };
+            ui.status(Word::Fresh, format!("{objects} {are} should be"));
         } else if missing == differ {
             ui.status(Word::Stale, format!("{} to create", plural(missing, "object")));
         } else {

@@ -24,8 +24,13 @@ pub struct CheckClusterIdentity {
 impl CheckClusterIdentity {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
-        let note = check(on.root, &self.namespace, &self.expected, &self.cluster)?;
-        on.ui.status(Word::Checked, note);
+        let known = check(on.root, &self.namespace, &self.expected, &self.cluster)?;
+        let word = match known {
+            Known::Before(_) => Word::Checked,
+            // What every later run believes is said aloud, once.
+            Known::FirstContact(_) => Word::Taking,
+        };
+        on.ui.status(word, known.words());
         Ok(())
     }
 }
@@ -40,9 +45,26 @@ pub enum ExpectedIdentity {
     Recorded(Utf8PathBuf),
 }
 
+/// How the cluster that was asked for was known, as a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// It has the UID that the facts or an earlier contact name.
+    Before(String),
+    /// Its UID was recorded just now.
+    FirstContact(String),
+}
+
+impl Known {
+    /// The sentence.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Before(words) | Self::FirstContact(words) => words,
+        }
+    }
+}
+
 /// Checks the UID in a `kube-system` object; the first contact with a local cluster is recorded.
-/// Returns a sentence for people.
-pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity, cluster: &str) -> Result<String> {
+pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity, cluster: &str) -> Result<Known> {
     let text = fs_err::read_to_string(root.join(namespace))?;
     let object: Value = serde_json::from_str(&text).or_fail(
         Kind::Refused,
@@ -55,9 +77,9 @@ pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity,
         .ok_or_else(|| Failure::refused("`kube-system` has no UID, and an unknown cluster is not touched"))?;
     check_nobody_elses(root, cluster, uid)?;
     match expected {
-        ExpectedIdentity::Committed(wanted) if wanted == uid => {
-            Ok(format!("`{cluster}` is the cluster that the facts name ({uid})"))
-        }
+        ExpectedIdentity::Committed(wanted) if wanted == uid => Ok(Known::Before(format!(
+            "`{cluster}` is the cluster that the facts name ({uid})"
+        ))),
         ExpectedIdentity::Committed(wanted) => Err(other(cluster, uid, wanted).hinted(format!(
             "if the cluster was rebuilt on purpose: `cargo xtask adopt --cluster {cluster}`"
         ))),
@@ -67,7 +89,9 @@ pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity,
                 check_unrecorded(root, path, cluster, uid)?;
                 let record = serde_json::to_string_pretty(&json!({"uid": uid})).expect("plain data");
                 crate::base::files::write(&file, record.as_bytes(), 0o600)?;
-                return Ok(format!("first contact with `{cluster}` ({uid})"));
+                return Ok(Known::FirstContact(format!(
+                    "cluster `{cluster}` by its UID {uid} from now on: first contact"
+                )));
             }
             let recorded = crate::base::files::later(root, path, "/uid").map_err(|failure| {
                 Failure {
@@ -77,7 +101,9 @@ pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity,
                 .hinted(format!("`cargo xtask adopt --cluster {cluster}` records the UID anew"))
             })?;
             if recorded.as_str() == Some(uid) {
-                Ok(format!("`{cluster}` is the cluster of the first contact ({uid})"))
+                Ok(Known::Before(format!(
+                    "`{cluster}` is the cluster of the first contact ({uid})"
+                )))
             } else {
                 Err(
                     other(cluster, uid, recorded.as_str().unwrap_or("nothing readable")).hinted(format!(
@@ -165,7 +191,7 @@ mod tests {
         .unwrap();
     }
 
-    fn look(root: &Utf8Path, cluster: &str, expected: &ExpectedIdentity) -> Result<String, Kind> {
+    fn look(root: &Utf8Path, cluster: &str, expected: &ExpectedIdentity) -> Result<Known, Kind> {
         check(root, Utf8Path::new("namespace.json"), expected, cluster).map_err(|failure| failure.kind)
     }
 
@@ -187,6 +213,7 @@ mod tests {
         assert!(
             look(&root, "k3s-dev", &record("k3s-dev"))
                 .unwrap()
+                .words()
                 .contains("first contact")
         );
         assert!(look(&root, "k3s-dev", &record("k3s-dev")).is_ok());

@@ -200,7 +200,7 @@ pub fn judge(problems: &[String]) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    let hooks = problems.iter().any(|problem| problem.contains("annotation `"));
+    let hooks = problems.iter().any(|problem| problem.contains(": annotation `"));
     let failure = Failure::many(
         Kind::Refused,
         "the project cannot be deployed as it is; nothing was changed",
@@ -251,6 +251,15 @@ mod tests {
                     .collect(),
             }],
         }
+    }
+
+    #[test]
+    fn what_mends_annotations_is_said_where_an_annotation_is_wrong_and_nowhere_else() {
+        let hints = |problem: &str| judge(&[problem.to_owned()]).unwrap_err().hints.join("\n");
+        let hook = object("x", json!({"helm.sh/hook": "test"}));
+        assert!(hints(&object_problems(&hook)[0]).contains("take such annotations off"));
+        let bare = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "n"}});
+        assert!(hints(&problems(&project(&[bare]))[0]).starts_with("mend the rendering"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::revision::Git;
 use crate::base::failure::Result;
+use crate::base::files;
 use crate::base::root::STATE;
 use crate::cluster::access::Access;
 use crate::cluster::{capi, embedded};
@@ -52,7 +53,8 @@ pub fn sweep(context: &Context, checkout: &Checkout, which: Which) -> Result<Vec
             embedded::end_processes(&checkout.path(processes))?;
         }
         forget_worktree(context, checkout, &rehearse::worktree(&access))?;
-        fs_err::remove_dir_all(checkout.path(&relative))?;
+        // Another run may sweep at the same time.
+        files::remove(&checkout.path(&relative))?;
         removed.push(relative);
     }
     Ok(removed)

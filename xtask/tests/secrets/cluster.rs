@@ -212,8 +212,16 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
     }
 
     // Alone in a file of the golden it stops the deploy before anything is written.
-    let alone = fs_err::read_to_string(checkout.root.join(REDIS)).unwrap();
-    write(&checkout.golden("k3s-dev").join("01-base/80-alone.yaml"), &alone);
+    let place = checkout.golden("k3s-dev").join("01-base/80-alone.yaml");
+    let text = fs_err::read_to_string(checkout.root.join(REDIS)).unwrap();
+    write(&place, &text);
+    let ran = checkout.run(&["local-up"]);
+    assert_eq!(ran.code, Some(8), "{ran}");
+    // Also where it has a name and a digest of its own.
+    let own = "metadata:\n    annotations:\n        vanixiets.dev/digest: own\n    name: alone";
+    let alone = text.replacen("metadata:\n    name: argocd-redis", own, 1);
+    assert_ne!(alone, text);
+    write(&place, &alone);
     let ran = checkout.run(&["local-up"]);
     assert_eq!(ran.code, Some(4), "{ran}");
     checkout.ok(&["local-down"]);

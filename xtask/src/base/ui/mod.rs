@@ -4,6 +4,7 @@
 mod clean;
 mod prompt;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -176,6 +177,8 @@ struct Shared {
     line: Mutex<()>,
     /// What steps have said since it was taken.
     told: Mutex<(Option<Word>, Told)>,
+    /// Warnings that steps have given: two looks at the same thing warn once.
+    warned: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +230,7 @@ impl Ui {
                 },
                 line: Mutex::new(()),
                 told: Mutex::default(),
+                warned: Mutex::default(),
             }),
         }
     }
@@ -255,6 +259,7 @@ impl Ui {
                 prompts: Prompts::Never,
                 line: Mutex::new(()),
                 told: Mutex::default(),
+                warned: Mutex::default(),
             }),
         }
     }
@@ -293,14 +298,24 @@ impl Ui {
         match word {
             Word::Skipped => told.left_out.push(text.to_owned()),
             Word::Stale => {
+                // Everything that differs is told, and nothing that is well beside it.
+                let before = told.outcome.take().filter(|_| *last == Some(Word::Stale));
+                told.outcome = Some(before.map_or_else(|| text.to_owned(), |before| format!("{before}; {text}")));
                 *last = Some(word);
-                told.outcome = Some(text.to_owned());
             }
             Word::Checked | Word::Done | Word::Fresh | Word::Wrote | Word::Removed => {
                 if *last != Some(Word::Stale) {
                     *last = Some(word);
                     told.outcome = Some(text.to_owned());
                 }
+            }
+            Word::Warning => {
+                let mut warned = self
+                    .shared
+                    .warned
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                return !warned.insert(text.to_owned()) && self.verbosity < Verbosity::Steps;
             }
             _ => return false,
         }

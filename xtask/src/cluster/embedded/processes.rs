@@ -218,10 +218,15 @@ mod tests {
         let folder = Utf8Path::from_path(folder.path()).unwrap();
         fs_err::create_dir(folder.join("pids")).unwrap();
         let other = duct::cmd!("/bin/sleep", "300").unchecked().start().unwrap();
-        let ours = duct::cmd!("/bin/sh", "-c", "while :; do sleep 0.1; done", folder.join("etcd").as_str())
-            .unchecked()
-            .start()
-            .unwrap();
+        let ours = duct::cmd!(
+            "/bin/sh",
+            "-c",
+            "while :; do sleep 0.1; done",
+            folder.join("etcd").as_str()
+        )
+        .unchecked()
+        .start()
+        .unwrap();
         for (name, process) in [("kube-apiserver", &other), ("etcd", &ours)] {
             let pid = process.pids()[0].to_string();
             fs_err::write(folder.join("pids").join(format!("{name}.pid")), pid).unwrap();

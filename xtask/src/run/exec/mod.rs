@@ -27,6 +27,10 @@ use crate::tool::Tools;
 /// What is destroyed and named right above the question; the whole list stands in the plan.
 const SHOWN_DESTROYED: usize = 20;
 
+/// How long a wait says nothing where no line can be redrawn, and how long it says nothing of what it said before.
+const SILENT_WAIT: Duration = Duration::from_secs(15);
+const SAME_WAIT: Duration = Duration::from_secs(60);
+
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
@@ -477,7 +481,7 @@ impl Runner<'_> {
     fn wait(&self, step: &Step, until: &Probe, deadline: u64, every: u64) -> Result<()> {
         let started = Instant::now();
         let deadline = Duration::from_secs(longest_wait().map_or(deadline, |limit| deadline.min(limit)));
-        let mut told = Instant::now();
+        let (mut told, mut reason) = (Instant::now(), None);
         loop {
             let seen = self.look(until)?;
             if seen.holds {
@@ -512,8 +516,11 @@ impl Runner<'_> {
             );
             if self.ui.has_spinner() {
                 self.ui.spin(line);
-            } else if told.elapsed() > Duration::from_secs(15) {
+            } else if told.elapsed() > SILENT_WAIT
+                && (reason != seen.reasons.first().cloned() || told.elapsed() > SAME_WAIT)
+            {
                 told = Instant::now();
+                reason = seen.reasons.first().cloned();
                 self.ui.status(Word::Waiting, line);
             }
             self.interrupt
