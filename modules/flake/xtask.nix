@@ -17,6 +17,8 @@ _:
           fileset = lib.fileset.unions [
             (root + "/Cargo.lock")
             (root + "/Cargo.toml")
+            # `explain` has its words.
+            (root + "/docs/glossary.md")
             (root + "/xtask")
           ];
         };
@@ -27,6 +29,16 @@ _:
         ];
         # `cargo xtask ci` runs them, with the tools that they need.
         doCheck = false;
+        nativeBuildInputs = [ pkgs.installShellFiles ];
+        # What is built for another platform cannot be run here.
+        postInstall = lib.optionalString (pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform) ''
+          for shell in bash fish zsh; do
+            "$out/bin/xtask" completions "$shell" > "xtask.$shell"
+          done
+          installShellCompletion --cmd xtask --bash xtask.bash --fish xtask.fish --zsh xtask.zsh
+          "$out/bin/xtask" man man
+          installManPage man/*.1
+        '';
         meta.mainProgram = "xtask";
       };
 

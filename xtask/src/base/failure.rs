@@ -99,7 +99,7 @@ impl Kind {
             Self::Timeout => "not ready before the deadline",
             Self::Refused => "a guard said no, the prompt was declined or missing, or a saved plan is stale",
             Self::Locked => "another run holds the lock",
-            Self::Unhealthy => "`diagnose`, `local-status` or `capi status` found the cluster sick",
+            Self::Unhealthy => "`local-status` or `capi status` found the cluster unhealthy",
             Self::Interrupted => "Ctrl-C; locks are released and `finally` steps were run",
         }
     }

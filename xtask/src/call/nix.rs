@@ -133,7 +133,7 @@ const MEANINGS: [(&str, &str); 12] = [
     (
         "unable to download",
         "a pinned source is not in the store and cannot be downloaded; build once where there is a network, or take \
-         a project that was rendered there (`--from DIR`)",
+         a project that was rendered there (`--source DIR`)",
     ),
     (
         "hash mismatch in fixed-output derivation",

@@ -136,7 +136,7 @@ pub fn plan(platform: &Platform, warnings: Warnings) -> Plan {
             Effect::Read,
             Action::Run(
                 xtask(["golden", "check"])
-                    .flag_path("--from", nix::renderings_path())
+                    .flag_path("--source", nix::renderings_path())
                     .within(300),
             ),
         )),

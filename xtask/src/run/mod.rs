@@ -101,7 +101,7 @@ pub fn print(context: &Context, plan: &Plan, form: Form, args: &PlanArgs) -> Res
         Form::Text => context.ui.data(plan.text(reasons)),
         Form::Full => context.ui.data(plan.full(reasons)),
         Form::Shell => context.ui.data(plan.shell()),
-        Form::Json => context.ui.json(plan),
+        Form::Json => context.ui.json(plan.schema, plan),
     }
 }
 

@@ -198,7 +198,7 @@ fn agree(desk: &Desk<'_>, identities: &Identities, take_over: TakeOver) -> Resul
     Err(Failure::refused(words)
         .hinted("a fork or a trial of your own: cargo xtask secrets init --take-over")
         .hinted(format!(
-            "a team's checkout: let a holder run `cargo xtask secrets rotate --add NAME={} --to local --to shared`",
+            "a team's checkout: let a holder run `cargo xtask secrets rotate --add NAME={} --folder local --folder shared`",
             own.join(",")
         )))
 }

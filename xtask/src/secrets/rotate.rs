@@ -192,7 +192,7 @@ impl Moves {
         for (name, _) in &self.come {
             if takes_over(name).is_none() && to.is_empty() {
                 return Err(Failure::new(Kind::Usage, format!("which secrets may `{name}` read?"))
-                    .hinted("name folders of k8s/secrets: --to local --to shared"));
+                    .hinted("name folders of k8s/secrets: --folder local --folder shared"));
             }
         }
         let probe = |folder: &String| Utf8PathBuf::from(format!("{FOLDER}/{folder}/name.enc.yaml"));

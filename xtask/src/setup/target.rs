@@ -10,24 +10,58 @@ use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
 use crate::golden::provenance::Record;
 use crate::plan::Plan;
-use crate::platform::{Backend, Cluster, Environment, Stage};
+use crate::platform::{Backend, Cluster, Environment, Platform, Stage};
 use crate::project::StageDescription;
 use crate::recipe::Source;
 use crate::run::exec::Runner;
 use crate::tool::Outcome;
 
+/// Which stage of which cluster.
+#[derive(Debug, Clone, clap::Args)]
+pub struct StageArgs {
+    /// Stage; may be left out where the cluster has only one
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<Stage>,
+    /// Cluster of the platform config; the default is that of the stage, or of stage local without one
+    #[arg(long, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+}
+
 /// Which stage of which cluster, from where.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TargetArgs {
-    /// Stage
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Stage,
-    /// Cluster of the facts; the default is the stage's default cluster
-    #[arg(long, value_name = "CLUSTER")]
-    pub cluster: Option<String>,
+    #[command(flatten)]
+    pub stage: StageArgs,
     /// Take a rendered project made elsewhere instead of building it
     #[arg(long, value_name = "DIR")]
-    pub from_folder: Option<Utf8PathBuf>,
+    pub source: Option<Utf8PathBuf>,
+}
+
+impl StageArgs {
+    /// The stage that is meant: the given one, else the only one of the cluster.
+    pub fn stage(&self, platform: &Platform) -> Result<Stage> {
+        if let Some(stage) = self.stage {
+            return Ok(stage);
+        }
+        let name = match &self.cluster {
+            Some(name) => name,
+            None => platform.default_cluster(Stage::Local)?,
+        };
+        let stages: Vec<Stage> = platform.cluster(name)?.stages.keys().copied().collect();
+        match stages.as_slice() {
+            [only] => Ok(*only),
+            [] => Err(Failure::config(format!("cluster `{name}` has no stage"))
+                .hinted("add one to the cluster in `modules/platform.nix`")),
+            several => {
+                let names: Vec<String> = several.iter().map(|stage| format!("`--stage {stage}`")).collect();
+                Err(Failure::new(
+                    Kind::Usage,
+                    format!("cluster `{name}` has {} stages, and none was named", several.len()),
+                )
+                .hinted(format!("name one: {}", names.join(", "))))
+            }
+        }
+    }
 }
 
 /// What was chosen.
@@ -52,11 +86,12 @@ pub struct Target<'a> {
     pub choices: Vec<String>,
 }
 
-/// The cluster of a stage: the named one, or the default, with words for the choice.
-pub fn cluster<'a>(checkout: &'a Checkout, stage: Stage, given: Option<&str>) -> Result<(String, &'a Cluster, String)> {
+/// A stage and its cluster: the named one, or the default, with words for the choice.
+pub fn cluster<'a>(checkout: &'a Checkout, given: &StageArgs) -> Result<(String, &'a Cluster, Stage, String)> {
     let platform = &checkout.platform;
-    let (name, why) = match given {
-        Some(name) => (name.to_owned(), String::new()),
+    let stage = given.stage(platform)?;
+    let (name, why) = match &given.cluster {
+        Some(name) => (name.clone(), String::new()),
         None => (
             default_cluster(checkout, stage)?,
             format!(" (the default of stage `{stage}`)"),
@@ -70,8 +105,13 @@ pub fn cluster<'a>(checkout: &'a Checkout, stage: Stage, given: Option<&str>) ->
         .hinted("stages of this cluster: ".to_owned() + &names(facts)));
     }
     platform.stage(&name, stage)?;
-    let words = format!("cluster `{name}`{why}, stage `{stage}`");
-    Ok((name, facts, words))
+    let only = if given.stage.is_none() {
+        " (the only one of the cluster)"
+    } else {
+        ""
+    };
+    let words = format!("cluster `{name}`{why}, stage `{stage}`{only}");
+    Ok((name, facts, stage, words))
 }
 
 /// The default cluster of a stage: another one once a pivot to it is recorded on this host.
@@ -112,19 +152,13 @@ pub fn backend(checkout: &Checkout, access: &Access, facts: &Cluster) -> Backend
 
 /// Chooses everything.
 pub fn choose<'a>(context: &Context, checkout: &'a Checkout, arguments: &TargetArgs) -> Result<Target<'a>> {
-    let stage = arguments.stage;
-    let (name, facts, words) = cluster(checkout, stage, arguments.cluster.as_deref())?;
+    let (name, facts, stage, words) = cluster(checkout, &arguments.stage)?;
     let access = Access::of(&name, facts);
     let backend = backend(checkout, &access, facts);
     let golden = Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}"));
     let mut choices = vec![words];
-    let (source, description, choice) = source(
-        context,
-        checkout,
-        (&name, stage),
-        backend,
-        arguments.from_folder.as_deref(),
-    )?;
+    let (source, description, choice) =
+        source(context, checkout, (&name, stage), backend, arguments.source.as_deref())?;
     choices.push(choice);
     Ok(Target {
         name,
@@ -271,7 +305,7 @@ fn described(
         "stage `{stage}` of cluster `{cluster}` can be neither evaluated nor read from a golden; nothing was changed"
     ))
     .hinted("with Nix on PATH the flake is evaluated")
-    .hinted("a project that was rendered elsewhere is taken with `--from-folder DIR`")
+    .hinted("a project that was rendered elsewhere is taken with `--source DIR`")
     .hinted(format!("a reviewed golden belongs in `{golden}`")))
 }
 
@@ -409,4 +443,27 @@ pub fn golden(checkout: &Checkout, cluster: &str, stage: Stage) -> Result<(Sourc
     let description = StageDescription::read(&checkout.path(&path))?;
     let from = format!("`{path}`: the reviewed golden");
     Ok((Source::Golden(path), description, from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_may_be_left_out_where_the_cluster_has_only_one() {
+        let platform = Platform::parse(include_str!("../../../platform.json")).unwrap();
+        let stage = |stage: Option<Stage>, cluster: Option<&str>| {
+            StageArgs {
+                stage,
+                cluster: cluster.map(ToOwned::to_owned),
+            }
+            .stage(&platform)
+        };
+        assert_eq!(stage(None, None).unwrap(), Stage::Local);
+        assert_eq!(stage(None, Some("hetzner")).unwrap(), Stage::Full);
+        assert_eq!(stage(Some(Stage::Capi), Some("k3s-capi")).unwrap(), Stage::Capi);
+        let failure = stage(None, Some("k3s-capi")).unwrap_err();
+        assert_eq!(failure.kind, Kind::Usage);
+        assert_eq!(failure.hints, ["name one: `--stage local`, `--stage capi`"]);
+    }
 }

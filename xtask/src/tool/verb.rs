@@ -16,12 +16,21 @@ use crate::command::Tool;
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum ToolsVerb {
     /// List every tool: where it is found, its version, what is required
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:
+  cargo xtask tools list
+  cargo xtask tools list --json"
+    )]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Build every tool that Go can build, also what PATH has, and print the cache's folder and key
+    #[command(after_help = "Examples:
+  cargo xtask tools build
+  cargo xtask tools build kluctl kubectl --dry-run")]
     Build {
         /// Tools to build; all that Go can build when left out
         #[arg(value_name = "TOOL")]
@@ -31,6 +40,9 @@ pub enum ToolsVerb {
         dry_run: bool,
     },
     /// Print the path of a tool, building it first if need be
+    #[command(after_help = "Examples:
+  cargo xtask tools path kubectl
+  cargo xtask tools path sops")]
     Path {
         /// The tool
         #[arg(value_name = "TOOL")]
@@ -38,8 +50,11 @@ pub enum ToolsVerb {
     },
 }
 
-/// Show for each tool where it was found, or the remedy; exit 5 if a needed one is missing
+/// Show where each tool was found, or how to get it; exit 5 without
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask doctor
+  cargo xtask doctor --for deploy --json")]
 pub struct DoctorArgs {
     /// Only what this verb needs
     #[arg(long = "for", value_name = "VERB")]
@@ -49,14 +64,10 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-/// The schema version of the JSON that `doctor` and `tools list` print.
-const SCHEMA: u32 = 1;
-
 /// What `doctor --json` prints.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
-    schema: u32,
     /// The verb that was asked about.
     verb: Option<String>,
     /// Folder of the tools that Go built; null when there can be none.
@@ -128,7 +139,7 @@ pub fn tools(toolbox: &Toolbox, ui: &Ui, verb: &ToolsVerb) -> Result<()> {
         ToolsVerb::List { json } => {
             let report = report(toolbox, None, Depth::Sizes)?;
             if *json {
-                ui.json(&report)
+                ui.json(1, &report)
             } else {
                 ui.data(text(&report))
             }
@@ -138,11 +149,17 @@ pub fn tools(toolbox: &Toolbox, ui: &Ui, verb: &ToolsVerb) -> Result<()> {
     }
 }
 
-/// Runs `doctor`: exit 5 when something that is needed is neither there nor can be built.
-pub fn doctor(toolbox: &Toolbox, ui: &Ui, args: &DoctorArgs) -> Result<()> {
+/// Runs `doctor`: exit 5 when something that is needed is neither there nor can be built. The verbs are those that
+/// may be asked about.
+pub fn doctor(toolbox: &Toolbox, ui: &Ui, args: &DoctorArgs, verbs: &[&str]) -> Result<()> {
+    if let Some(verb) = &args.verb
+        && !verbs.contains(&verb.as_str())
+    {
+        return Err(unknown(Kind::Usage, "verb", verb, verbs.iter().copied()));
+    }
     let report = report(toolbox, args.verb.as_deref(), Depth::Digests)?;
     if args.json {
-        ui.json(&report)?;
+        ui.json(1, &report)?;
     } else {
         ui.data(text(&report))?;
     }
@@ -227,9 +244,7 @@ enum Depth {
 
 fn report(toolbox: &Toolbox, verb: Option<&str>, depth: Depth) -> Result<Report> {
     let needed: Vec<Tool> = match verb {
-        Some(verb) => table::for_verb(verb)
-            .ok_or_else(|| unknown(Kind::Usage, "verb", verb, table::verbs()))?
-            .to_vec(),
+        Some(verb) => table::for_verb(verb).to_vec(),
         // The main job on a fresh machine.
         None => table::EMBEDDED.to_vec(),
     };
@@ -243,7 +258,6 @@ fn report(toolbox: &Toolbox, verb: Option<&str>, depth: Depth) -> Result<Report>
         tools.push(line(toolbox, &lookup, needed, depth)?);
     }
     Ok(Report {
-        schema: SCHEMA,
         verb: verb.map(str::to_owned),
         cache: toolbox.cache_folder().ok().map(|folder| folder.into_string()),
         kubernetes: toolbox.kubernetes.clone(),
@@ -454,14 +468,17 @@ mod tests {
             .unwrap();
         assert_eq!(etcd["passedOver"][0]["path"], wrong.as_str());
         assert_eq!(etcd["state"], "buildable");
-        assert_eq!(json["schema"], SCHEMA);
         assert!(text(&report).contains(&format!("passed over {wrong}: is version 2.3.8")));
     }
 
     #[test]
     fn a_verb_that_is_not_known_is_a_usage_error_with_the_nearest_name() {
         let fake = Fake::new();
-        let failure = report(&fake.toolbox(&[]), Some("locl-up"), Depth::Sizes).unwrap_err();
+        let asked = DoctorArgs {
+            verb: Some("locl-up".to_owned()),
+            json: false,
+        };
+        let failure = doctor(&fake.toolbox(&[]), &Ui::plain(), &asked, &["local-up", "deploy"]).unwrap_err();
         assert_eq!(failure.kind, Kind::Usage);
         assert!(failure.hints[0].contains("local-up"), "{failure:?}");
     }

@@ -14,10 +14,13 @@ use crate::recipe::guard;
 use crate::run::{look, nonce};
 use crate::setup::target;
 
-/// Accept a new or rebuilt cluster as the one of the facts
+/// Accept a new or rebuilt cluster: record its UID as the right one
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask adopt --cluster k3s-dev
+  cargo xtask adopt --cluster hetzner")]
 pub struct Arguments {
-    /// Cluster of the facts
+    /// Cluster of the platform config
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: String,
     /// Answer the prompt with yes; a production cluster's name is always typed

@@ -6,17 +6,17 @@ use crate::context::Context;
 use crate::plan::{Action, Effect, Plan, Section, Step};
 use crate::platform::Stage;
 use crate::run::{Lock, PlanArgs, carry_out};
+use crate::setup::target::StageArgs;
 use crate::tool::Outcome;
 
 /// Render a stage through Nix and compare it with its golden
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask build
+  cargo xtask build --stage full --cluster hetzner")]
 pub struct Arguments {
-    /// Stage to render
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Stage,
-    /// Cluster to render it for; the default is the stage's default cluster
-    #[arg(long, value_name = "CLUSTER")]
-    pub cluster: Option<String>,
+    #[command(flatten)]
+    pub stage: StageArgs,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -24,11 +24,12 @@ pub struct Arguments {
 /// Runs the verb. The store path goes to stdout.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
-    let name = match &arguments.cluster {
+    let stage = arguments.stage.stage(&checkout.platform)?;
+    let name = match &arguments.stage.cluster {
         Some(name) => name.clone(),
-        None => checkout.platform.default_cluster(arguments.stage)?.to_owned(),
+        None => checkout.platform.default_cluster(stage)?.to_owned(),
     };
-    checkout.platform.stage(&name, arguments.stage)?;
+    checkout.platform.stage(&name, stage)?;
     if arguments.plan.dry_run.is_none() {
         let facts = checkout.platform.cluster(&name)?;
         let nix = context.toolbox(&facts.kubernetes).look(&[Tool::Nix]);
@@ -36,13 +37,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             return Err(Failure::preflight("`build` renders through Nix, and there is no usable nix on this host")
                 .hinted("install Nix: https://nixos.org/download (2.8 or newer)")
                 .hinted(format!(
-                    "without Nix the reviewed golden can be used: `cargo xtask rehearse --stage {} --cluster {name}`",
-                    arguments.stage
+                    "without Nix the reviewed golden can be used: `cargo xtask rehearse --stage {stage} --cluster {name}`"
                 )));
         }
     }
-    let link = format!(".xtask/projects/{name}-{}", arguments.stage);
-    let plan = plan(&name, arguments.stage, &link);
+    let link = format!(".xtask/projects/{name}-{stage}");
+    let plan = plan(&name, stage, &link);
     let dry = arguments.plan.dry_run.is_some();
     carry_out(
         context,
@@ -88,7 +88,7 @@ pub fn plan(cluster: &str, stage: Stage, link: &str) -> Plan {
                 .args(["golden", "check"])
                 .arg(format!("--cluster={cluster}"))
                 .arg(format!("--stage={stage}"))
-                .flag_path("--from", link)
+                .flag_path("--source", link)
                 .within(120),
         ),
     ));

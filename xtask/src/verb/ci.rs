@@ -21,6 +21,9 @@ use crate::tool::Outcome;
 
 /// Run every check
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask ci
+  cargo xtask ci --list")]
 pub struct Arguments {
     /// Print the groups with their commands, and run nothing
     #[arg(long)]

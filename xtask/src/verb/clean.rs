@@ -12,8 +12,11 @@ use crate::context::{Checkout, Context};
 use crate::run::journal::Journal;
 use crate::setup::rehearsals::{self, Which};
 
-/// Show what is kept, and remove runs, clusters of rehearsals or built tools
+/// Show what is kept, and remove runs, rehearsals or built tools
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask clean
+  cargo xtask clean --runs --rehearsals")]
 pub struct Arguments {
     /// Remove the records of past runs, and what failed rehearsals and benchmarks left to look at
     #[arg(long)]
@@ -99,7 +102,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             .iter()
             .map(|kept| json!({"what": kept.what.name(), "path": kept.folders[0], "bytes": kept.size}))
             .collect();
-        ui.json(&rows)?;
+        ui.json(1, &json!({"kept": rows}))?;
     } else {
         for kept in &all {
             let name = kept.what.name();

@@ -15,17 +15,27 @@ use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{Source, capi, guard, local_up};
 use crate::run::saved::{Inputs, Saved, Stamp};
 use crate::run::{Lock, PlanArgs, Reviewed, SavedArgs, carry_out_reviewed, look, nonce};
-use crate::setup::target::{self, Target, TargetArgs};
+use crate::setup::target::{self, StageArgs, Target, TargetArgs};
 
-/// Deploy a stage: fence, comparison, Lease, phases with their gates, verification, ledger
+/// Deploy a stage to a cluster that is up
+///
+/// Checks that it is the right cluster, compares, takes the lock, deploys each phase and holds its gates, verifies,
+/// and adds to the deployment history.
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    visible_alias = "apply",
+    after_help = "Examples:
+  cargo xtask deploy --stage local --only cilium
+  cargo xtask deploy --stage full --cluster hetzner --save-plan plan.json
+  cargo xtask deploy --stage full --cluster hetzner --plan plan.json"
+)]
 pub struct Arguments {
     #[command(flatten)]
     pub target: TargetArgs,
     /// Deploy this part alone, with its gates
     #[arg(long, value_name = "COMPONENT|PHASE")]
     pub only: Option<String>,
-    /// Why, for the ledger
+    /// Why, for the deployment history
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// Take over objects that carry this discriminator, because they moved here or it was renamed
@@ -44,8 +54,14 @@ const REASON: usize = 500;
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     if let Some(file) = &arguments.saved.plan {
-        let asked = (arguments.target.stage, arguments.target.cluster.as_deref());
-        return apply(context, &checkout, "deploy", asked, file, &arguments.plan);
+        return apply(
+            context,
+            &checkout,
+            "deploy",
+            &arguments.target.stage,
+            file,
+            &arguments.plan,
+        );
     }
     let mut target = target::choose(context, &checkout, &arguments.target)?;
     let only = arguments
@@ -268,13 +284,15 @@ pub fn apply(
     context: &Context,
     checkout: &Checkout,
     verb: &str,
-    (stage, cluster): (Stage, Option<&str>),
+    asked: &StageArgs,
     file: &Utf8PathBuf,
     args: &PlanArgs,
 ) -> Result<()> {
     let nonce = nonce();
     let saved = Saved::read(&crate::base::root::absolute(file)?)?.applied_as(&nonce)?;
-    if saved.verb != verb || saved.stage != stage.name() || cluster.is_some_and(|cluster| cluster != saved.cluster) {
+    let another = asked.stage.is_some_and(|stage| saved.stage != stage.name())
+        || asked.cluster.as_ref().is_some_and(|cluster| *cluster != saved.cluster);
+    if saved.verb != verb || another {
         return Err(Failure::new(
             Kind::Config,
             format!(
@@ -287,6 +305,16 @@ pub fn apply(
             saved.verb, saved.stage
         )));
     }
+    let stage = Stage::ALL
+        .into_iter()
+        .find(|stage| stage.name() == saved.stage)
+        .ok_or_else(|| {
+            Failure::config(format!(
+                "`{file}` is a plan of stage `{}`, which does not exist",
+                saved.stage
+            ))
+            .hinted("save it again with the xtask of this checkout")
+        })?;
     let facts = checkout.platform.cluster(&saved.cluster)?;
     target::preflight(context, checkout, &saved.cluster, facts, &saved.plan, Some(stage))?;
     let access = saved_access(&saved, facts);

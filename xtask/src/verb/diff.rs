@@ -16,6 +16,9 @@ use crate::setup::target::{self, TargetArgs};
 
 /// Show what a deploy would change, field by field
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask diff
+  cargo xtask diff --stage full --cluster hetzner --exit-code")]
 pub struct Arguments {
     #[command(flatten)]
     pub target: TargetArgs,
@@ -43,7 +46,7 @@ const DIFFERS: u8 = 4;
 pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
     let checkout = context.checkout()?;
     let mut target = target::choose(context, &checkout, &arguments.target)?;
-    if view == View::Foreign && arguments.target.from_folder.is_none() {
+    if view == View::Foreign && arguments.target.source.is_none() {
         // The project that was deployed last is what live objects are held against, where it was kept.
         if let Some(kept) = super::rollback::newest_kept(&checkout, &target.access, target.stage)? {
             target
@@ -92,7 +95,7 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
     }
     let report = outcome?;
     if arguments.json {
-        context.ui.json(&report)?;
+        context.ui.json(1, &report)?;
     } else {
         let text = report.text(usize::MAX);
         if !text.is_empty() {

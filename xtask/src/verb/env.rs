@@ -10,8 +10,11 @@ use crate::platform::Stage;
 
 /// Print what a shell, k9s or an IDE needs to reach a cluster
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask env
+  cargo xtask env --cluster hetzner --json")]
 pub struct Arguments {
-    /// Cluster of the facts; the default is the one of stage local
+    /// Cluster of the platform config; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     /// Print JSON
@@ -31,13 +34,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let cache = checkout.path(access.folder.join("kubectl-cache"));
     let exists = kubeconfig.is_file();
     if arguments.json {
-        return context.ui.json(&json!({
-            "cluster": name,
-            "context": access.context,
-            "kubeconfig": kubeconfig,
-            "exists": exists,
-            "environment": {"KUBECONFIG": kubeconfig, "KUBECACHEDIR": cache},
-        }));
+        return context.ui.json(
+            1,
+            &json!({
+                "cluster": name,
+                "context": access.context,
+                "kubeconfig": kubeconfig,
+                "exists": exists,
+                "environment": {"KUBECONFIG": kubeconfig, "KUBECACHEDIR": cache},
+            }),
+        );
     }
     if !exists {
         context.ui.status(

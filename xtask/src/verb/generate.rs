@@ -13,6 +13,9 @@ use crate::run::exec::Runner;
 
 /// Make the generated files, or check that they are current
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask generate
+  cargo xtask generate --check")]
 pub struct Arguments {
     /// Write nothing; end with code 4 when a file is not current
     #[arg(long)]

@@ -27,18 +27,40 @@ use crate::run::exec::Runner;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::setup::revision::Git;
 
-/// Compare reviewed manifests with what the modules render, or accept it
+/// Compare goldens with what the modules render, or accept it
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Arguments {
     /// Compare, and write nothing
+    #[command(after_help = "Examples:
+  cargo xtask golden check
+  cargo xtask golden check --alone
+  cargo xtask golden check --stage local --source result --json")]
     Check(Check),
     /// Make the goldens what is rendered
+    #[command(
+        visible_alias = "accept",
+        after_help = "Examples:
+  cargo xtask golden bless
+  cargo xtask golden bless --stage local --cluster k3s-dev"
+    )]
     Bless(Bless),
     /// Print what the goldens hold
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:
+  cargo xtask golden list --stage full
+  cargo xtask golden list --images --json"
+    )]
     List(List),
     /// Print line by line what a bless would change
+    #[command(after_help = "Examples:
+  cargo xtask golden diff --stage local
+  cargo xtask golden diff --against main --exit-code")]
     Diff(Diff),
     /// Have a real API server and kubeconform judge every object
+    #[command(after_help = "Examples:
+  cargo xtask golden validate
+  cargo xtask golden validate --stage local --cluster k3s-dev")]
     Validate(Validate),
 }
 
@@ -59,7 +81,7 @@ pub struct Rendering {
     /// Take renderings from here instead of building them: a project, or `<cluster>-<stage>` folders; given twice,
     /// the second is another rendering of the same sources and must be equal
     #[arg(long, value_name = "DIR")]
-    pub from: Vec<Utf8PathBuf>,
+    pub source: Vec<Utf8PathBuf>,
 }
 
 /// Arguments of `golden check`.
@@ -70,7 +92,7 @@ pub struct Check {
     #[command(flatten)]
     pub rendering: Rendering,
     /// Render nothing: judge each golden by itself, and by what it says of its sources
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with = "source")]
     pub alone: bool,
     /// Compare with the goldens of this Git revision instead of the working tree's
     #[arg(long, value_name = "REV", conflicts_with = "alone")]
@@ -127,7 +149,7 @@ pub struct Validate {
     pub choice: Choice,
     /// Judge complete renderings from here instead of the goldens
     #[arg(long, value_name = "DIR")]
-    pub rendering: Option<Utf8PathBuf>,
+    pub source: Option<Utf8PathBuf>,
     /// Manifests of definitions that no stage brings (what clusterctl installs); a file or a folder
     #[arg(long, value_name = "PATH")]
     pub definitions: Vec<Utf8PathBuf>,
@@ -219,7 +241,7 @@ impl Verb<'_> {
     ) -> Result<()> {
         let ui = &self.context.ui;
         if arguments.json {
-            ui.json(&Report::of(comparisons, strays))?;
+            ui.json(1, &Report::of(comparisons, strays))?;
         }
         let mut failing = 0;
         for (pair, comparison) in comparisons {
@@ -371,8 +393,8 @@ impl Verb<'_> {
         }
         let mut text = String::new();
         match (arguments.images, arguments.json) {
-            (false, true) => return ui.json(&entries),
-            (true, true) => return ui.json(&inventory::by_image(&entries)),
+            (false, true) => return ui.json(1, &serde_json::json!({"objects": entries})),
+            (true, true) => return ui.json(1, &serde_json::json!({"images": inventory::by_image(&entries)})),
             (true, false) => {
                 for (image, users) in inventory::by_image(&entries) {
                     text.push_str(&image);
@@ -440,7 +462,7 @@ impl Verb<'_> {
 
     fn validate(&self, arguments: &Validate) -> Result<()> {
         let (pairs, named) = self.pairs(&arguments.choice)?;
-        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.rendering {
+        let projects: BTreeMap<Pair, Utf8PathBuf> = match &arguments.source {
             Some(folder) => pairs::renderings(folder, &pairs, named)?,
             None => pairs.into_iter().map(|pair| (pair.clone(), pair.golden())).collect(),
         };
@@ -470,11 +492,11 @@ impl Verb<'_> {
 
     /// The renderings of the pairs: folders that were given, or what Nix builds.
     fn renderings(&self, rendering: &Rendering, pairs: &[Pair], named: Named, times: Times) -> Result<Renderings> {
-        match rendering.from.as_slice() {
+        match rendering.source.as_slice() {
             [] => self.built(pairs, times),
             [first, rest @ ..] => {
                 if rest.len() > 1 {
-                    return Err(Failure::new(Kind::Usage, "`--from` is taken twice at most"));
+                    return Err(Failure::new(Kind::Usage, "`--source` is taken twice at most"));
                 }
                 let found = pairs::renderings(first, pairs, named)?;
                 let again = match rest.first() {
@@ -493,7 +515,7 @@ impl Verb<'_> {
         let tools = self.toolbox().ensure(&[Tool::Nix]).map_err(|failure| {
             failure
                 .context("goldens cannot be compared with a rendering")
-                .hinted("give a rendering made elsewhere: `--from DIR`")
+                .hinted("give a rendering made elsewhere: `--source DIR`")
                 .hinted("or judge the goldens by themselves: `cargo xtask golden check --alone`")
         })?;
         let runner = self.runner(&tools);
@@ -519,7 +541,7 @@ impl Verb<'_> {
                 runner.act(&step, &self.checkout.path(&log)).map_err(|failure| {
                     failure
                         .hinted(format!("the whole log: {log}"))
-                        .hinted("a rendering made elsewhere is taken too: `--from DIR`")
+                        .hinted("a rendering made elsewhere is taken too: `--source DIR`")
                 })
             };
             build("golden.render", nix_build(pair).arg("--out-link").arg(link.as_path()))?;
@@ -752,7 +774,6 @@ fn full_diff(pair: &Pair, old: &Utf8Path, new: &Utf8Path) -> Result<String> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
-    schema: u32,
     goldens: Vec<GoldenReport>,
     strays: Vec<Utf8PathBuf>,
 }
@@ -798,7 +819,6 @@ impl Report {
             })
             .collect();
         Self {
-            schema: 1,
             goldens,
             strays: strays.to_vec(),
         }

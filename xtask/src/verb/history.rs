@@ -9,17 +9,19 @@ use crate::plan::{Action, Effect, Plan, Section, Step};
 use crate::platform::{Cluster, Stage};
 use crate::recipe::guard;
 use crate::run::{look, nonce};
-use crate::setup::target;
+use crate::setup::target::{self, StageArgs};
 
 /// List the deployments of a stage
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    visible_alias = "log",
+    after_help = "Examples:
+  cargo xtask history
+  cargo xtask history --stage full --cluster hetzner --json"
+)]
 pub struct Arguments {
-    /// Stage
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Stage,
-    /// Cluster of the facts; the default is the stage's default cluster
-    #[arg(long, value_name = "CLUSTER")]
-    pub cluster: Option<String>,
+    #[command(flatten)]
+    pub stage: StageArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -28,16 +30,15 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
-    let (name, facts, _) = target::cluster(&checkout, arguments.stage, arguments.cluster.as_deref())?;
-    let entries = entries(context, &checkout, &name, facts, arguments.stage)?;
+    let (name, facts, stage, _) = target::cluster(&checkout, &arguments.stage)?;
+    let entries = entries(context, &checkout, &name, facts, stage)?;
     if arguments.json {
-        return context.ui.json(&entries);
+        return context.ui.json(1, &serde_json::json!({"deployments": entries}));
     }
     if entries.is_empty() {
-        context.ui.status(
-            Word::Fresh,
-            format!("stage `{}` was never deployed to `{name}`", arguments.stage),
-        );
+        context
+            .ui
+            .status(Word::Fresh, format!("stage `{stage}` was never deployed to `{name}`"));
         return Ok(());
     }
     let mut text = String::new();

@@ -19,15 +19,21 @@ use crate::setup::vm::{self, Setup, absolute};
 /// What to do with images.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Arguments {
-    /// Build the NixOS image of the local guests, and record it
+    /// Build the NixOS image of the local VMs, and record it
+    #[command(after_help = "Examples:
+  cargo xtask image build
+  cargo xtask image build --arch aarch64")]
     Build {
-        /// Architecture of the guest; the default is this host's own
+        /// Architecture of the VM; the default is this host's own
         #[arg(long, value_name = "ARCH")]
         arch: Option<Arch>,
         #[command(flatten)]
         plan: PlanArgs,
     },
     /// Take an image that was built elsewhere
+    #[command(after_help = "Examples:
+  cargo xtask image use result/nixos.qcow2
+  cargo xtask image use nixos.qcow2 --arch x86_64")]
     Use {
         /// A qcow2 file, or a folder or store path with exactly one
         #[arg(value_name = "FILE|STORE-PATH")]
@@ -35,26 +41,32 @@ pub enum Arguments {
         /// SHA-256 that the file must have
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
-        /// Architecture of the guest; the default is this host's own
+        /// Architecture of the VM; the default is this host's own
         #[arg(long, value_name = "ARCH")]
         arch: Option<Arch>,
         #[command(flatten)]
         plan: PlanArgs,
     },
-    /// Switch a running guest to what the flake describes now; its data stays
+    /// Switch a running VM to what the flake describes now; its data stays
+    #[command(after_help = "Examples:
+  cargo xtask image switch
+  cargo xtask image switch --cluster k3s-capi --dry-run")]
     Switch {
-        /// Cluster of the facts; the default is the one of stage local
+        /// Cluster of the platform config; the default is the one of stage local
         #[arg(long, value_name = "CLUSTER")]
         cluster: Option<String>,
         #[command(flatten)]
         plan: PlanArgs,
     },
-    /// Import an archive of a container image into a guest
+    /// Import an archive of a container image into a VM
+    #[command(after_help = "Examples:
+  cargo xtask image load app.tar
+  cargo xtask image load app.tar --cluster k3s-dev")]
     Load {
         /// An OCI or Docker archive, or a store path of one
         #[arg(value_name = "IMAGE.tar|STORE-PATH")]
         archive: Utf8PathBuf,
-        /// Cluster of the facts; the default is the one of stage local
+        /// Cluster of the platform config; the default is the one of stage local
         #[arg(long, value_name = "CLUSTER")]
         cluster: Option<String>,
         #[command(flatten)]

@@ -14,15 +14,21 @@ use crate::run::{look, nonce};
 
 /// Run kubectl with a cluster's own kubeconfig and context
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    visible_alias = "k",
+    after_help = "Examples:
+  cargo xtask kubectl get pods -A
+  cargo xtask kubectl --cluster hetzner -- get nodes -o wide"
+)]
 pub struct Arguments {
-    /// Cluster of the facts; the default is the one of stage local
+    /// Cluster of the platform config; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     /// Answer the prompt of a changing verb in production with yes
     #[arg(long)]
     pub yes: bool,
-    /// Arguments of kubectl
-    #[arg(last = true, value_name = "ARG")]
+    /// Arguments of kubectl; options before its first word are xtask's own, `--` hands on all that follows
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
     pub arguments: Vec<String>,
 }
 
@@ -137,7 +143,8 @@ fn agree(context: &Context, name: &str, verb: &str, yes: bool) -> Result<()> {
         ))
     };
     if !context.ui.can_ask() {
-        return Err(refused("there is no terminal to ask on").hinted("`--yes`, before `--`, answers this prompt"));
+        return Err(refused("there is no terminal to ask on")
+            .hinted("`--yes`, before the first word of kubectl's, answers this prompt"));
     }
     match context.ui.ask(&format!(
         "`kubectl {verb}` may change production cluster `{name}`. Proceed?"
@@ -169,7 +176,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         return Err(Failure::refused(format!(
             "`{flag}` would lead kubectl past the fence of cluster `{name}`; nothing was changed"
         ))
-        .hinted("name the cluster before `--`: `cargo xtask kubectl --cluster CLUSTER -- …`"));
+        .hinted("name the cluster before the first word of kubectl's: `cargo xtask kubectl --cluster CLUSTER get …`"));
     }
     if NEEDS_CONTAINER.contains(&verb) && checkout.path(embedded::marker(&access)).exists() {
         return Err(Failure::preflight(format!("`kubectl {verb}` needs a container, and the pods of `{name}` are simulated"))

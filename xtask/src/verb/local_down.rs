@@ -11,11 +11,17 @@ use crate::setup::vm::{self, Setup};
 
 /// Take a local cluster down
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    visible_alias = "down",
+    after_help = "Examples:
+  cargo xtask local-down
+  cargo xtask local-down --cluster k3s-dev --delete"
+)]
 pub struct Arguments {
-    /// Cluster of the facts; the default is the one of stage local
+    /// Cluster of the platform config; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
-    /// Delete the guest with its cluster and every volume in it; an embedded cluster keeps nothing in any case
+    /// Delete the VM with its cluster and every volume in it; an embedded cluster keeps nothing in any case
     #[arg(long)]
     pub delete: bool,
     /// What runs the cluster, where this checkout does not remember it

@@ -21,10 +21,16 @@ use crate::run::exec::Runner;
 use crate::setup::target::golden;
 use crate::setup::vm::{self, Setup};
 
-/// Show what runs a local cluster, and per component ready or why not
+/// Show what runs a local cluster, and which components are ready
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    visible_alias = "status",
+    after_help = "Examples:
+  cargo xtask local-status
+  cargo xtask local-status --cluster k3s-capi --json"
+)]
 pub struct Arguments {
-    /// Cluster of the facts; the default is the one of stage local
+    /// Cluster of the platform config; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     /// Print JSON
@@ -105,7 +111,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         && status.nodes.values().all(|state| state == "Ready")
         && status.components.values().all(Vec::is_empty);
     if arguments.json {
-        context.ui.json(&status)?;
+        context.ui.json(1, &status)?;
     } else {
         print(context, &status)?;
     }

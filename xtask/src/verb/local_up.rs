@@ -17,8 +17,14 @@ use crate::setup::vm::{self, Setup};
 
 /// Bring a local cluster up and deploy its stage
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    visible_alias = "up",
+    after_help = "Examples:
+  cargo xtask local-up
+  cargo xtask local-up --backend colima --dry-run"
+)]
 pub struct Arguments {
-    /// Cluster of the facts; the default is the one of stage local
+    /// Cluster of the platform config; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     /// What runs the cluster; `auto` takes the first that this host can run
@@ -26,7 +32,7 @@ pub struct Arguments {
     pub backend: BackendChoice,
     /// Take a rendered project made elsewhere instead of the golden or what Nix builds
     #[arg(long, value_name = "DIR")]
-    pub from_folder: Option<Utf8PathBuf>,
+    pub source: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -34,11 +40,11 @@ pub struct Arguments {
 /// What runs the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum BackendChoice {
-    /// The first of the facts' list that this host can run.
+    /// The first of the list in the platform config that this host can run.
     Auto,
-    /// A NixOS guest started by Colima.
+    /// A NixOS VM started by Colima.
     Colima,
-    /// A NixOS guest started by Lima.
+    /// A NixOS VM started by Lima.
     Lima,
     /// A control plane on this host, pods simulated.
     Embedded,
@@ -67,7 +73,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         &checkout,
         (&name, Stage::Local),
         backend,
-        arguments.from_folder.as_deref(),
+        arguments.source.as_deref(),
     )?;
     let nonce = nonce();
     let goal = local_up::goal(&name);

@@ -20,6 +20,9 @@ use crate::setup::target::{self, TargetArgs};
 
 /// Delete what a stage no longer has, exactly as shown
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask prune --dry-run
+  cargo xtask prune --stage full --allow-delete PersistentVolumeClaim/argocd/data")]
 pub struct Arguments {
     #[command(flatten)]
     pub target: TargetArgs,
@@ -36,8 +39,14 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     if let Some(file) = &arguments.saved.plan {
-        let asked = (arguments.target.stage, arguments.target.cluster.as_deref());
-        return apply(context, &checkout, "prune", asked, file, &arguments.plan);
+        return apply(
+            context,
+            &checkout,
+            "prune",
+            &arguments.target.stage,
+            file,
+            &arguments.plan,
+        );
     }
     let target = target::choose(context, &checkout, &arguments.target)?;
     let nonce = nonce();

@@ -17,17 +17,17 @@ use crate::run::journal::Journal;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::setup::rehearsals::{self, Which};
 use crate::setup::revision::Git;
+use crate::setup::target::StageArgs;
 use crate::setup::target::golden;
 
-/// Deploy the committed golden of a stage to an ephemeral embedded cluster, twice
+/// Deploy the golden of a stage to an ephemeral cluster, twice
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask rehearse
+  cargo xtask rehearse --stage full --rev HEAD~1 --keep")]
 pub struct Arguments {
-    /// Stage to rehearse
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Stage,
-    /// Cluster whose golden is taken; the default is the stage's default cluster
-    #[arg(long, value_name = "CLUSTER")]
-    pub cluster: Option<String>,
+    #[command(flatten)]
+    pub stage: StageArgs,
     /// Take the golden of an earlier commit, from a worktree
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
@@ -100,8 +100,8 @@ fn rehearse(
     at: Option<(&Git<'_>, &str)>,
 ) -> Result<()> {
     let platform = &then.platform;
-    let stage = arguments.stage;
-    let name = match &arguments.cluster {
+    let stage = arguments.stage.stage(platform)?;
+    let name = match &arguments.stage.cluster {
         Some(name) => name.clone(),
         None => platform.default_cluster(stage)?.to_owned(),
     };

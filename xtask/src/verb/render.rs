@@ -1,4 +1,4 @@
-//! `render`: every stage rendered outside Nix builds, for a look or for `golden check --from`.
+//! `render`: every stage rendered outside Nix builds, for a look or for `golden check --source`.
 
 use crate::base::failure::Result;
 use crate::context::Context;
@@ -7,8 +7,13 @@ use crate::platform::Stage;
 use crate::recipe::nix;
 use crate::run::{Lock, PlanArgs, carry_out};
 
-/// Render stages without nixpkgs; charts whose sources are not at hand are left out and named
+/// Render stages without nixpkgs
+///
+/// Charts whose sources are missing on this host are left out and named.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask render
+  cargo xtask render --stage local --cluster k3s-dev")]
 pub struct Arguments {
     /// Only this stage
     #[arg(long, value_name = "STAGE")]
@@ -37,7 +42,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     plan.choices
         .push(format!("{} stages, on nixpkgs' own lib and outside Nix", pairs.len()));
     plan.sections.push(nix::render("render", &checkout.platform, &pairs));
-    plan.next = Some(format!("cargo xtask golden check --from {}", nix::renderings_path()));
+    plan.next = Some(format!("cargo xtask golden check --source {}", nix::renderings_path()));
     let dry = arguments.plan.dry_run.is_some();
     carry_out(
         context,

@@ -20,24 +20,23 @@ use crate::recipe::Source;
 use crate::recipe::deploy::{Mode, kept};
 use crate::recipe::rebuild::Rebuild;
 use crate::run::{PlanArgs, SavedArgs, look, nonce};
-use crate::setup::target::{self, Target};
+use crate::setup::target::{self, StageArgs, Target};
 
 /// Deploy an earlier project of a stage again
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask rollback
+  cargo xtask rollback --stage full --to 2 --reason 'the new chart loses routes'")]
 pub struct Arguments {
-    /// Stage
-    #[arg(long, value_name = "STAGE")]
-    pub stage: Stage,
-    /// Cluster of the facts; the default is the stage's default cluster
-    #[arg(long, value_name = "CLUSTER")]
-    pub cluster: Option<String>,
+    #[command(flatten)]
+    pub stage: StageArgs,
     /// Which deployment: 1 is the one before the newest, as `history` counts
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub to: usize,
     /// Take the secret files of then, too; the default is today's
     #[arg(long)]
     pub with_secrets: bool,
-    /// Why, for the ledger
+    /// Why, for the deployment history
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     #[command(flatten)]
@@ -49,18 +48,10 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
-    let stage = arguments.stage;
     if let Some(file) = &arguments.saved.plan {
-        return super::deploy::apply(
-            context,
-            &checkout,
-            "rollback",
-            (stage, arguments.cluster.as_deref()),
-            file,
-            &arguments.plan,
-        );
+        return super::deploy::apply(context, &checkout, "rollback", &arguments.stage, file, &arguments.plan);
     }
-    let (name, facts, words) = target::cluster(&checkout, stage, arguments.cluster.as_deref())?;
+    let (name, facts, stage, words) = target::cluster(&checkout, &arguments.stage)?;
     let access = Access::of(&name, facts);
     let entries = history::entries(context, &checkout, &name, facts, stage)?;
     let entry = chosen(&entries, arguments.to)?;
@@ -217,7 +208,7 @@ fn rebuilt(
         return Err(not_here()
             .hinted(format!(
                 "it was a {} made elsewhere, so no revision has it; with the folder at hand: `deploy --stage {stage} \
-                 --from-folder DIR`",
+                 --source DIR`",
                 entry.source
             ))
             .hinted("a host that kept it can roll back"));
@@ -264,7 +255,7 @@ fn rebuilt(
             short(&entry.digest)
         ))
         .hinted("it was deployed from a dirty tree, with other secret files, or its inputs are not pinned")
-        .hinted("look at that revision yourself; a project that you trust is deployed with `deploy --from-folder`"));
+        .hinted("look at that revision yourself; a project that you trust is deployed with `deploy --source`"));
     }
     Ok(Some(to))
 }

@@ -20,20 +20,47 @@ use crate::secrets::{check, edit, init, list, rotate};
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Arguments {
     /// Make an identity for who has none, and every secret that is missing
+    #[command(after_help = "Examples:
+  cargo xtask secrets init
+  cargo xtask secrets init --take-over")]
     Init(Init),
     /// Find everything that is wrong, without any private key
+    #[command(after_help = "Examples:
+  cargo xtask secrets check
+  cargo xtask secrets check --cluster hetzner --json")]
     Check(Check),
     /// Open a file in your editor, decrypted
+    #[command(after_help = "Examples:
+  cargo xtask secrets edit argocd-redis-local
+  cargo xtask secrets edit k8s/secrets/local/argocd-redis.enc.yaml")]
     Edit(Edit),
-    /// Give a secret of the facts a new value
+    /// Give a secret of the platform config a new value
+    #[command(after_help = "Examples:
+  cargo xtask secrets set tofu-cloudflare
+  cargo xtask secrets set step-ca-keys --regenerate")]
     Set(Set),
     /// Make an encrypted file that the facts do not know yet
+    #[command(after_help = "Examples:
+  cargo xtask secrets new k8s/secrets/local/mail.enc.yaml --key password
+  cargo xtask secrets new k8s/secrets/local/mail.enc.yaml --namespace mail --name smtp --key user --key password")]
     New(New),
     /// Add or remove recipients everywhere, or make new data keys
+    #[command(after_help = "Examples:
+  cargo xtask secrets rotate --data-key
+  cargo xtask secrets rotate --remove admin")]
     Rotate(Rotate),
     /// Have a cluster take up a changed secret: wait until Healthy, restart who reads it
+    #[command(after_help = "Examples:
+  cargo xtask secrets resync argocd-redis-local --cluster k3s-dev
+  cargo xtask secrets resync argocd-redis-production --cluster hetzner --dry-run")]
     Resync(Resync),
     /// List secrets with their keys and readers, never a value
+    #[command(
+        visible_alias = "ls",
+        after_help = "Examples:
+  cargo xtask secrets list
+  cargo xtask secrets list --json"
+    )]
     List(List),
     /// Runs the editor for sops and looks at what it saved
     #[command(hide = true)]
@@ -59,7 +86,7 @@ pub struct Check {
     pub cluster: Option<String>,
     /// Also look through this rendered project
     #[arg(long, value_name = "DIR")]
-    pub project: Vec<Utf8PathBuf>,
+    pub source: Vec<Utf8PathBuf>,
     /// Print problems as JSON
     #[arg(long)]
     pub json: bool,
@@ -76,7 +103,7 @@ pub struct Edit {
 /// Arguments of `secrets set`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Set {
-    /// Secret of the facts
+    /// Secret of the platform config
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Only this key
@@ -117,12 +144,12 @@ pub struct Rotate {
     /// Take a recipient out of every rule, by name or by itself
     #[arg(long, value_name = "NAME|RECIPIENT")]
     pub remove: Vec<String>,
-    /// Put a recipient in; in the place of a removed one of the same name, or `--to`
+    /// Put a recipient in; in the place of a removed one of the same name, or of `--folder`
     #[arg(long, value_name = "NAME=RECIPIENT")]
     pub add: Vec<String>,
     /// Folder of k8s/secrets whose files a new name may read
     #[arg(long, value_name = "FOLDER", requires = "add")]
-    pub to: Vec<String>,
+    pub folder: Vec<String>,
     /// Encrypt every value anew under a new data key
     #[arg(long)]
     pub data_key: bool,
@@ -134,10 +161,10 @@ pub struct Rotate {
 /// Arguments of `secrets resync`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Resync {
-    /// Secret of the facts
+    /// Secret of the platform config
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Cluster of the facts
+    /// Cluster of the platform config
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: String,
     #[command(flatten)]
@@ -209,7 +236,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             let wanted = rotate::Wanted {
                 remove: arguments.remove.clone(),
                 add: arguments.add.clone(),
-                to: arguments.to.clone(),
+                to: arguments.folder.clone(),
                 data_key: arguments.data_key,
             };
             rotate::run(&desk()?, &wanted)?;
@@ -218,7 +245,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Arguments::List(arguments) => {
             let listed = list::of(&checkout)?;
             if arguments.json {
-                context.ui.json(&listed)?;
+                context.ui.json(1, &serde_json::json!({"secrets": listed}))?;
             } else {
                 context.ui.data(list::table(&listed))?;
             }
@@ -234,12 +261,12 @@ fn run_check(context: &Context, checkout: &Checkout, arguments: &Check) -> Resul
         checkout.platform.cluster(cluster)?;
     }
     let mut problems = check::problems(&checkout.root, &checkout.platform)?;
-    for project in &arguments.project {
+    for project in &arguments.source {
         problems.extend(check::project_problems(&checkout.path(project), project)?);
     }
     let cluster = arguments.cluster.as_deref();
     if arguments.json {
-        ui.json(&problems)?;
+        ui.json(1, &serde_json::json!({"problems": problems}))?;
     }
     for problem in problems.iter().filter(|problem| !problem.stops(cluster)) {
         ui.status(Word::Warning, problem.to_string());

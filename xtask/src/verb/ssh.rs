@@ -6,14 +6,17 @@ use crate::context::Context;
 use crate::platform::{Environment, Stage};
 use crate::setup::vm::{self, Setup};
 
-/// Open a shell in a guest, or run a command there
+/// Open a shell in a VM, or run a command there
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask ssh
+  cargo xtask ssh sudo journalctl --unit=k3s")]
 pub struct Arguments {
-    /// Profile of the guest; the default is that of the cluster of stage local
+    /// Profile of the VM; the default is that of the cluster of stage local
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
     /// Command and its arguments; without one, a shell
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 

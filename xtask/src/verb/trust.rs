@@ -13,15 +13,21 @@ use crate::run::{Lock, PlanArgs, carry_out};
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Arguments {
     /// Trust the root certificate of a local cluster on this host
+    #[command(after_help = "Examples:
+  cargo xtask trust install
+  cargo xtask trust install --dry-run")]
     Install(Options),
     /// No longer trust it
+    #[command(after_help = "Examples:
+  cargo xtask trust remove
+  cargo xtask trust remove --cluster k3s-dev")]
     Remove(Options),
 }
 
 /// Which cluster.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Cluster of the facts; the default is the one of stage local
+    /// Cluster of the platform config; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     #[command(flatten)]

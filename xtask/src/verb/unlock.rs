@@ -12,8 +12,11 @@ use crate::setup::target;
 
 /// Take the lock of a dead run away
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask unlock --id 0123456789ab
+  cargo xtask unlock --cluster hetzner --id 0123456789ab")]
 pub struct Arguments {
-    /// Cluster of the facts; the default is the one of stage local
+    /// Cluster of the platform config; the default is the one of stage local
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     /// Id of the lock, as the locked run names it

@@ -32,6 +32,11 @@ fn names_that_nobody_knows_are_refused_with_the_nearest_that_somebody_does() {
     );
     fails(&fakes.run(&["local-up", "--backend", "colina"]), 2, &["colima"]);
     fails(
+        &fakes.run(&["deploy", "--cluster", "k3s-capi"]),
+        2,
+        &["2 stages", "`--stage local`, `--stage capi`"],
+    );
+    fails(
         &fakes.run(&["local-up", "--cluster", "hetzner"]),
         8,
         &["production", "k3s-dev"],

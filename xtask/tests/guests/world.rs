@@ -359,7 +359,7 @@ impl World {
                 cluster,
                 "--backend",
                 backend,
-                "--from-folder",
+                "--source",
                 &project,
             ])
             .stdout(std::process::Stdio::piped())
@@ -411,7 +411,7 @@ impl World {
             cluster,
             "--backend",
             backend,
-            "--from-folder",
+            "--source",
             &project,
         ];
         words.extend(more);
@@ -527,7 +527,7 @@ impl Plane {
                 "local-up",
                 "--backend",
                 "embedded",
-                "--from-folder",
+                "--source",
                 "projects/k3s-dev-behind",
             ])
             .ends(0);

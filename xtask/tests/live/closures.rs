@@ -77,7 +77,7 @@ fn before_the_phase(world: &World) {
             "deploy",
             "--stage=full",
             "--cluster=prod",
-            "--from-folder",
+            "--source",
             &folder,
             "--yes",
         ]);

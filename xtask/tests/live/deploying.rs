@@ -370,7 +370,7 @@ fn only_a_part(world: &World) {
         .run(&["history", "--stage", world.on().stage(), "--json"])
         .ends(0)
         .json();
-    let last = history.as_array().unwrap().last().unwrap();
+    let last = history["deployments"].as_array().unwrap().last().unwrap();
     assert_eq!(last["only"], "base");
     assert_eq!(last["reason"], "a part first");
     assert_eq!(last["objects"], 2);
@@ -564,7 +564,7 @@ fn not_ready(world: &World) {
             part.stage(),
             "--cluster",
             part.cluster(),
-            "--from-folder",
+            "--source",
             project,
         ]);
         finish(&mut command)
@@ -769,7 +769,7 @@ fn dead_apiservice(world: &World) {
         part.stage(),
         "--cluster",
         part.cluster(),
-        "--from-folder",
+        "--source",
         &project,
         "--allow-delete",
         "Namespace/haunted",

@@ -148,7 +148,7 @@ fn deploy_within(world: &World, folder: &str, more: &[&str]) -> Run {
             "local",
             "--cluster",
             "twin",
-            "--from-folder",
+            "--source",
             folder,
         ])
         .args(more);
@@ -282,7 +282,7 @@ fn killed_prune(world: &World) {
         "local",
         "--cluster",
         "twin",
-        "--from-folder",
+        "--source",
         &folder,
     ]);
     assert_eq!(finish(&mut command).code, -1, "it was to be killed");

@@ -293,7 +293,7 @@ fn two_at_once(world: &World) {
     let project = world.project_with_gates("twice", For::Dev, &items, &gates);
     let mut first = world.command();
     first
-        .args(["deploy", "--stage", "local", "--from-folder", &project])
+        .args(["deploy", "--stage", "local", "--source", &project])
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let first = first.spawn().unwrap();
@@ -401,7 +401,7 @@ fn two_checkouts(world: &World) {
             != 0
     {}
     // The saved plan is stale by now; a plan made now meets the Lease.
-    let again = ["deploy", "--stage", "local", "--from-folder", &project, "--yes"];
+    let again = ["deploy", "--stage", "local", "--source", &project, "--yes"];
     run_in(world, &other, &apply)
         .ends(8)
         .says("live object ConfigMap/hosts/x: is new");
@@ -411,14 +411,7 @@ fn two_checkouts(world: &World) {
         &other.join("projects/hosts-too"),
     )
     .unwrap();
-    let other_stage = [
-        "deploy",
-        "--stage",
-        "local",
-        "--from-folder",
-        "projects/hosts-too",
-        "--yes",
-    ];
+    let other_stage = ["deploy", "--stage", "local", "--source", "projects/hosts-too", "--yes"];
     run_in(world, &other, &other_stage)
         .ends(9)
         .says(&format!("pid {}", first.id()))

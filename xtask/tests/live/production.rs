@@ -53,8 +53,8 @@ fn reviewed(world: &World) {
     world.write("modules/platform.nix", "{ }\n");
     deploy(&["--yes"]).ends(0);
     let history = world.run(&["history", "--stage", "full", "--json"]).ends(0).json();
-    assert_eq!(history[0]["reviewed"], true);
-    assert_eq!(history[0]["source"], "folder");
+    assert_eq!(history["deployments"][0]["reviewed"], true);
+    assert_eq!(history["deployments"][0]["source"], "folder");
     let before = world.versions(For::Production);
     world
         .verb("deploy", For::Production, &folder, &[])
@@ -287,7 +287,7 @@ fn asked(world: &World) {
     let session = |verb: &str, project: &str| {
         let mut command = world.command();
         command.args([verb, "--stage", "full", "--cluster", For::Production.cluster()]);
-        Session::of(command.args(["--from-folder", project]))
+        Session::of(command.args(["--source", project]))
     };
     let project = thin(world, true);
     world.bless(For::Production, &project);

@@ -42,7 +42,7 @@ fn forget(world: &World) {
 
 fn history(world: &World) -> Vec<Value> {
     let history = world.run(&["history", "--stage", "local", "--json"]).ends(0).json();
-    history.as_array().unwrap().clone()
+    history["deployments"].as_array().unwrap().clone()
 }
 
 fn rebuilt(world: &World) {
@@ -147,7 +147,7 @@ fn kept(world: &World) {
     finish(&mut command).ends(0);
     assert_eq!(world.object(For::Dev, "configmap", "back", "x")["data"]["a"], "1");
     let history = world.run(&["history", "--stage", "local", "--json"]).ends(0).json();
-    let entries = history.as_array().unwrap();
+    let entries = history["deployments"].as_array().unwrap();
     let last = entries.last().unwrap();
     assert_eq!(last["rolledBackTo"], entries[entries.len() - 3]["run"]);
     assert_eq!(last["reason"], "it broke");

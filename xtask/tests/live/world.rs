@@ -246,7 +246,7 @@ impl World {
             part.stage(),
             "--cluster",
             part.cluster(),
-            "--from",
+            "--source",
             project,
         ]);
         finish(&mut command).ends(0);
@@ -277,7 +277,7 @@ impl World {
             part.stage(),
             "--cluster",
             part.cluster(),
-            "--from-folder",
+            "--source",
             project,
         ];
         args.extend(more);

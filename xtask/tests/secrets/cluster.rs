@@ -453,7 +453,7 @@ fn a_sops_secret_alone_in_a_file_is_decrypted_by_kluctl_and_refused_by_the_check
         "kluctl left it encrypted: the trap is gone, and with it the reason for the list"
     );
 
-    let ran = checkout.run(&["secrets", "check", "--project", project.as_str()]);
+    let ran = checkout.run(&["secrets", "check", "--source", project.as_str()]);
     assert_eq!(ran.code, Some(4), "{ran}");
     assert!(ran.stderr.contains("alone.yaml`: stands alone"), "{ran}");
 }

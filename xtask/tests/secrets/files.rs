@@ -271,7 +271,7 @@ fn a_file_that_the_facts_do_not_know_is_made_listed_and_opened() {
     let listed = checkout.ok(&["secrets", "list", "--json"]).stdout;
     assert!(!listed.contains("a-value"), "{listed}");
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    let row = listed
+    let row = listed["secrets"]
         .as_array()
         .unwrap()
         .iter()

@@ -9,8 +9,8 @@ use super::*;
 use cluster::{forms, stage_with_secret};
 use support::{XTASK, program};
 
-/// Runs of every verb, by its name. Most end well on a checkout with an embedded cluster; those that need what is not
-/// here have to say so without a canary too.
+/// Runs of verbs, by their names, in order. Most end well on a checkout with an embedded cluster; those that need what is
+/// not here have to say so without a canary too. Of a verb that is not here, the examples of its help are run, last.
 const RUNS: &[(&str, &[&[&str]])] = &[
     ("secrets init", &[&["secrets", "init"]]),
     (
@@ -18,7 +18,7 @@ const RUNS: &[(&str, &[&[&str]])] = &[
         &[
             &["secrets", "check"],
             &["secrets", "check", "--json", "--cluster=hetzner"],
-            &["secrets", "check", "--project=k8s/golden/k3s-dev/local"],
+            &["secrets", "check", "--source=k8s/golden/k3s-dev/local"],
         ],
     ),
     ("secrets list", &[&["secrets", "list"], &["secrets", "list", "--json"]]),
@@ -67,7 +67,6 @@ const RUNS: &[(&str, &[&[&str]])] = &[
             ],
         ],
     ),
-    ("secrets run-editor", &[]),
     (
         "local-up",
         &[
@@ -96,7 +95,7 @@ const RUNS: &[(&str, &[&[&str]])] = &[
         "diff",
         &[&["diff", "--stage=local"], &["diff", "--stage=local", "--json"]],
     ),
-    ("drift", &[&["drift", "--stage=local"]]),
+    ("drift", &[&["drift"], &["drift", "--stage=local", "--json"]]),
     ("prune", &[&["prune", "--stage=local"]]),
     ("rollback", &[&["rollback", "--stage=local"]]),
     ("history", &[&["history", "--stage=local", "--json"]]),
@@ -113,22 +112,28 @@ const RUNS: &[(&str, &[&[&str]])] = &[
         "kubectl",
         &[&["kubectl", "--", "get", "sopssecrets", "-A", "-o", "yaml"]],
     ),
-    ("env", &[&["env"]]),
-    ("golden check", &[&["golden", "check"]]),
+    ("env", &[&["env"], &["env", "--json"]]),
+    (
+        "golden check",
+        &[&["golden", "check"], &["golden", "check", "--alone", "--json"]],
+    ),
     ("golden diff", &[&["golden", "diff"]]),
     ("golden bless", &[&["golden", "bless"]]),
-    ("golden list", &[&["golden", "list"]]),
+    (
+        "golden list",
+        &[
+            &["golden", "list"],
+            &["golden", "list", "--json"],
+            &["golden", "list", "--images", "--json"],
+        ],
+    ),
     ("golden validate", &[&["golden", "validate", "--dry-run=json"]]),
-    ("tools list", &[&["tools", "list"]]),
+    ("tools list", &[&["tools", "list", "--json"]]),
     ("tools build", &[&["tools", "build", "age"]]),
     ("tools path", &[&["tools", "path", "sops"]]),
     ("doctor", &[&["doctor"], &["doctor", "--json"]]),
     ("generate", &[&["generate", "--check"]]),
     ("ci", &[&["ci", "--list"]]),
-    // What plans ask: they are in every run above.
-    ("probe action", &[]),
-    ("probe holds", &[]),
-    ("probe later", &[]),
     (
         "capi bootstrap",
         &[
@@ -150,9 +155,9 @@ const RUNS: &[(&str, &[&[&str]])] = &[
     ("capi move", &[&["capi", "move", "--yes"]]),
     ("capi down", &[&["capi", "down", "--yes"]]),
     ("capi rehearse", &[&["capi", "rehearse", "--dry-run=json"]]),
-    ("capi status", &[&["capi", "status"]]),
+    ("capi status", &[&["capi", "status"], &["capi", "status", "--json"]]),
     ("local-down", &[&["local-down"]]),
-    ("clean", &[&["clean", "--dry-run"]]),
+    ("clean", &[&["clean"], &["clean", "--json"]]),
 ];
 
 /// Values that nothing may hold; each has characters that JSON, URLs and shells write otherwise.
@@ -166,13 +171,28 @@ const CODES: [i32; 9] = [0, 2, 3, 4, 5, 6, 7, 8, 10];
 
 #[test]
 fn no_verb_says_writes_or_starts_anything_that_holds_a_secret() {
-    let verbs: BTreeSet<String> = {
-        let mut all = BTreeSet::new();
-        leaves(&xtask::cli::Cli::command(), &mut Vec::new(), &mut all);
-        all
-    };
-    let swept: BTreeSet<String> = RUNS.iter().map(|(verb, _)| (*verb).to_owned()).collect();
-    assert_eq!(verbs, swept, "a verb that is not swept, or is no more");
+    let mut verbs = BTreeMap::new();
+    leaves(&xtask::cli::Cli::command(), &mut Vec::new(), &mut verbs);
+    let mut runs: Vec<(String, Vec<Vec<String>>)> = Vec::new();
+    let mut to_print = BTreeSet::new();
+    for (verb, of_verb) in RUNS {
+        let command = verbs.remove(*verb).unwrap_or_else(|| panic!("`{verb}` is no verb"));
+        let of_verb: Vec<Vec<String>> = of_verb.iter().map(|run| words(run)).collect();
+        let json = command.get_arguments().any(|argument| argument.get_id() == "json");
+        assert!(
+            !json || of_verb.iter().any(|run| run.iter().any(|word| word == "--json")),
+            "`{verb}` never prints JSON here"
+        );
+        if json {
+            to_print.insert((*verb).to_owned());
+        }
+        runs.push(((*verb).to_owned(), of_verb));
+    }
+    runs.extend(verbs.into_iter().map(|(verb, command)| {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = help.lines().filter_map(|line| line.strip_prefix("  cargo xtask "));
+        (verb, examples.map(|line| shell_words::split(line).unwrap()).collect())
+    }));
 
     let mut checkout = taken_over();
     let identities = fs_err::read_to_string(keys(&checkout)).unwrap();
@@ -249,19 +269,37 @@ fn no_verb_says_writes_or_starts_anything_that_holds_a_secret() {
         assert_eq!(keep(&ran, arguments), code, "{arguments:?}: {ran}");
     }
     let mut codes = BTreeMap::new();
-    for (verb, runs) in RUNS {
-        if *verb == "local-up" {
+    let mut printing = BTreeSet::new();
+    for (verb, runs) in &runs {
+        if verb == "local-up" {
             // What the cluster gets is what the secrets are by now.
             stage_with_secret(&checkout);
         }
-        for arguments in *runs {
-            let ran = checkout.run(arguments);
+        for arguments in runs {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let ran = checkout.run(&arguments);
+            let json = arguments
+                .iter()
+                .any(|word| matches!(*word, "--json" | "--dry-run=json"));
+            if json && !ran.stdout.is_empty() {
+                let printed: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+                assert!(
+                    printed["schema"].is_u64(),
+                    "what `{arguments:?}` prints has no schema: {ran}"
+                );
+                printing.insert(verb.clone());
+            }
             codes
-                .entry(keep(&ran, arguments))
+                .entry(keep(&ran, &arguments))
                 .or_insert_with(Vec::new)
                 .push(arguments.join(" "));
         }
     }
+    let silent: Vec<&String> = to_print.difference(&printing).collect();
+    assert!(
+        silent.is_empty(),
+        "no run of these printed the JSON that it was to print: {silent:?}"
+    );
     let well = codes.get(&0).unwrap();
     for verb in [
         "secrets edit",
@@ -356,12 +394,17 @@ fn nothing_that_is_started_leaves_a_core_file() {
     assert_eq!(fs_err::read_to_string(seen).unwrap().trim(), "0");
 }
 
-/// Every verb of the command line, with its parents.
-fn leaves(command: &clap::Command, above: &mut Vec<String>, into: &mut BTreeSet<String>) {
+fn words(run: &[&str]) -> Vec<String> {
+    run.iter().map(ToString::to_string).collect()
+}
+
+/// Every verb of the command line, by its name with its parents'. The hidden ones are what plans and sops ask: they are
+/// in the runs of others.
+fn leaves(command: &clap::Command, above: &mut Vec<String>, into: &mut BTreeMap<String, clap::Command>) {
     if !command.has_subcommands() {
-        into.insert(above.join(" "));
+        into.insert(above.join(" "), command.clone());
     }
-    for verb in command.get_subcommands() {
+    for verb in xtask::cli::shown(command) {
         above.push(verb.get_name().to_owned());
         leaves(verb, above, into);
         above.pop();

@@ -51,10 +51,10 @@ fn zone() -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 fn set_record(checkout: &Checkout, api: &str) -> Ran {
-    let action = json!({"setRecord": {
+    let action = json!({"do": {"setRecord": {
         "record": {"name": "api.zone.example", "address": ".xtask/address.json", "ttl": 60},
         "at": {"api": api, "zone": "zone.example", "token": "CLOUDFLARE_API_TOKEN", "deadline": 5},
-    }});
+    }}});
     checkout.run(&["probe", "action", &action.to_string()])
 }
 

@@ -405,10 +405,10 @@ impl Ui {
         }
     }
 
-    /// Prints a value as JSON to stdout.
-    pub fn json(&self, value: &impl serde::Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|error| Failure::unexpected(format!("cannot write JSON: {error}")))?;
+    /// Prints a value as JSON to stdout: an object whose first field, `schema`, says which form it has. The number
+    /// grows when a field goes or changes its meaning, not when one is added.
+    pub fn json(&self, schema: u32, value: &impl serde::Serialize) -> Result<()> {
+        let text = document(schema, value)?;
         Self::print(&clean::inert_json(&text))
     }
 
@@ -496,6 +496,20 @@ impl Ui {
         }
         drop(guard);
     }
+}
+
+/// A printed object, its schema first.
+fn document(schema: u32, value: &impl serde::Serialize) -> Result<String> {
+    let unexpected = |error: String| Failure::unexpected(format!("cannot write JSON: {error}"));
+    let value = serde_json::to_value(value).map_err(|error| unexpected(error.to_string()))?;
+    let serde_json::Value::Object(fields) = value else {
+        return Err(unexpected("what is printed is no object".to_owned()));
+    };
+    let mut whole = serde_json::Map::new();
+    whole.insert("schema".to_owned(), schema.into());
+    // A plan has its schema also where it is kept in a file; both are the same number.
+    whole.extend(fields);
+    serde_json::to_string_pretty(&whole).map_err(|error| unexpected(error.to_string()))
 }
 
 /// Whether what goes to a stream has colour: what was asked for, else the variables that terminals agree on

@@ -712,7 +712,7 @@ impl Protection {
 pub fn kubeconfig(k3s: &Value, context: &str, port: u16) -> Result<Value> {
     let refused = |why: &str| {
         Failure::refused(format!("the kubeconfig of the guest {why}; nothing was written"))
-            .hinted("look at it: `cargo xtask ssh -- sudo cat /etc/rancher/k3s/k3s.yaml`")
+            .hinted("look at it: `cargo xtask ssh sudo cat /etc/rancher/k3s/k3s.yaml`")
     };
     let one = |list: &str| match k3s.get(list).and_then(Value::as_array).map(Vec::as_slice) {
         Some([one]) => Ok(one),
@@ -751,7 +751,7 @@ pub fn kubeconfig(k3s: &Value, context: &str, port: u16) -> Result<Value> {
 }
 
 /// Whether k3s has written its kubeconfig; a line for the shell of the guest's root, that says why it has not.
-pub const WRITTEN: &str = "test -s /etc/rancher/k3s/k3s.yaml || { echo \"k3s is $(systemctl is-active k3s) and has written no kubeconfig; 'cargo xtask ssh -- sudo journalctl --unit=k3s' says why\" >&2; exit 1; }";
+pub const WRITTEN: &str = "test -s /etc/rancher/k3s/k3s.yaml || { echo \"k3s is $(systemctl is-active k3s) and has written no kubeconfig; 'cargo xtask ssh sudo journalctl --unit=k3s' says why\" >&2; exit 1; }";
 
 /// The lines of an `fstab` that decide whether a system boots from a guest's disk: device and place, a line each.
 pub fn disks(fstab: &str) -> String {

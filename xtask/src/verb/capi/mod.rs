@@ -24,31 +24,61 @@ use crate::setup::vm::{self, Setup};
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Arguments {
     /// From nothing to a cluster that manages itself, as one plan
+    #[command(after_help = "Examples:
+  cargo xtask capi bootstrap --dry-run
+  cargo xtask capi bootstrap --resume")]
     Bootstrap(Acting),
     /// Install the pinned providers on the bootstrap cluster
+    #[command(after_help = "Examples:
+  cargo xtask capi init
+  cargo xtask capi init --dry-run")]
     Init(Acting),
     /// Deploy the Secret and stage capi to the bootstrap cluster
+    #[command(after_help = "Examples:
+  cargo xtask capi apply
+  cargo xtask capi apply --dry-run=shell")]
     Apply(Acting),
     /// Wait for the first address, the record and the control plane
+    #[command(after_help = "Examples:
+  cargo xtask capi wait
+  cargo xtask capi wait --cluster vanixiets")]
     Wait(Acting),
     /// Set the record of the endpoint, or say which, and wait until it leads there
+    #[command(after_help = "Examples:
+  cargo xtask capi dns
+  cargo xtask capi dns --dry-run")]
     Dns(Acting),
     /// Fetch the kubeconfig of the workload cluster and use it
+    #[command(after_help = "Examples:
+  cargo xtask capi kubeconfig
+  cargo xtask capi kubeconfig --cluster vanixiets")]
     Kubeconfig(Acting),
     /// Check, back up and move the objects, and see that the target takes over
+    #[command(after_help = "Examples:
+  cargo xtask capi move
+  cargo xtask capi move --dry-run")]
     Move(Acting),
     /// Show the tree of the cluster, what is waited for, and where its objects live
+    #[command(after_help = "Examples:
+  cargo xtask capi status
+  cargo xtask capi status --json")]
     Status(Looking),
     /// Remove the bootstrap cluster, once the pivot is done
+    #[command(after_help = "Examples:
+  cargo xtask capi down
+  cargo xtask capi down --dry-run")]
     Down(Acting),
     /// The whole way with real controllers, two embedded clusters and machines in memory
+    #[command(after_help = "Examples:
+  cargo xtask capi rehearse
+  cargo xtask capi rehearse --keep")]
     Rehearse(Rehearsing),
 }
 
 /// Which cluster, and how the plan is carried out.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Acting {
-    /// Workload cluster of the facts; the default is the only one that ClusterAPI makes
+    /// Workload cluster of the platform config; the default is the only one that ClusterAPI makes
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     #[command(flatten)]
@@ -58,7 +88,7 @@ pub struct Acting {
 /// Which cluster, and how it is shown.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Looking {
-    /// Workload cluster of the facts; the default is the only one that ClusterAPI makes
+    /// Workload cluster of the platform config; the default is the only one that ClusterAPI makes
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     /// Print JSON

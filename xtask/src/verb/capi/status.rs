@@ -55,7 +55,7 @@ pub(crate) fn show(context: &Context, root: &Utf8Path, asked: &Asked<'_>, json: 
         recorded,
     );
     if json {
-        context.ui.json(&status)?;
+        context.ui.json(1, &status)?;
     } else {
         context.ui.data(text(&status))?;
     }
