@@ -77,8 +77,8 @@ const IMMUTABLE: [&str; 13] = [
 /// The words of an error that an object was not ready in time (2.22.1 and 2.28.2).
 const NOT_READY: &str = "while waiting for readiness of";
 
-/// A warning of kluctl's own listings that is about no object of ours (2.22 on Kubernetes 1.33 and newer).
-const ENDPOINTS: &str = "v1 Endpoints is deprecated";
+/// The words of an API server behind the version and the kind that it deprecates (1.19 to 1.36, built-in or not).
+const DEPRECATED: &str = " is deprecated";
 
 /// How many objects kluctl has applied.
 pub fn applied(result: &Value) -> usize {
@@ -124,7 +124,7 @@ pub fn judge(result: &Value, warnings: Warnings) -> Result<Vec<String>> {
     }
     for warning in list(result, "warnings") {
         let message = warning.get("message").and_then(Value::as_str).unwrap_or_default();
-        if message.contains(ENDPOINTS) {
+        if is_of_a_listing(warning, result) {
             continue;
         }
         if message.contains(LOST) || warnings == Warnings::Denied {
@@ -179,6 +179,28 @@ pub fn judge(result: &Value, warnings: Warnings) -> Result<Vec<String>> {
     } else {
         failure
     })
+}
+
+/// Whether a warning is about no object of ours: kluctl lists every kind that the API server has, also those of
+/// which the project has no object, and is told of each that is deprecated (`v1 Endpoints` since Kubernetes 1.33).
+fn is_of_a_listing(warning: &Value, result: &Value) -> bool {
+    let message = warning.get("message").and_then(Value::as_str).unwrap_or_default();
+    let Some((version, kind)) = message
+        .split_once(DEPRECATED)
+        .and_then(|(subject, _)| subject.split_once(' '))
+    else {
+        return false;
+    };
+    let is_one = |object: &Value| {
+        let object = reference(object);
+        object.api_version == version && object.kind == kind
+    };
+    // With more words before it, the sentence is about something else.
+    !kind.contains(' ')
+        && !names_object(warning)
+        && !list(result, "compactedObjects")
+            .chain(list(result, "objects"))
+            .any(is_one)
 }
 
 /// Whether the API server refused to change a field in place.
@@ -331,10 +353,29 @@ mod tests {
     }
 
     #[test]
-    fn the_deprecation_of_endpoints_is_nobodys_fault() {
-        let result =
-            json!({"warnings": [{"ref": {"name": ""}, "message": "v1 Endpoints is deprecated in v1.33+; use x"}]});
-        assert_eq!(judge(&result, Warnings::Shown).unwrap(), Vec::<String>::new());
+    fn a_deprecated_kind_is_told_only_where_the_project_has_an_object_of_it() {
+        let endpoints = "v1 Endpoints is deprecated in v1.33+; use x";
+        let docker = "infrastructure.cluster.x-k8s.io/v1beta2 DockerCluster is deprecated";
+        let field = "spec.template.spec.x is deprecated since v1.30; use y";
+        let listed = |message: &str| json!({"ref": {"name": ""}, "message": message});
+        let judged = |objects: Value| {
+            let warnings = [endpoints, docker, field].map(listed);
+            judge(&json!({"warnings": warnings, "objects": objects}), Warnings::Shown).unwrap()
+        };
+        assert_eq!(judged(json!([])), [field]);
+        let object = |version: &str, kind: &str| json!({"ref": {"group": "infrastructure.cluster.x-k8s.io", "version": version, "kind": kind, "name": "x"}});
+        assert_eq!(
+            judged(json!([
+                object("v1beta1", "DockerCluster"),
+                object("v1beta2", "DevCluster")
+            ])),
+            [field]
+        );
+        assert_eq!(judged(json!([object("v1beta2", "DockerCluster")])), [docker, field]);
+        // Told about an object, it is about that object.
+        let about = json!({"ref": {"version": "v1", "kind": "Endpoints", "name": "x"}, "message": endpoints});
+        let failure = judge(&json!({"warnings": [about]}), Warnings::Denied).unwrap_err();
+        assert!(failure.chain().contains("Endpoints/x: v1 Endpoints is deprecated"));
     }
 
     #[test]

@@ -168,10 +168,21 @@ fn size(folder: &Utf8Path) -> Result<u64> {
     }
     let mut total = 0;
     for entry in walkdir::WalkDir::new(folder).sort_by_file_name() {
-        let entry = entry.map_err(|error| Failure::unexpected(format!("cannot look into `{folder}`: {error}")))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // A run beside this one removes its own.
+            Err(error) if is_gone(&error) => continue,
+            Err(error) => return Err(Failure::unexpected(format!("cannot look into `{folder}`: {error}"))),
+        };
         if entry.file_type().is_file() {
             total += entry.metadata().map_or(0, |metadata| metadata.len());
         }
     }
     Ok(total)
+}
+
+fn is_gone(error: &walkdir::Error) -> bool {
+    error
+        .io_error()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }

@@ -298,3 +298,25 @@ fn the_printed_script_makes_the_same_calls_as_the_run() {
     assert_ne!(printed.code, Some(0), "{printed}");
     assert_eq!(fakes.settled(), wanted, "the run: {ran}\nthe script: {printed}");
 }
+
+#[test]
+fn those_who_clean_up_at_once_wait_for_each_other_and_miss_nothing() {
+    let fakes = Fakes::new();
+    let all = fakes.checkout.root.join(".xtask/rehearsals");
+    let names: Vec<String> = (0..40).map(|n| format!("{n:012x}")).collect();
+    for name in &names {
+        for file in ["etcd/log", "kwok/log", "work/log"] {
+            crate::support::write(&all.join(name).join(file), "what is left\n");
+        }
+    }
+    let clean = || fakes.command(&["clean", "--rehearsals", "--yes"]).spawn().unwrap();
+    let ran: Vec<_> = [clean(), clean(), clean()].into_iter().map(finish).collect();
+    for one in &ran {
+        assert_eq!(one.code, Some(0), "{one}");
+    }
+    assert_eq!(all.read_dir_utf8().unwrap().count(), 0);
+    for name in &names {
+        let said = ran.iter().filter(|one| one.stderr.contains(name.as_str())).count();
+        assert_eq!(said, 1, "`{name}` is removed once: {}", ran[0]);
+    }
+}
