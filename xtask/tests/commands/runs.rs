@@ -1,5 +1,6 @@
 //! Whole runs against fake tools: what is called, what is said, which code comes out, and that nothing stays behind.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -110,11 +111,10 @@ fn a_tool_that_cannot_be_used_is_told_as_what_it_did() {
     }
 }
 
-#[test]
-fn the_first_ctrl_c_ends_the_tool_and_its_children_and_says_how_to_go_on() {
-    let fakes = Fakes::new();
+/// A `local-up` of which the deploy hangs.
+fn hanging(fakes: &Fakes, command: &mut std::process::Command) -> std::process::Child {
     fakes.answers(&["kluctl *deploy => hang"]);
-    let child = fakes.command(&["local-up"]).spawn().unwrap();
+    let child = command.spawn().unwrap();
     until("kluctl is called", || {
         fakes.calls().iter().any(|call| call.starts_with("kluctl deploy"))
     });
@@ -125,13 +125,52 @@ fn the_first_ctrl_c_ends_the_tool_and_its_children_and_says_how_to_go_on() {
             .iter()
             .any(|(_, line)| line.contains("fake-tool"))
     });
+    child
+}
+
+#[test]
+fn the_first_ctrl_c_and_a_closed_terminal_end_the_tool_and_its_children_and_give_the_lease_back() {
+    // A terminal that is closed says so itself, and through its shell.
+    for signals in [[Signal::INT].as_slice(), &[Signal::HUP, Signal::HUP]] {
+        let fakes = Fakes::new();
+        let child = hanging(&fakes, &mut fakes.command(&["local-up"]));
+        for signal in signals {
+            kill_process(Pid::from_child(&child), *signal).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let ran = finish(child);
+        assert_eq!(ran.code, Some(130), "{signals:?}: {ran}");
+        assert!(ran.stderr.contains("--resume"), "{ran}");
+        // What always runs did run.
+        let journal = fs_err::read_to_string(fakes.checkout.newest_run("local-up").join("journal.jsonl")).unwrap();
+        assert!(journal.contains("\"lease/lease.find\",\"state\":\"done\""), "{journal}");
+        until("nothing is left", || fakes.left().is_empty());
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn under_nohup_a_closed_terminal_ends_nothing() {
+    let fakes = Fakes::new();
+    let plain = fakes.command(&["local-up"]);
+    let mut command = program("/bin/sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command.arg(plain.get_program()).args(plain.get_args());
+    command.env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = plain.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = hanging(&fakes, &mut command);
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(child.try_wait().unwrap().is_none(), "it ended with its terminal");
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let ran = finish(child);
-    assert_eq!(ran.code, Some(130), "{ran}");
-    assert!(ran.stderr.contains("--resume"), "{ran}");
-    // What always runs did run.
-    let journal = fs_err::read_to_string(fakes.checkout.newest_run("local-up").join("journal.jsonl")).unwrap();
-    assert!(journal.contains("\"lease/lease.find\",\"state\":\"done\""), "{journal}");
+    assert_eq!(finish(child).code, Some(130));
     until("nothing is left", || fakes.left().is_empty());
 }
 

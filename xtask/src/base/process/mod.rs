@@ -98,28 +98,44 @@ pub(crate) struct Outcome {
 /// Process groups of children that run now: the second Ctrl-C ends them with us.
 static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
+/// Whether this process was started so that a closed terminal does not end it. Only Linux tells; elsewhere it is heard.
+fn ignores_hangup() -> bool {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signal 1 is the lowest bit.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
+}
+
 fn groups() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
     GROUPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Set by the first Ctrl-C or SIGTERM; the second ends xtask and its children at once.
+/// Set by the first Ctrl-C, SIGTERM or closed terminal; a second Ctrl-C or SIGTERM ends xtask and its children at once.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens for SIGINT and SIGTERM from now on.
+    /// Listens for SIGINT, SIGTERM and SIGHUP from now on; not for a SIGHUP that `nohup` made this process ignore.
     pub fn listen() -> Result<Self> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
         let flag = Arc::new(AtomicBool::new(false));
+        let heard: &[i32] = if ignores_hangup() {
+            &[SIGINT, SIGTERM]
+        } else {
+            &[SIGINT, SIGTERM, SIGHUP]
+        };
         let mut signals =
-            signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
-                .or_fail(Kind::Unexpected, "cannot listen for signals")?;
+            signal_hook::iterator::Signals::new(heard).or_fail(Kind::Unexpected, "cannot listen for signals")?;
         let set = Arc::clone(&flag);
         std::thread::spawn(move || {
             let mut signals = signals.forever();
             signals.next();
             set.store(true, Ordering::SeqCst);
-            // Also while `finally` steps run, for which the flag is cleared again.
-            signals.next();
+            // Also while `finally` steps run, for which the flag is cleared again. A terminal that is closed sends
+            // SIGHUP itself and through its shell: that is no person who cannot wait.
+            signals.find(|signal| *signal != SIGHUP);
             for group in groups().iter().copied().filter_map(rustix::process::Pid::from_raw) {
                 let _gone_already = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             }
