@@ -1,5 +1,6 @@
 //! `kubectl`: the right kubectl with a cluster's own kubeconfig and context.
-//! It changes no argument; the fence stands before it, and in production what changes something is asked for.
+//! It changes no argument and hands on only what it understood; the identity check stands before it, and in production
+//! what changes something is asked for.
 
 use crate::base::failure::{Failure, Result};
 use crate::base::ui::Answer;
@@ -54,68 +55,128 @@ const READS: [&str; 12] = [
     "wait",
 ];
 
-/// Flags that decide which cluster is spoken to: the facts have decided that, and the fence has looked.
-const DECIDED: [&str; 8] = [
-    "--kubeconfig",
-    "--context",
-    "--cluster",
-    "--server",
-    "-s",
-    "--insecure-skip-tls-verify",
-    "--certificate-authority",
-    "--tls-server-name",
-];
+/// The words behind `config` that only read: the kubeconfig of a cluster is xtask's to write.
+const CONFIG_READS: [&str; 5] = ["view", "current-context", "get-contexts", "get-clusters", "get-users"];
 
-/// Other flags that may stand before the verb and take the next argument as their value (`kubectl options`).
-const WITH_VALUE: [&str; 21] = [
-    "-n",
-    "--namespace",
-    "-v",
-    "--v",
-    "--vmodule",
-    "--as",
-    "--as-group",
-    "--as-uid",
-    "--as-user-extra",
-    "--cache-dir",
-    "--client-certificate",
-    "--client-key",
-    "--kuberc",
-    "--log-flush-frequency",
-    "--password",
-    "--profile",
-    "--profile-output",
-    "--request-timeout",
-    "--token",
-    "--user",
-    "--username",
-];
-
-/// kubectl's verb, however many flags stand before it; empty when there is none.
-fn verb_of(arguments: &[String]) -> &str {
-    let mut words = arguments.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        if !word.starts_with('-') {
-            return word;
-        }
-        if WITH_VALUE.contains(&word) {
-            words.next();
-        }
-    }
-    ""
+/// What a flag of kubectl is to xtask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    /// It decides which cluster is spoken to, or brings such flags along: the facts have decided that.
+    Decides,
+    /// It takes the next word as its value, or what follows `=`.
+    Value,
+    /// It has no value, or one behind `=`.
+    Switch,
 }
 
-/// A flag that would lead kubectl past the fence. What stands after `--` belongs to a program in a container.
-fn past_the_fence(arguments: &[String]) -> Option<&str> {
-    arguments
-        .iter()
-        .map(String::as_str)
-        .take_while(|word| *word != "--")
-        .find(|word| {
-            let name = word.split_once('=').map_or(*word, |(name, _)| name);
-            // `-s` may have its value in the same word.
-            DECIDED.contains(&name) || (word.starts_with("-s") && !word.starts_with("--"))
-        })
+/// The flags that every verb of kubectl has, which are those that may stand before the verb (`kubectl options` of
+/// 1.31 to 1.36).
+pub const FLAGS: [(&str, Flag); 32] = [
+    ("--as", Flag::Value),
+    ("--as-group", Flag::Value),
+    ("--as-uid", Flag::Value),
+    ("--as-user-extra", Flag::Value),
+    ("--cache-dir", Flag::Value),
+    ("--certificate-authority", Flag::Decides),
+    ("--client-certificate", Flag::Value),
+    ("--client-key", Flag::Value),
+    ("--cluster", Flag::Decides),
+    ("--context", Flag::Decides),
+    ("--disable-compression", Flag::Switch),
+    ("--insecure-skip-tls-verify", Flag::Decides),
+    ("--kubeconfig", Flag::Decides),
+    // Its aliases and defaults add flags that nobody sees here.
+    ("--kuberc", Flag::Decides),
+    ("--log-flush-frequency", Flag::Value),
+    ("--match-server-version", Flag::Switch),
+    ("--namespace", Flag::Value),
+    ("-n", Flag::Value),
+    ("--password", Flag::Value),
+    ("--profile", Flag::Value),
+    ("--profile-output", Flag::Value),
+    ("--request-timeout", Flag::Value),
+    ("--server", Flag::Decides),
+    ("-s", Flag::Decides),
+    ("--tls-server-name", Flag::Decides),
+    ("--token", Flag::Value),
+    ("--user", Flag::Value),
+    ("--username", Flag::Value),
+    ("--v", Flag::Value),
+    ("-v", Flag::Value),
+    ("--vmodule", Flag::Value),
+    ("--warnings-as-errors", Flag::Switch),
+];
+
+/// Flags without a value that may stand before the verb beside those of [`FLAGS`].
+const SWITCHES: [&str; 2] = ["--help", "-h"];
+
+/// Letters that take what stands behind them in the same word as their value, with every verb that has them; `-f` does
+/// with every verb but `logs`.
+const SHORT_WITH_VALUE: [char; 7] = ['c', 'k', 'l', 'L', 'n', 'o', 'v'];
+
+fn flag_of(name: &str) -> Option<Flag> {
+    FLAGS
+        .into_iter()
+        .find_map(|(flag, is)| (flag == name).then_some(is))
+        .or_else(|| SWITCHES.contains(&name).then_some(Flag::Switch))
+}
+
+/// Whether a word holds a flag that decides which cluster is spoken to; also the last of several letters in one word.
+fn decides(word: &str, follows: bool) -> bool {
+    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    if word.starts_with("--") {
+        return flag_of(name) == Some(Flag::Decides);
+    }
+    let Some(letters) = word.strip_prefix('-') else {
+        return false;
+    };
+    letters
+        .chars()
+        .take_while(|letter| letter.is_ascii_alphabetic() && !SHORT_WITH_VALUE.contains(letter))
+        .take_while(|letter| *letter != 'f' || follows)
+        .any(|letter| letter == 's')
+}
+
+/// kubectl's verb and the words behind it, however many flags stand before it; no verb is an empty one.
+/// What decides the cluster is refused wherever it stands, and so is what may hide the verb from us.
+fn understood<'a>(arguments: &'a [String], cluster: &str) -> Result<(&'a str, &'a [String])> {
+    let refused = |flag: &str, why: &str| {
+        Failure::refused(format!("`{flag}` {why}; nothing was changed")).hinted(
+            "name the cluster before the first word of kubectl's, and give flags behind its verb: `cargo xtask \
+             kubectl --cluster CLUSTER get pods …`",
+        )
+    };
+    // What stands after a verb's `--` belongs to a program in a container.
+    let own = arguments.iter().take_while(|word| *word != "--");
+    let follows = own.clone().any(|word| word == "logs");
+    if let Some(flag) = own.clone().find(|word| decides(word, follows)) {
+        let why = format!("would lead kubectl past the identity check of cluster `{cluster}`");
+        return Err(refused(flag, &why));
+    }
+    let mut index = 0;
+    while let Some(word) = arguments.get(index).map(String::as_str) {
+        if !word.starts_with('-') || word == "-" {
+            return Ok((word, &arguments[index + 1..]));
+        }
+        let (name, value) = word
+            .split_once('=')
+            .map_or((word, None), |(name, value)| (name, Some(value)));
+        // A short flag may have its value in the same word.
+        let in_one = !word.starts_with("--") && word.len() > 2;
+        let name = if in_one { word.get(..2).unwrap_or(word) } else { name };
+        match flag_of(name) {
+            Some(Flag::Value) if value.is_none() && !in_one => index += 2,
+            Some(Flag::Value) => index += 1,
+            Some(Flag::Switch) if !in_one => index += 1,
+            _ => {
+                return Err(refused(
+                    word,
+                    "stands before kubectl's verb, and kubectl may take the next word for its value",
+                ));
+            }
+        }
+    }
+    Ok(("", &[]))
 }
 
 /// Refuses any other cluster than the one of the facts.
@@ -169,14 +230,18 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
                 .hinted(format!("bring it up: `cargo xtask local-up --cluster {name}`")),
         );
     }
-    let verb = verb_of(&arguments.arguments);
-    if !LOCAL.contains(&verb)
-        && let Some(flag) = past_the_fence(&arguments.arguments)
+    let (verb, rest) = understood(&arguments.arguments, &name)?;
+    if verb == "config"
+        && let Some(word) = rest.iter().find(|word| !word.starts_with('-'))
+        && !CONFIG_READS.contains(&word.as_str())
     {
         return Err(Failure::refused(format!(
-            "`{flag}` would lead kubectl past the fence of cluster `{name}`; nothing was changed"
+            "`kubectl config {word}` would change the kubeconfig of `{name}`, which xtask writes; nothing was changed"
         ))
-        .hinted("name the cluster before the first word of kubectl's: `cargo xtask kubectl --cluster CLUSTER get …`"));
+        .hinted(format!(
+            "it is `{}`; use a kubeconfig of your own for contexts of your own",
+            access.kubeconfig
+        )));
     }
     if NEEDS_CONTAINER.contains(&verb) && checkout.path(embedded::marker(&access)).exists() {
         return Err(Failure::preflight(format!("`kubectl {verb}` needs a container, and the pods of `{name}` are simulated"))
@@ -187,7 +252,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         fence(context, &checkout, &name, facts)?;
     }
     // `auth reconcile` writes, what else `auth` does not.
-    let asks_only = verb == "auth" && !arguments.arguments.iter().any(|word| word == "reconcile");
+    let asks_only = verb == "auth" && !rest.iter().any(|word| word == "reconcile");
     let reads = LOCAL.contains(&verb) || READS.contains(&verb) || asks_only;
     if facts.environment == Environment::Production && !reads {
         agree(context, &name, verb, arguments.yes)?;
@@ -206,34 +271,55 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_is_called_like_a_verb_is_not_taken_for_one() {
+    fn a_namespace_or_a_file_that_is_called_like_a_verb_is_not_taken_for_one() {
         for (line, verb) in [
             ("get pods", "get"),
             ("-n get delete pod x", "delete"),
+            ("-nget delete pod x", "delete"),
             ("--namespace config delete pod x", "delete"),
             ("--namespace=config -v 6 apply -f x", "apply"),
-            ("-A", ""),
+            ("--disable-compression get pods", "get"),
+            ("--help", ""),
         ] {
-            assert_eq!(verb_of(&words(line)), verb, "{line}");
+            assert_eq!(understood(&words(line), "c").unwrap().0, verb, "{line}");
+        }
+        // kubectl takes the word behind a flag that it does not know for its value.
+        for line in [
+            "-A get delete",
+            "--all-namespaces get delete",
+            "--grace-period 0 get pods",
+        ] {
+            assert!(understood(&words(line), "c").is_err(), "{line}");
         }
     }
 
     #[test]
-    fn no_flag_leads_past_the_fence() {
+    fn no_flag_leads_past_the_identity_check() {
         for line in [
             "get pods --context=other",
             "--kubeconfig /x get pods",
+            // A kubeconfig may be called like a verb that speaks to no cluster.
+            "--kubeconfig config delete pod x",
+            "--kuberc options delete pod x",
+            "config view --kubeconfig=/x",
             "delete pod x -s https://127.0.0.1:1",
             "delete pod x -shttps://127.0.0.1:1",
+            "get pods -As https://127.0.0.1:1",
+            "get pods -wAshttps://127.0.0.1:1",
+            "logs -fs https://127.0.0.1:1 pod",
         ] {
-            assert!(past_the_fence(&words(line)).is_some(), "{line}");
+            let failure = understood(&words(line), "c").unwrap_err();
+            assert_eq!(failure.kind, crate::base::failure::Kind::Refused, "{line}");
         }
         for line in [
             "get pods --show-labels -n x",
+            "get pods -nsystem -ojsonpath=x -lapp=s",
+            "apply -fservices.yaml",
             "create clusterrolebinding x --clusterrole=view --user=somebody",
+            "patch pod x -p {\"spec\":1}",
             "exec pod -- psql --server=x -s",
         ] {
-            assert_eq!(past_the_fence(&words(line)), None, "{line}");
+            assert!(understood(&words(line), "c").is_ok(), "{line}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::json;
+use xtask::verb::kubectl::{FLAGS, Flag};
 
 use crate::Test;
 use crate::world::{For, World, config, finish, item, namespace, rename_context};
@@ -145,11 +146,42 @@ fn local_to_production(world: &World) {
 }
 
 fn kubectl_fence(world: &World) {
-    for flag in ["--context=twin", "--server=https://127.0.0.1:1"] {
+    for flag in ["--context=twin", "--server=https://127.0.0.1:1", "-As"] {
         world
             .try_kubectl(For::Dev, &["get", "nodes", flag])
             .ends(8)
-            .says("past the fence");
+            .says("past the identity check");
+    }
+    // A file that is called like a verb which speaks to no cluster.
+    world
+        .try_kubectl(For::Dev, &["--kubeconfig", "config", "delete", "namespace", "default"])
+        .ends(8)
+        .says("past the identity check");
+    world
+        .try_kubectl(
+            For::Dev,
+            &["config", "set", "clusters.dev.server", "https://127.0.0.1:1"],
+        )
+        .ends(8)
+        .says("which xtask writes");
+    // Every flag that kubectl itself takes before its verb is known, with or without a value.
+    let options = world.kubectl(For::Dev, &["options"]);
+    let listed: Vec<(&str, &str)> = options
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(':')?.split_once('='))
+        .filter(|(names, _)| names.starts_with('-'))
+        .flat_map(|(names, value)| names.split(", ").map(move |name| (name, value)))
+        .collect();
+    assert!(listed.len() > 25, "{options}");
+    for (name, value) in listed {
+        let known = FLAGS.iter().find(|(flag, _)| *flag == name).map(|(_, is)| *is);
+        let switch = ["true", "false"].contains(&value);
+        match known {
+            Some(Flag::Switch) => assert!(switch, "{name} takes a value"),
+            Some(Flag::Value) => assert!(!switch, "{name} takes no value"),
+            Some(Flag::Decides) => {}
+            None => panic!("kubectl has a flag that is not known: {name}"),
+        }
     }
     with_kubeconfig(world, &twins_as_dev(world), || {
         world
