@@ -33,7 +33,8 @@ pub struct TargetArgs {
     #[command(flatten)]
     pub stage: StageArgs,
     /// Take a rendered project made elsewhere instead of building it
-    #[arg(long, value_name = "DIR")]
+    // Scripts of before say `--from-folder`.
+    #[arg(long, value_name = "DIR", alias = "from-folder")]
     pub source: Option<Utf8PathBuf>,
 }
 

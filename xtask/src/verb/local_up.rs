@@ -31,7 +31,8 @@ pub struct Arguments {
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
     /// Take a rendered project made elsewhere instead of the golden or what Nix builds
-    #[arg(long, value_name = "DIR")]
+    // Scripts of before say `--from-folder`.
+    #[arg(long, value_name = "DIR", alias = "from-folder")]
     pub source: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub plan: PlanArgs,

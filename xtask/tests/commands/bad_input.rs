@@ -257,3 +257,14 @@ fn a_reader_that_goes_away_and_a_closed_stdin_are_fine() {
     let ran = finish(shell.spawn().unwrap());
     assert!(!ran.stderr.contains("panicked"), "{ran}");
 }
+
+#[test]
+fn the_flag_of_before_for_a_source_still_names_it() {
+    let fakes = Fakes::new();
+    for verb in [["local-up"].as_slice(), &["deploy", "--stage", "local"]] {
+        let ran = fakes.run(&[verb, &["--from-folder", "nowhere", "--dry-run"]].concat());
+        let now = fakes.run(&[verb, &["--source", "nowhere", "--dry-run"]].concat());
+        assert!(ran.stderr.contains("nowhere"), "{ran}");
+        assert_eq!((ran.code, ran.stderr), (now.code, now.stderr));
+    }
+}
