@@ -112,6 +112,8 @@ file=$out/01-greeter/42-deployment.greetings.hi.yaml
 check "the digest is that of the object without it" "$(jq -r '.metadata.annotations["vanixiets.dev/digest"]' "$file")" \
   "$(jq -cS 'del(.metadata.annotations["vanixiets.dev/digest"]) | if .metadata.annotations == {} then del(.metadata.annotations) else . end' "$file" | sha256sum | cut -c 1-64)"
 check "hooks are left out" "" "$(find "$out" -name '48-*')"
+check "and named" "render: chart \`hi\` of component \`greeter\`: hooks are left out: Job/hook (post-install)" \
+  "$(grep -F 'hooks are left out' "$said")"
 mv "$out" "$work/first"
 render .
 check "rendering twice gives the same bytes" "" "$(diff -r "$work/first" "$out" 2>&1)"

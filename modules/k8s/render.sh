@@ -86,7 +86,7 @@ native() {
 }
 
 chart() {
-  local index=$1 number=$2 chart component release source path place what
+  local index=$1 number=$2 chart component release source path place what hooks
   chart=$work/chart-$index
   mkdir "$chart"
   jq -c --argjson i "$index" '.charts[$i]' "$spec" >"$chart/chart.json"
@@ -116,7 +116,7 @@ chart() {
   fi
 
   jq .values "$chart/chart.json" >"$chart/values.json"
-  local arguments=(template "$release" "$place" --no-hooks --values "$chart/values.json")
+  local arguments=(template "$release" "$place" --values "$chart/values.json")
   arguments+=(--namespace "$(jq -r .namespace "$chart/chart.json")" --kube-version "$(jq -r .kubeVersion "$spec")")
   if [[ $(jq -r .includeCRDs "$chart/chart.json") == true ]]; then
     arguments+=(--include-crds)
@@ -129,7 +129,13 @@ chart() {
     helm "${arguments[@]}" >"$chart/rendered.yaml" || fail "$what: helm failed"
   documents <"$chart/rendered.yaml" >"$chart/documents.jsonl" || fail "$what: helm rendered what the API server would not read"
 
-  jq -c "$flat" "$chart/documents.jsonl" | jq -c -n --slurpfile chart "$chart/chart.json" --slurpfile spec "$spec" '
+  # kluctl would delete a hook before it makes it anew, at every deploy: none is rendered, and each is named.
+  jq -c "$flat" "$chart/documents.jsonl" >"$chart/objects.jsonl"
+  hooks=$(jq -r -n '
+    [inputs | select(.metadata.annotations["helm.sh/hook"]?)
+      | "\(.kind)/\(.metadata.name) (\(.metadata.annotations["helm.sh/hook"]))"] | join(", ")' "$chart/objects.jsonl")
+  [[ -z $hooks ]] || printf 'render: %s: hooks are left out: %s\n' "$what" "$hooks" >&2
+  jq -c 'select(.metadata.annotations["helm.sh/hook"]? | not)' "$chart/objects.jsonl" | jq -c -n --slurpfile chart "$chart/chart.json" --slurpfile spec "$spec" '
     def merge($patch):
       if ($patch | type) != "object" then $patch
       else
