@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anstream::ColorChoice;
 use camino::Utf8PathBuf;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::base::command_line::CommandLine;
 use crate::base::failure::Result;
 use crate::base::ui::{Ui, Verbosity};
 use crate::context::Context;
@@ -159,10 +160,12 @@ pub fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
 pub fn main() -> ExitCode {
     leave_no_core();
     colour_of_help(std::env::args()).write_global();
-    let cli = Cli::parse();
+    let command = Cli::command();
+    let matches = command.clone().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let verbosity = Verbosity::asked(cli.global.quiet, cli.global.verbose);
     let ui = Ui::from_environment(choice(cli.global.color), verbosity);
-    match dispatch(&ui, cli) {
+    match dispatch(&ui, cli, CommandLine::of(&command, &matches)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             ui.failure(&failure);
@@ -203,11 +206,11 @@ fn leave_no_core() {
     let _nothing_forbids_to_want_less = setrlimit(Resource::Core, limit);
 }
 
-fn dispatch(ui: &Ui, cli: Cli) -> Result<u8> {
+fn dispatch(ui: &Ui, cli: Cli, command: CommandLine) -> Result<u8> {
     if cli.global.offline {
         crate::base::offline::stay_on_loopback();
     }
-    let context = Context::new(ui.clone(), cli.global.root)?;
+    let context = Context::new(ui.clone(), cli.global.root, command)?;
     match &cli.verb {
         Verb::LocalUp(arguments) => verb::local_up::run(&context, arguments).map(done),
         Verb::LocalDown(arguments) => verb::local_down::run(&context, arguments).map(done),

@@ -1,11 +1,18 @@
 //! What every verb is handed: the checkout, its facts, the tools, and the person or program in front.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::base::command_line::CommandLine;
 use crate::base::failure::Result;
+use crate::base::lock::HostLock;
 use crate::base::process::Interrupt;
 use crate::base::root;
-use crate::base::ui::Ui;
+use crate::base::transaction;
+use crate::base::ui::{Ui, Word};
 use crate::platform::Platform;
 use crate::tool::Toolbox;
 
@@ -17,6 +24,10 @@ pub struct Context {
     pub interrupt: Interrupt,
     /// `--root`, or `$XTASK_ROOT`.
     given_root: Option<Utf8PathBuf>,
+    /// The verb with its flags.
+    pub command: CommandLine,
+    /// Rendered projects that the run reads.
+    projects: Rc<RefCell<BTreeSet<Utf8PathBuf>>>,
 }
 
 /// A checkout with its facts.
@@ -29,13 +40,15 @@ pub struct Checkout {
 
 impl Context {
     /// For this process.
-    pub fn new(ui: Ui, given_root: Option<Utf8PathBuf>) -> Result<Self> {
+    pub fn new(ui: Ui, given_root: Option<Utf8PathBuf>, command: CommandLine) -> Result<Self> {
         let interrupt = Interrupt::listen()?;
         ui.heed(interrupt.flag());
         Ok(Self {
             ui,
             interrupt,
             given_root,
+            command,
+            projects: Rc::default(),
         })
     }
 
@@ -46,12 +59,45 @@ impl Context {
             ui: self.ui.quiet(),
             interrupt: self.interrupt.clone(),
             given_root: self.given_root.clone(),
+            command: self.command.clone(),
+            projects: Rc::clone(&self.projects),
         }
+    }
+
+    /// Says that the run reads a rendered project; relative to the root, or absolute.
+    pub fn reads_project(&self, project: Utf8PathBuf) {
+        self.projects.borrow_mut().insert(project);
+    }
+
+    /// The rendered projects that the run reads.
+    pub fn projects(&self) -> BTreeSet<Utf8PathBuf> {
+        self.projects.borrow().clone()
+    }
+
+    /// Cleans up behind runs that were killed, before anything is read or judged.
+    fn finish_what_was_cut_off(&self, root: &Utf8Path) -> Result<()> {
+        // Nothing that is left there is ever read, so that it may as well stay.
+        let _next_time = crate::base::part::sweep(root);
+        if !transaction::is_pending(root) {
+            return Ok(());
+        }
+        // A run that changes secrets now finishes its own change, and a checkout that cannot be written keeps it.
+        let Ok(_held) = HostLock::take(root, transaction::LOCK, "finish a change of secrets") else {
+            return Ok(());
+        };
+        if transaction::recover(root)? {
+            self.ui.status(
+                Word::Taking,
+                "up a change of secrets that was cut off; it is complete now",
+            );
+        }
+        Ok(())
     }
 
     /// Finds the checkout and reads its facts.
     pub fn checkout(&self) -> Result<Checkout> {
         let root = root::find(self.given_root.as_deref())?;
+        self.finish_what_was_cut_off(&root)?;
         let platform = crate::platform::facts(&root)?;
         Ok(Checkout { root, platform })
     }

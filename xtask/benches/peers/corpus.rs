@@ -58,6 +58,7 @@ impl Corpus {
             &corpus.golden,
             &corpus.record,
             &std::collections::BTreeSet::new(),
+            |_| Ok(()),
         )
         .map_err(of)?;
         match change {

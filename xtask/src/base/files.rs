@@ -5,27 +5,22 @@ use camino::Utf8Path;
 
 use crate::base::failure::{Failure, Result};
 
-/// Writes beside and renames, so that a reader sees the old file or the new one.
+/// Writes elsewhere and renames, so that a reader sees the old file or the new one.
 pub fn write(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
     use std::io::Write;
 
-    let parent = path.parent().unwrap_or(Utf8Path::new("."));
-    fs_err::create_dir_all(parent)?;
-    let beside = parent.join(format!(
-        ".{}.{}",
-        path.file_name().unwrap_or("file"),
-        std::process::id()
-    ));
+    fs_err::create_dir_all(path.parent().unwrap_or(Utf8Path::new(".")))?;
+    let part = crate::base::part::of(path);
     let written = fs_err::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .options_mode(mode)
-        .open(&beside)
+        .open(&part)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs_err::rename(&beside, path));
+        .and_then(|()| fs_err::rename(&part, path));
     if written.is_err() {
-        let _nothing_to_lose = fs_err::remove_file(&beside);
+        let _nothing_to_lose = fs_err::remove_file(&part);
     }
     Ok(written?)
 }

@@ -20,27 +20,97 @@ pub struct Blessed {
     pub objects: usize,
 }
 
-/// Makes the golden what was rendered. `edited` are paths of the golden that hold changes which neither Git nor a
-/// bless knows.
+/// Makes the golden what was rendered, all of it or nothing: the new one is made whole, looked at, and exchanged for the
+/// old one. `edited` are paths of the golden that hold changes which neither Git nor a bless knows; `remember` is handed
+/// the new golden before it takes its place.
 pub fn bless(
     rendered: &Utf8Path,
     golden: &Utf8Path,
     record: &Record,
     edited: &BTreeSet<Utf8PathBuf>,
+    remember: impl FnOnce(&Utf8Path) -> Result<()>,
 ) -> Result<Blessed> {
     let comparison = resolve::compare(rendered, golden, record)?;
     refuse(&comparison, golden, edited)?;
     let fixes = order(comparison.problems.iter().filter_map(Problem::fix).collect());
-    for fix in &fixes {
-        fix.execute(golden)
-            .map_err(|failure| failure.context(format!("cannot {fix}")))?;
+    if let Some(folder) = golden.parent() {
+        fs_err::create_dir_all(folder)?;
     }
-    let again = resolve::compare(rendered, golden, record)?;
-    if again.problems.is_empty() {
+    let next = crate::base::part::of(golden);
+    let made = make(&next, golden, &fixes).and_then(|()| resolve::compare(rendered, &next, record));
+    let blessed = made.and_then(|again| {
+        judge(&again)?;
+        remember(&next)?;
+        if !fixes.is_empty() {
+            exchange(&next, golden)?;
+        }
         Ok(Blessed {
             fixes,
             objects: again.objects.len(),
         })
+    });
+    // What is left there is the old golden, or what could not be made.
+    let removed = fs_err::remove_dir_all(&next);
+    let blessed = blessed?;
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(blessed),
+    }
+}
+
+/// Makes a golden with these fixes; what they leave alone is the very file of the old one.
+fn make(next: &Utf8Path, golden: &Utf8Path, fixes: &[Fix]) -> Result<()> {
+    fs_err::create_dir_all(next)?;
+    if golden.exists() {
+        for entry in walkdir::WalkDir::new(golden).min_depth(1) {
+            let entry = entry.map_err(std::io::Error::from)?;
+            let below = entry.path().strip_prefix(golden).expect("it was found below");
+            let to = next.as_std_path().join(below);
+            if entry.file_type().is_dir() {
+                fs_err::create_dir(to)?;
+            } else {
+                fs_err::hard_link(entry.path(), to)?;
+            }
+        }
+    }
+    fixes.iter().try_for_each(|fix| {
+        fix.execute(next)
+            .map_err(|failure| failure.context(format!("cannot {fix}")))
+    })
+}
+
+/// Puts a folder in the place of another; what was there is where the new one was.
+fn exchange(next: &Utf8Path, golden: &Utf8Path) -> Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    if !golden.exists() {
+        return Ok(fs_err::rename(next, golden)?);
+    }
+    match renameat_with(
+        CWD,
+        next.as_std_path(),
+        CWD,
+        golden.as_std_path(),
+        RenameFlags::EXCHANGE,
+    ) {
+        Ok(()) => Ok(()),
+        // A file system that cannot exchange gets two renames: between them there is no golden, and never a mixed one.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => {
+            let old = crate::base::part::of(golden);
+            fs_err::rename(golden, &old)?;
+            fs_err::rename(next, golden)?;
+            Ok(fs_err::rename(&old, next)?)
+        }
+        Err(error) => Err(Failure::unexpected(format!(
+            "cannot exchange `{golden}` for the new one: {error}"
+        ))),
+    }
+}
+
+/// A new golden that is still not what was rendered never takes the place of the old one.
+fn judge(again: &Comparison) -> Result<()> {
+    if again.problems.is_empty() {
+        Ok(())
     } else {
         let left: Vec<String> = again.problems.iter().map(ToString::to_string).collect();
         Err(Failure::many(

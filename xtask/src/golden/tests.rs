@@ -29,6 +29,7 @@ fn try_bless(fixture: &Fixture) -> Result<Blessed> {
         &fixture.golden(),
         &fixture.record(),
         &BTreeSet::new(),
+        |_| Ok(()),
     )
 }
 
@@ -348,6 +349,61 @@ fn a_merge_marker_stops_a_bless() {
 }
 
 #[test]
+fn a_bless_that_ends_anywhere_leaves_the_old_golden_or_the_new_one() {
+    let fixture = blessed();
+    write_golden(
+        &fixture,
+        SETTINGS,
+        golden_text(&fixture, SETTINGS).replace("\"no\"", "\"yes\""),
+    );
+    let edited = golden_text(&fixture, SETTINGS);
+    let before = fs_err::metadata(fixture.golden().join(SETTINGS))
+        .unwrap()
+        .modified()
+        .unwrap();
+    // The last moment before the exchange: the new one is whole, and the old one is as it was.
+    let mut seen = false;
+    let failure = bless(
+        &fixture.rendering(),
+        &fixture.golden(),
+        &fixture.record(),
+        &BTreeSet::new(),
+        |next| {
+            assert!(
+                crate::golden::resolve::compare(&fixture.rendering(), next, &fixture.record())?
+                    .problems
+                    .is_empty()
+            );
+            assert_eq!(golden_text(&fixture, SETTINGS), edited);
+            seen = true;
+            Err(crate::base::failure::Failure::refused("killed"))
+        },
+    )
+    .unwrap_err();
+    assert!(seen, "{}", failure.chain());
+    assert_eq!(golden_text(&fixture, SETTINGS), edited);
+    assert_eq!(
+        fs_err::metadata(fixture.golden().join(SETTINGS))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        before
+    );
+    // Nothing of the one that did not come to be is in the golden or beside it.
+    let beside: Vec<_> = fixture
+        .golden()
+        .parent()
+        .unwrap()
+        .read_dir_utf8()
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().starts_with('.'))
+        .collect();
+    assert!(beside.is_empty(), "{beside:?}");
+    try_bless(&fixture).unwrap();
+    assert!(problems(&fixture).is_empty());
+}
+
+#[test]
 fn edits_that_git_does_not_know_are_not_buried() {
     let fixture = blessed();
     write_golden(
@@ -356,12 +412,28 @@ fn edits_that_git_does_not_know_are_not_buried() {
         golden_text(&fixture, SETTINGS).replace("\"no\"", "\"yes\""),
     );
     let edited = BTreeSet::from([Utf8PathBuf::from(SETTINGS)]);
-    let failure = bless(&fixture.rendering(), &fixture.golden(), &fixture.record(), &edited).unwrap_err();
+    let failure = bless(
+        &fixture.rendering(),
+        &fixture.golden(),
+        &fixture.record(),
+        &edited,
+        |_| Ok(()),
+    )
+    .unwrap_err();
     assert_eq!(failure.kind, Kind::Refused);
     assert!(failure.chain().contains(SETTINGS));
     // An edit that the bless would leave alone is in nobody's way.
     let elsewhere = BTreeSet::from([Utf8PathBuf::from(WIDGET)]);
-    assert!(bless(&fixture.rendering(), &fixture.golden(), &fixture.record(), &elsewhere).is_ok());
+    assert!(
+        bless(
+            &fixture.rendering(),
+            &fixture.golden(),
+            &fixture.record(),
+            &elsewhere,
+            |_| Ok(())
+        )
+        .is_ok()
+    );
 }
 
 #[test]

@@ -307,6 +307,10 @@ pub struct Orphan {
     pub by_name: Option<String>,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// A digest of what kluctl manages of it.
+    pub state: String,
+    /// Its resourceVersion, where only a change of the object moves that.
+    pub version: Option<String>,
 }
 
 impl std::fmt::Display for Why {
@@ -608,6 +612,8 @@ fn orphan(live: &Value) -> Orphan {
         kept: protect::keeps(live),
         by_name: protect::only_by_name(live),
         terminating: live.pointer("/metadata/deletionTimestamp").is_some(),
+        state: ownership::state(live),
+        version: ownership::steady_version(live).map(ToOwned::to_owned),
     }
 }
 
@@ -648,6 +654,8 @@ mod tests {
                     kept: None,
                     by_name: None,
                     terminating: false,
+                    state: String::new(),
+                    version: None,
                 })
                 .collect(),
         }

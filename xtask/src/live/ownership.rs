@@ -3,8 +3,54 @@
 
 use serde_json::Value;
 
+use crate::base::formats::json::{canonical, sha256};
+use crate::project::digest_of;
+
 /// The manager under which kluctl applies.
 pub const KLUCTL: &str = "kluctl";
+
+/// Kinds that nothing but a deployment or a person writes: whatever moves their resourceVersion is a change.
+const STEADY: [&str; 6] = [
+    "ConfigMap",
+    "Role",
+    "RoleBinding",
+    "Secret",
+    "ServiceAccount",
+    "StorageClass",
+];
+
+/// The resourceVersion of an object that no controller writes; none where a status moves it all the time.
+pub fn steady_version(live: &Value) -> Option<&str> {
+    let kind = live.get("kind").and_then(Value::as_str)?;
+    let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str)?;
+    STEADY.contains(&kind).then_some(version)
+}
+
+/// A digest of what kluctl manages of a live object. It moves with every deployment and every edit of a managed field,
+/// and not with a status.
+pub fn state(live: &Value) -> String {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let own = entries
+        .into_iter()
+        .flatten()
+        .find(|entry| entry.get("manager").and_then(Value::as_str) == Some(KLUCTL))
+        .and_then(|entry| entry.get("fieldsV1"))
+        .map(canonical)
+        .unwrap_or_default();
+    let parts = [
+        live.pointer("/metadata/uid")
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+        digest_of(live).unwrap_or_default(),
+        if live.pointer("/metadata/deletionTimestamp").is_some() {
+            "terminating"
+        } else {
+            ""
+        },
+        &own,
+    ];
+    sha256(parts.join("\n"))
+}
 
 /// Leaves of a rendered object that kluctl does not own in the live one, as paths for people.
 pub fn lost_leaves(rendered: &Value, live: &Value) -> Vec<String> {

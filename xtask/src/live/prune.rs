@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use camino::Utf8PathBuf;
 use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +13,8 @@ use super::compare::{Delta, Orphan};
 use super::protect;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::http::RESERVED;
-use crate::project::resources::Resource;
+use crate::call::Caller;
+use crate::project::resources::{self, Resource};
 use crate::project::{Identity, ObjectRef};
 
 /// Namespaces that belong to every cluster.
@@ -37,11 +39,65 @@ const STATEFUL: [&str; 6] = [
     "Secret",
 ];
 
+/// Kinds that come and go by themselves in a namespace that is in use.
+const PASSING: [&str; 8] = [
+    "ControllerRevision",
+    "EndpointSlice",
+    "Endpoints",
+    "Event",
+    "Job",
+    "Lease",
+    "Pod",
+    "ReplicaSet",
+];
+
 /// Stateful objects that may go without the cluster's name being typed.
 const STATEFUL_LIMIT: usize = 10;
 
 /// Percent of a stage that may go without the cluster's name being typed.
 const PERCENT_LIMIT: usize = 20;
+
+/// Whether prune would still choose what was shown, chosen again from a comparison under the Lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PruneUnchanged {
+    /// What was shown.
+    pub shown: Vec<Doomed>,
+    /// Exact names of protected objects that may go.
+    pub allowed: Vec<String>,
+    /// JSON file of the type [`Delta`], looked at again.
+    pub now: Utf8PathBuf,
+    /// What the API server serves, as kubectl lists it.
+    pub served: Utf8PathBuf,
+    /// Listings of everything and of every definition, where something takes others along.
+    pub cascades: Option<(Utf8PathBuf, Utf8PathBuf)>,
+    /// Discriminator of the stage.
+    pub discriminator: String,
+}
+
+impl PruneUnchanged {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let served = resources::parse(&on.text(&self.served)?)?;
+        let delta: Delta = on.read(&self.now)?;
+        // A name that is no orphan's any more is no mistake of who typed it.
+        let allowed: Vec<String> = self
+            .allowed
+            .iter()
+            .filter(|name| delta.orphans.iter().any(|orphan| orphan.object.to_string() == **name))
+            .cloned()
+            .collect();
+        let mut choice = choose(&delta, &served, &allowed)?;
+        if let Some((everything, definitions)) = &self.cascades {
+            choice.add_cascades(
+                &on.read_or_null(everything)?,
+                &on.read_or_null(definitions)?,
+                &self.discriminator,
+            )?;
+        }
+        check_unchanged(&self.shown, &choice)
+    }
+}
 
 /// An object that is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +109,10 @@ pub struct Doomed {
     pub uid: String,
     /// Where the API server has it.
     pub path: String,
+    /// A digest of what kluctl manages of it: changed since it was shown, it stays.
+    pub state: String,
+    /// Its resourceVersion, where only a change of the object moves that; it stands in the delete.
+    pub version: Option<String>,
     /// What goes along, a sentence each.
     pub along: Vec<String>,
 }
@@ -100,6 +160,8 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
                 object: orphan.object.clone(),
                 uid: orphan.uid.clone(),
                 path: format!("{path}/{}", segment(&orphan.object.name)),
+                state: orphan.state.clone(),
+                version: orphan.version.clone(),
                 along: Vec::new(),
             }),
             Err(why) => choice.kept.push(Kept {
@@ -163,6 +225,35 @@ fn named(orphans: &[Orphan], allowed: &[String]) -> Result<BTreeSet<Identity>> {
         .hinted("it takes exact names, `KIND/NAMESPACE/NAME`, `KIND.GROUP/NAMESPACE/NAME` or without the namespace, as the tree shows them"));
     }
     Ok(found)
+}
+
+/// Refuses when what is chosen now is not what was shown: an object that the project has again or that somebody changed
+/// stays, and so does one that would take more along.
+pub fn check_unchanged(shown: &[Doomed], now: &Choice) -> Result<()> {
+    let mut moved = Vec::new();
+    for one in shown {
+        let Some(found) = now.doomed.iter().find(|found| found.uid == one.uid) else {
+            moved.push(format!("{} is no longer one to delete", one.object));
+            continue;
+        };
+        if (&found.object, &found.state, &found.version) != (&one.object, &one.state, &one.version) {
+            moved.push(format!("{} was changed", one.object));
+        }
+        let more = found.along.iter().filter(|along| {
+            let passing = PASSING.iter().any(|kind| along.starts_with(&format!("{kind}/")));
+            !passing && !one.along.contains(along)
+        });
+        moved.extend(more.map(|along| format!("{} would also take along {along}", one.object)));
+    }
+    if moved.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::many(
+        Kind::Refused,
+        "the cluster changed between what was shown and the Lease; nothing was deleted",
+        &moved,
+    )
+    .hinted("run the same command again: it shows what would be deleted now"))
 }
 
 /// Why an orphan stays; none when it may go.
@@ -427,6 +518,8 @@ mod tests {
                         kept: keep.then(|| "helm.sh/resource-policy: keep".to_owned()),
                         by_name: skip.then(|| "kluctl.io/skip-delete: true".to_owned()),
                         terminating,
+                        state: format!("state-{index}"),
+                        version: None,
                     }
                 })
                 .collect();
@@ -498,6 +591,42 @@ mod tests {
     }
 
     #[test]
+    fn what_was_changed_or_takes_more_along_since_it_was_shown_is_refused() {
+        let doomed = |state: &str, along: &[&str]| Doomed {
+            object: ObjectRef {
+                api_version: "v1".into(),
+                kind: "Namespace".into(),
+                namespace: String::new(),
+                name: "x".into(),
+            },
+            uid: "u".into(),
+            path: "/api/v1/namespaces/x".into(),
+            state: state.into(),
+            version: None,
+            along: along.iter().map(ToString::to_string).collect(),
+        };
+        let check = |now: Vec<Doomed>| {
+            let now = Choice {
+                doomed: now,
+                kept: Vec::new(),
+            };
+            check_unchanged(&[doomed("a", &["ConfigMap/x/c"])], &now).map_err(|failure| failure.chain())
+        };
+        assert_eq!(check(vec![doomed("a", &["Pod/x/p"])]), Ok(()));
+        for (now, words) in [
+            (Vec::new(), "is no longer one to delete"),
+            (vec![doomed("b", &[])], "was changed"),
+            (
+                vec![doomed("a", &["PersistentVolumeClaim/x/d"])],
+                "also take along PersistentVolumeClaim/x/d",
+            ),
+        ] {
+            let said = check(now).unwrap_err();
+            assert!(said.contains(words), "{said}");
+        }
+    }
+
+    #[test]
     fn a_name_stays_one_segment_of_a_path() {
         assert_eq!(segment("system:node"), "system%3Anode");
         assert_eq!(segment("a?b#c $(x)/é"), "a%3Fb%23c%20%24%28x%29%2F%C3%A9");
@@ -539,6 +668,8 @@ mod tests {
             kept: None,
             by_name: Some("kluctl.io/skip-delete: true".into()),
             terminating: false,
+            state: String::new(),
+            version: None,
         };
         let resources: Vec<Resource> = [
             ("cluster.x-k8s.io/v1beta2", "Cluster"),
@@ -611,6 +742,8 @@ mod tests {
             kept: None,
             by_name: None,
             terminating: false,
+            state: String::new(),
+            version: None,
         };
         let orphans: Vec<Orphan> = KINDS
             .into_iter()

@@ -10,7 +10,9 @@ use crate::cluster::vm::{image, lima, route, tasks as vm, trust};
 use crate::cluster::{capi, embedded};
 use crate::command::{Command, Tool};
 use crate::golden::{openapi, validity};
-use crate::live::{closures, compare, definitions, diff, gate, history, identity, lease, listing, project, review};
+use crate::live::{
+    closures, compare, definitions, diff, gate, history, identity, lease, listing, project, prune, review,
+};
 use crate::secrets::{check, operator_key};
 
 /// Makes the enum, so that a task is one line of the list below.
@@ -94,6 +96,7 @@ tasks! {
     operator_key::FindOperatorKey,
     operator_key::PutOperatorKey,
     project::CopyProject,
+    prune::PruneUnchanged,
     project::DescriptionUnchanged,
     project::EncloseProject,
     review::CleanTree,

@@ -19,7 +19,7 @@ use crate::cluster::vm::colima;
 use crate::cluster::vm::host::System;
 use crate::cluster::vm::{Driver, VmRequirements};
 use crate::live::history::RollbackOf;
-use crate::live::prune::Doomed;
+use crate::live::prune::{Choice, Doomed};
 use crate::plan::{Plan, Target};
 use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};
 use crate::project::{ObjectRef, StageDescription};
@@ -166,6 +166,10 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                     Keep::Nothing,
                 ),
             ));
+            let real = real.copied().unwrap_or(Backend::Embedded);
+            let source = if real == Backend::Embedded { &golden } else { &built };
+            let prune = prune::parts(&of(&access, real, source), &doomed(), &["Namespace/old".to_owned()]);
+            plans.push((format!("prune-{name}-{stage}"), of_parts(name, facts, prune)));
             plans.push((
                 format!("validate-{name}-{stage}"),
                 validate::plan(&Validate {
@@ -188,25 +192,38 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 resync::plan(&access, facts, secret, NONCE),
             ));
         }
-        let doomed = [Doomed {
-            object: ObjectRef {
-                api_version: "v1".to_owned(),
-                kind: "ConfigMap".to_owned(),
-                namespace: "default".to_owned(),
-                name: "old".to_owned(),
-            },
-            uid: "11111111-2222-3333-4444-555555555555".to_owned(),
-            path: "/api/v1/namespaces/default/configmaps/old".to_owned(),
-            along: Vec::new(),
-        }];
-        let mut plan = Plan::new(format!("prune of {name}"));
-        let parts = prune::parts(&access, facts, NONCE, "the goal", &doomed);
-        plan.sections.push(parts.section);
-        plan.finally.push(parts.finally);
-        plans.push((format!("prune-{name}"), plan));
     }
     plans.extend(capi_plans(platform, descriptions));
     plans
+}
+
+/// Two objects that prune deletes, one of which takes others along.
+fn doomed() -> Choice {
+    let one = |kind: &str, namespace: &str, path: &str, version: Option<&str>| Doomed {
+        object: ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: "old".to_owned(),
+        },
+        uid: "11111111-2222-3333-4444-555555555555".to_owned(),
+        path: path.to_owned(),
+        state: String::new(),
+        version: version.map(ToOwned::to_owned),
+        along: Vec::new(),
+    };
+    Choice {
+        doomed: vec![
+            one(
+                "ConfigMap",
+                "default",
+                "/api/v1/namespaces/default/configmaps/old",
+                Some("42"),
+            ),
+            one("Namespace", "", "/api/v1/namespaces/old", None),
+        ],
+        kept: Vec::new(),
+    }
 }
 
 /// A plan of these parts for a cluster.

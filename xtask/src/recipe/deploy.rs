@@ -406,6 +406,15 @@ impl Deploy<'_> {
         ]
     }
 
+    /// The same comparison once more, under the Lease; what Nix builds was built for the first.
+    pub fn held(&self) -> Vec<Step> {
+        let (gates, _) = self.gates();
+        let mut steps = self.source_steps();
+        steps.retain(|step| !matches!(&step.action, Action::Run(command) if command.tool == Tool::Nix));
+        steps.extend(self.compare_steps("held", &self.groups(&gates)));
+        steps
+    }
+
     /// Production gets what is committed, and nothing else.
     pub fn tree_section(&self) -> Section {
         let status = self.work("status.txt");

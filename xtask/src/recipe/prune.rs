@@ -1,40 +1,134 @@
 //! The steps that delete exactly what was shown, object by object.
 
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
 
-use super::Parts;
-use super::guard;
+use super::deploy::Deploy;
+use super::{Parts, guard};
 use crate::cluster::access::Access;
-use crate::live::prune::Doomed;
+use crate::command::Arg;
+use crate::live::prune::{Choice, Doomed, PruneUnchanged};
 use crate::plan::{Action, Effect, Probe, Section, Step};
-use crate::platform::Cluster;
 
 /// Seconds that one object may take to be gone: a namespace with a few hundred objects needs a minute or two.
 const GONE: u64 = 300;
 
-/// Makes sure of the cluster, holds its Lease, and deletes.
-pub fn parts(access: &Access, facts: &Cluster, nonce: &str, goal: &str, doomed: &[Doomed]) -> Parts {
+/// Makes sure of the cluster, holds its Lease, looks again, and deletes what was shown.
+pub fn parts(deploy: &Deploy<'_>, choice: &Choice, allowed: &[String]) -> Parts {
+    let access = deploy.access;
     let lock = Section::new(
         "lock",
         "Lock the cluster for this run",
         "Two runs at once would overwrite each other.",
     )
-    .with_all(guard::take(access, nonce, goal));
+    .with_all(guard::take(access, deploy.nonce, deploy.goal));
+    // Wherever a run begins: what is deleted was compared under this Lease.
+    let again = deploy.held().into_iter().chain(judge(deploy, choice, allowed));
+    let compare = Section::new(
+        "compare",
+        "Compare the cluster with what was shown",
+        "Somebody may have taken an object back, or changed it, before the Lease was ours.",
+    )
+    .with_all(again.map(Step::guarding));
     Parts {
         section: Section::new(
             "prune",
             format!("Delete what the project of `{}` no longer has", access.cluster),
             "Exactly what was shown is deleted.",
         )
-        .with(guard::section(access, facts))
+        .with(guard::section(access, deploy.facts))
         .with(lock)
-        .with(deletes(access, doomed)),
-        finally: guard::give_back(access, nonce),
+        .with(compare)
+        .with(deletes(access, &choice.doomed)),
+        finally: guard::give_back(access, deploy.nonce),
     }
 }
 
+/// Compares what was shown with what would be chosen now.
+fn judge(deploy: &Deploy<'_>, choice: &Choice, allowed: &[String]) -> Vec<Step> {
+    let work = deploy.access.work();
+    let mut steps = Vec::new();
+    if choice.has_cascades() {
+        steps.extend(cascade_steps(deploy.access));
+    }
+    steps.push(Step::new(
+        "held.judge",
+        "Check that the cluster is as it was shown",
+        "Somebody may have taken an object back, or changed it, before the Lease was ours.",
+        Effect::Read,
+        Action::task(PruneUnchanged {
+            // The way to it in the API stands in the delete alone.
+            shown: choice
+                .doomed
+                .iter()
+                .map(|doomed| Doomed {
+                    path: String::new(),
+                    ..doomed.clone()
+                })
+                .collect(),
+            allowed: allowed.to_vec(),
+            now: work.join("delta-held.json"),
+            served: work.join("served.txt"),
+            cascades: choice.has_cascades().then(|| (everything(&work), definitions(&work))),
+            discriminator: deploy.description.discriminator.clone(),
+        }),
+    ));
+    steps
+}
+
+/// Where the listing of everything stands.
+pub fn everything(work: &Utf8Path) -> Utf8PathBuf {
+    work.join("everything.json")
+}
+
+/// Where the listing of every definition stands.
+pub fn definitions(work: &Utf8Path) -> Utf8PathBuf {
+    work.join("definitions.json")
+}
+
+/// Lists what something could take along.
+pub fn cascades(access: &Access) -> Section {
+    Section::new("cascades", "List what would go along", "All of it is shown.").with_all(cascade_steps(access))
+}
+
+fn cascade_steps(access: &Access) -> [Step; 2] {
+    let work = access.work();
+    let list = |name: &str, what: Arg, file: Utf8PathBuf| {
+        Step::new(
+            name,
+            "List everything that could go along",
+            "A namespace, a CRD and a claim take others along, and all of it is shown.",
+            Effect::Read,
+            Action::Run(
+                access
+                    .kubectl()
+                    .arg("get")
+                    .arg(what)
+                    .args(["--all-namespaces", "--output=json"])
+                    .to_file(file)
+                    .within(120),
+            ),
+        )
+    };
+    [
+        list(
+            "everything.list",
+            Arg::Later {
+                file: work.join("resources.json"),
+                pointer: "/resources".to_owned(),
+            },
+            everything(&work),
+        ),
+        list(
+            "definition.list",
+            "customresourcedefinitions.apiextensions.k8s.io".into(),
+            definitions(&work),
+        ),
+    ]
+}
+
 /// A delete and a wait for each object. The UID stands in the delete, so that an object that was made anew under
-/// the same name is kept.
+/// the same name is kept; so does the resourceVersion of what only a person or a deployment writes.
 pub fn deletes(access: &Access, doomed: &[Doomed]) -> Section {
     let mut steps = Vec::new();
     for (index, doomed) in doomed.iter().enumerate() {
@@ -49,11 +143,15 @@ pub fn deletes(access: &Access, doomed: &[Doomed]) -> Section {
             pointer: "/metadata/uid".to_owned(),
             value: doomed.uid.clone(),
         };
+        let mut preconditions = json!({"uid": doomed.uid});
+        if let Some(version) = &doomed.version {
+            preconditions["resourceVersion"] = json!(version);
+        }
         let options = json!({
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
-            "preconditions": {"uid": doomed.uid},
+            "preconditions": preconditions,
         });
         steps.push(
             Step::new(

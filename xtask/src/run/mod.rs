@@ -1,21 +1,24 @@
 //! Carries out the plan of a verb: prints it, or gets its tools, locks, journals and runs it.
 //! It makes no plan.
 
+pub mod asked;
 pub mod exec;
 pub mod journal;
 pub mod saved;
 
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::base::failure::{Failure, Kind, Result};
+use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::formats::json;
 use crate::base::lock::HostLock;
 use crate::base::text::{nearest, plural, seconds};
-use crate::base::ui::Word;
+use crate::base::ui::{Ui, Word};
 use crate::context::{Checkout, Context};
 use crate::plan::{Effect, Form, Node, Plan, Reasons, Section};
+use crate::run::asked::Asked;
 use crate::run::exec::{Consent, Runner, Summary};
 use crate::run::journal::{End, Journal, State};
 use crate::tool::Tools;
@@ -51,8 +54,13 @@ pub enum Lock {
     None,
 }
 
-/// A nonce for a run: 12 hexadecimal digits, different for every run of every host.
+/// The nonce of this process' run: 12 hexadecimal digits, different for every run of every host.
 pub fn nonce() -> String {
+    static NONCE: OnceLock<String> = OnceLock::new();
+    NONCE.get_or_init(new_nonce).clone()
+}
+
+fn new_nonce() -> String {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -161,24 +169,11 @@ pub fn carry_out_reviewed(
     if Journal::end_leftovers(&checkout.root)? > 0 {
         ui.status(Word::Removed, "what a killed run had left running");
     }
-    let earlier = if args.resume {
-        Journal::unfinished(&checkout.root, &plan.goal)?
+    let mut asked = Asked::now(&checkout.root, &nonce(), &context.command, context.projects())?;
+    let plan = if args.resume {
+        resumed(ui, checkout, plan, &mut asked)?
     } else {
-        None
-    };
-    let plan = match &earlier {
-        Some((plan, journal)) => {
-            ui.status(Word::Taking, format!("up the unfinished run {}", journal.folder()));
-            plan.clone()
-        }
-        None if args.resume => {
-            ui.status(
-                Word::Fresh,
-                format!("no unfinished run of `{}`; this is a new one", plan.goal),
-            );
-            plan
-        }
-        None => plan,
+        plan
     };
     let from = match &args.from {
         None => 0,
@@ -190,10 +185,8 @@ pub fn carry_out_reviewed(
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
     // From here on something may change, and what is not recorded cannot be resumed.
-    let mut journal = match earlier {
-        Some((_, journal)) => journal,
-        None => Journal::begin(&checkout.root, verb, &plan)?,
-    };
+    let mut journal = Journal::begin(&checkout.root, verb, &plan)?;
+    asked.write(journal.folder())?;
     let steps_ui = ui.for_steps();
     let runner = Runner::new(&checkout.root, &steps_ui, &tools, &context.interrupt);
     let consent = consent(args, reviewed);
@@ -237,6 +230,27 @@ fn left_out(sentences: &[String]) -> Vec<String> {
             }
         })
         .collect()
+}
+
+/// The plan that goes on with the newest unfinished run of its goal: the one that was made now, so that what is done is
+/// what was shown now, under the nonce of that run, whose Lease the cluster may still have. What that run has recorded
+/// is compared and never carried out.
+fn resumed(ui: &Ui, checkout: &Checkout, plan: Plan, asked: &mut Asked) -> Result<Plan> {
+    let Some((_, journal)) = Journal::unfinished(&checkout.root, &plan.goal)? else {
+        ui.status(
+            Word::Fresh,
+            format!("no unfinished run of `{}`; this is a new one", plan.goal),
+        );
+        return Ok(plan);
+    };
+    let earlier = Asked::read(journal.folder())?;
+    earlier.check(asked, journal.folder())?;
+    ui.status(Word::Taking, format!("up the unfinished run {}", journal.folder()));
+    let own = serde_json::to_string(&plan).or_fail(Kind::Unexpected, "cannot write the plan")?;
+    // A nonce means nothing else, so it is exchanged wherever it stands.
+    let under = own.replace(&asked.nonce, &earlier.nonce);
+    asked.nonce = earlier.nonce;
+    serde_json::from_str(&under).or_fail(Kind::Unexpected, "cannot take the run up")
 }
 
 /// Tells what a run changed, what it left out, how long its parts took, and what to type next.

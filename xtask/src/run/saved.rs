@@ -8,12 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::base::formats::json::{canonical, sha256};
+use crate::base::formats::json::sha256;
 use crate::command::Arg;
-use crate::live::ownership::KLUCTL;
-use crate::live::{compare, history};
+use crate::live::{compare, history, ownership};
 use crate::plan::{Plan, Section};
-use crate::project::{ObjectRef, digest_of};
+use crate::project::ObjectRef;
 use crate::tool::Tools;
 
 /// The schema version of a saved plan.
@@ -173,27 +172,6 @@ fn live(listing: &Value, discriminator: &str) -> BTreeMap<String, String> {
     items
         .filter(|object| compare::discriminator(object) == discriminator)
         .map(|object| {
-            let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-            let own = entries
-                .into_iter()
-                .flatten()
-                .find(|entry| entry.get("manager").and_then(Value::as_str) == Some(KLUCTL))
-                .and_then(|entry| entry.get("fieldsV1"))
-                .map(canonical)
-                .unwrap_or_default();
-            let parts = [
-                object
-                    .pointer("/metadata/uid")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default(),
-                digest_of(object).unwrap_or_default(),
-                if object.pointer("/metadata/deletionTimestamp").is_some() {
-                    "terminating"
-                } else {
-                    ""
-                },
-                &own,
-            ];
             let reference = ObjectRef::of(object);
             let group = reference.group().to_owned();
             let name = if group.is_empty() {
@@ -201,7 +179,7 @@ fn live(listing: &Value, discriminator: &str) -> BTreeMap<String, String> {
             } else {
                 format!("{reference} ({group})")
             };
-            (name, sha256(parts.join("\n")))
+            (name, ownership::state(object))
         })
         .collect()
 }

@@ -9,12 +9,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::identity::{self, Identities, Place, Surroundings};
 use super::rules::{Groups, Rules};
 use super::sops::Desk;
-use super::transaction::Transaction;
 use super::value::{self, Given, Made};
 use super::{FOLDER, RULES, document, scan};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::root::{FACTS, STATE};
 use crate::base::text::plural;
+use crate::base::transaction::Transaction;
 use crate::base::ui::{Answer, Word};
 use crate::platform::{Environment, Platform, RequiredSecret, SecretKind};
 

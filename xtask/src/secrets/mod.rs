@@ -17,7 +17,6 @@ pub mod set;
 pub mod sops;
 pub mod ssh;
 pub mod token;
-pub mod transaction;
 pub mod value;
 
 /// The file whose rules choose the recipients of an encrypted file.

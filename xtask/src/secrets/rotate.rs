@@ -9,11 +9,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::file::Encrypted;
 use super::rules::Rules;
 use super::sops::Desk;
-use super::transaction::Transaction;
 use super::{FOLDER, RULES, init, scan};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::root::{FACTS, STATE};
 use crate::base::text::plural;
+use crate::base::transaction::Transaction;
 use crate::base::ui::Word;
 
 /// What changes.

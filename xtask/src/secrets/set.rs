@@ -8,11 +8,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::document;
 use super::rules::Rules;
 use super::sops::Desk;
-use super::transaction::Transaction;
 use super::value::{self, Given};
 use super::{RULES, init};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::unknown;
+use crate::base::transaction::Transaction;
 use crate::base::ui::Word;
 use crate::platform::{Platform, RequiredSecret, SecretKind};
 

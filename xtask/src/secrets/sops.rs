@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::RULES;
 use super::identity::{self, Identities, Place, Surroundings};
-use super::transaction;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::formats::{json, yaml};
 use crate::base::lock::HostLock;
 use crate::base::process::redact::Veil;
 use crate::base::root::STATE;
+use crate::base::transaction;
 use crate::base::ui::{Ui, Word};
 use crate::call::Caller;
 use crate::command::{Arg, Command, Tool};
@@ -53,7 +53,7 @@ impl<'a> Desk<'a> {
 
     /// Takes the lock for a change, and finishes a change that a crash cut off.
     pub fn hold(&self, goal: &str) -> Result<Held> {
-        let lock = HostLock::take(&self.checkout.root, "secrets", goal)?;
+        let lock = HostLock::take(&self.checkout.root, transaction::LOCK, goal)?;
         if transaction::recover(&self.checkout.root)? {
             self.ui.status(
                 Word::Taking,

@@ -213,6 +213,7 @@ pub fn source(
         }
     };
     check_description(&description, checkout, name, stage)?;
+    context.reads_project(source.folder());
     Ok((source, description, choice))
 }
 

@@ -345,8 +345,11 @@ impl Verb<'_> {
         for (pair, (rendered, _)) in &renderings {
             let golden = self.checkout.path(pair.golden());
             let edited = self.edited(pair)?;
-            let blessed = bless(rendered, &golden, &record, &edited)?;
-            self.remember(pair)?;
+            // Killed before or after the exchange: what is there then was made by a bless, and is no edit.
+            let blessed = bless(rendered, &golden, &record, &edited, |next| {
+                self.remember(pair, next, Until::Blessed)
+            })?;
+            self.remember(pair, &golden, Until::Done)?;
             for fix in &blessed.fixes {
                 ui.status(Word::Wrote, format!("{pair}: {fix}"));
             }
@@ -645,7 +648,7 @@ impl Verb<'_> {
             .filter_map(|path| path.strip_prefix(&prefix).unwrap_or(path).strip_prefix(&golden).ok())
             .filter(|path| {
                 let now = digest_on_disk(&self.checkout.path(golden.join(path)));
-                blessed.get(path.as_str()) != Some(&now)
+                !blessed.iter().any(|files| files.get(path.as_str()) == Some(&now))
             })
             .map(Utf8Path::to_owned)
             .collect())
@@ -659,27 +662,53 @@ impl Verb<'_> {
             .join("blessed.json")
     }
 
-    /// What the last bless left: digest by path.
-    fn remembered(&self, pair: &Pair) -> BTreeMap<String, String> {
+    /// What the last bless left: digest by path. Two, where a bless was cut off.
+    fn remembered(&self, pair: &Pair) -> Vec<BTreeMap<String, String>> {
         let text = fs_err::read_to_string(self.memory(pair)).unwrap_or_default();
         // A memory that cannot be read remembers nothing: then every edit counts as a person's.
-        serde_json::from_str::<Written>(&text)
-            .map(|written| written.files)
-            .unwrap_or_default()
+        let written = serde_json::from_str::<Written>(&text).unwrap_or_default();
+        std::iter::once(written.files).chain(written.next).collect()
     }
 
-    fn remember(&self, pair: &Pair) -> Result<()> {
-        let golden = self.checkout.path(pair.golden());
-        let mut files = self.remembered(pair);
-        // What is gone was removed by a bless, now or earlier.
-        files.values_mut().for_each(|digest| digest.clear());
-        for file in folder::scan(&golden)? {
+    fn remember(&self, pair: &Pair, golden: &Utf8Path, until: Until) -> Result<()> {
+        let before = self.remembered(pair);
+        let mut next: BTreeMap<String, String> = before
+            .iter()
+            .flatten()
+            .map(|(path, _)| path.clone())
+            .map(gone)
+            .collect();
+        for file in folder::scan(golden)? {
             let digest = digest_on_disk(&golden.join(&file.path));
-            files.insert(file.path.into_string(), digest);
+            next.insert(file.path.into_string(), digest);
         }
-        let text = serde_json::to_string(&Written { files }).expect("paths and digests are JSON");
+        let written = match until {
+            Until::Blessed => Written {
+                files: before.into_iter().next().unwrap_or_default(),
+                next: Some(next),
+            },
+            Until::Done => Written {
+                files: next,
+                next: None,
+            },
+        };
+        let text = serde_json::to_string(&written).expect("paths and digests are JSON");
         crate::base::files::write(&self.memory(pair), text.as_bytes(), 0o644)
     }
+}
+
+/// A path that a bless removed, now or earlier.
+fn gone(path: String) -> (String, String) {
+    (path, String::new())
+}
+
+/// How far a bless is when it writes down what it made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The new golden is made, and the old one is still in its place.
+    Blessed,
+    /// The new one is in its place.
+    Done,
 }
 
 /// What the last bless of a pair left behind.
@@ -687,6 +716,9 @@ impl Verb<'_> {
 #[serde(deny_unknown_fields)]
 struct Written {
     files: BTreeMap<String, String>,
+    /// What a bless made that was not seen to take its place.
+    #[serde(default)]
+    next: Option<BTreeMap<String, String>>,
 }
 
 /// The digest of a file; empty when there is none.

@@ -6,11 +6,10 @@ use super::deploy::{Subject, apply, save};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::text::plural;
 use crate::base::ui::Word;
-use crate::command::Arg;
 use crate::context::{Checkout, Context};
 use crate::live::Delta;
 use crate::live::prune::{self, Choice};
-use crate::plan::{self, Action, Effect, Plan, Section, Step};
+use crate::plan::{self, Plan};
 use crate::platform::Environment;
 use crate::project::resources;
 use crate::recipe::deploy::{Deploy, Mode};
@@ -87,11 +86,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         context.ui.status(Word::Fresh, "nothing to delete");
         return Ok(());
     }
-    let parts = recipe::parts(&target.access, target.facts, &nonce, &goal, &choice.doomed);
     let actual = Deploy {
         access: &target.access,
         ..deploy.clone()
     };
+    let parts = recipe::parts(&actual, &choice, &arguments.allow_delete);
     plan.choices.clone_from(&target.choices);
     plan.choices
         .push(format!("{} to delete", plural(choice.doomed.len(), "object")));
@@ -139,37 +138,7 @@ fn choose(context: &Context, checkout: &Checkout, deploy: &Deploy<'_>, allowed: 
     let served = resources::parse(&fs_err::read_to_string(checkout.path(work.join("served.txt")))?)?;
     let mut choice = prune::choose(&delta, &served, allowed)?;
     if choice.has_cascades() {
-        let list = |name: &str, what: Arg, file: &str| {
-            Step::new(
-                name,
-                "List everything that could go along",
-                "A namespace, a CRD and a claim take others along, and all of it is shown.",
-                Effect::Read,
-                Action::Run(
-                    deploy
-                        .access
-                        .kubectl()
-                        .arg("get")
-                        .arg(what)
-                        .args(["--all-namespaces", "--output=json"])
-                        .to_file(work.join(file))
-                        .within(120),
-                ),
-            )
-        };
-        let everything = Arg::Later {
-            file: work.join("resources.json"),
-            pointer: "/resources".to_owned(),
-        };
-        let section = Section::new("cascades", "List what would go along", "All of it is shown.").with_all([
-            list("everything.list", everything, "everything.json"),
-            list(
-                "definition.list",
-                "customresourcedefinitions.apiextensions.k8s.io".into(),
-                "definitions.json",
-            ),
-        ]);
-        look(context, checkout, &[section], &work)?;
+        look(context, checkout, &[recipe::cascades(deploy.access)], &work)?;
         choice.add_cascades(
             &json("everything.json")?,
             &json("definitions.json")?,

@@ -440,6 +440,7 @@ fn can_refuse(action: &Action) -> bool {
             | Task::NothingDiffers(_)
             | Task::OwnKubeconfig(_)
             | Task::PivotDone(_)
+            | Task::PruneUnchanged(_)
             | Task::Reviewed(_)
             | Task::StageAllowed(_)
             | Task::VmCompare(_)

@@ -21,6 +21,10 @@ pub(crate) const TESTS: &[Test] = &[
         stays_away,
     ),
     ("an_object_made_anew_before_its_delete_is_kept", made_anew),
+    (
+        "what_another_deploy_or_an_edit_changed_before_the_lease_was_ours_stays",
+        changed_before_the_lease,
+    ),
     ("a_prune_that_is_killed_is_finished_by_resume", killed_prune),
     (
         "a_certificate_of_another_authority_an_expired_one_and_a_plain_address_are_told_apart",
@@ -199,7 +203,7 @@ fn shrinking(world: &World, name: &'static str, objects: usize) -> String {
 }
 
 /// Deletes what earlier tests left, so that a prune is of this one's objects alone.
-fn alone(world: &World, folder: &str) {
+pub(crate) fn alone(world: &World, folder: &str) {
     world.deploy(For::Twin, folder).ends(0);
     world.verb("prune", For::Twin, folder, &["--save-plan", "projects/alone.json"]);
     let path = world.root.join("projects/alone.json");
@@ -268,6 +272,77 @@ fn made_anew(world: &World) {
         .try_kubectl(For::Twin, &["get", "configmap", "g1", "--namespace=anew"])
         .ends(1);
     world.kubectl(For::Twin, &["get", "configmap", "g0", "--namespace=anew"]);
+}
+
+fn changed_before_the_lease(world: &World) {
+    let with = |name: &str, old: Option<&str>| {
+        let kept = (0..40).map(|index| config("raced", &format!("m{index}"), json!({"a": "1"})));
+        let objects = std::iter::once(namespace("raced"))
+            .chain(kept)
+            .chain(old.map(|value| config("raced", "old", json!({"a": value}))))
+            .collect();
+        world.project(name, For::Twin, &[item("base", "base", objects)])
+    };
+    let mine = with("mine", None);
+    let theirs = with("theirs", Some("2"));
+    alone(world, &with("before", Some("0")));
+    let (_folder, other) = crate::guarding::elsewhere(world, For::Twin);
+    let direct = fs_err::read_to_string(world.root.join(".xtask/kubeconfigs/twin.yaml")).unwrap();
+    world.write_private("projects/direct.yaml", &direct);
+    let kubectl = world
+        .run(&["tools", "path", "kubectl"])
+        .ends(0)
+        .stdout
+        .trim()
+        .to_owned();
+    let kubeconfig = world.root.join("projects/direct.yaml");
+    let patch = r#"--patch={"data":{"a":"by hand"}}"#;
+    let mut edit = crate::world::child(&kubectl);
+    edit.arg(format!("--kubeconfig={kubeconfig}")).args([
+        "patch",
+        "configmap",
+        "old",
+        "--namespace=raced",
+        "--type=merge",
+        patch,
+    ]);
+    // From another checkout, which the lock of this one does not keep out.
+    let mut deploy = world.command();
+    deploy.current_dir(&other).env("XTASK_ROOT", &other).args([
+        "deploy",
+        "--stage=local",
+        "--cluster=twin",
+        "--source",
+        &theirs,
+    ]);
+    for (round, change) in [edit, deploy].into_iter().enumerate() {
+        world
+            .deploy(For::Twin, &with("before", Some(&format!("before {round}"))))
+            .ends(0);
+        world.deploy(For::Twin, &mine).ends(0);
+        through(world, |proxy| {
+            let mut change = Some(change);
+            proxy.judge(move |request| {
+                if request.method == "POST"
+                    && request.path.contains("/leases")
+                    && let Some(mut change) = change.take()
+                {
+                    let run = finish(&mut change);
+                    assert_eq!(run.code, 0, "{}", run.stderr);
+                }
+                Fate::Pass
+            });
+            world
+                .verb("prune", For::Twin, &mine, &["--yes"])
+                .ends(8)
+                .says("nothing was deleted")
+                .says("ConfigMap/raced/old was changed");
+        });
+        let old = world.object(For::Twin, "configmap", "raced", "old");
+        assert_ne!(old["data"]["a"], format!("before {round}"), "nothing was changed");
+    }
+    // What is shown now is what is there now.
+    world.verb("prune", For::Twin, &mine, &["--yes"]).ends(0);
 }
 
 fn killed_prune(world: &World) {

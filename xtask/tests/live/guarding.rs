@@ -374,13 +374,13 @@ fn saved_plan(world: &World) {
 }
 
 /// A second checkout with the same facts and kubeconfigs, as another host has one.
-fn elsewhere(world: &World) -> (tempfile::TempDir, camino::Utf8PathBuf) {
+pub(crate) fn elsewhere(world: &World, part: For) -> (tempfile::TempDir, camino::Utf8PathBuf) {
     let folder = tempfile::Builder::new().prefix("xtask-elsewhere-").tempdir().unwrap();
     let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("a checkout");
     for path in [
         "platform.json",
         ".gitignore",
-        ".xtask/kubeconfigs/dev.yaml",
+        &format!(".xtask/kubeconfigs/{}.yaml", part.cluster()),
         "modules/platform.nix",
     ] {
         let to = root.join(path);
@@ -415,7 +415,7 @@ fn two_checkouts(world: &World) {
     world
         .verb("deploy", For::Dev, &project, &["--save-plan", "projects/hosts.json"])
         .ends(0);
-    let (_folder, other) = elsewhere(world);
+    let (_folder, other) = elsewhere(world, For::Dev);
     let apply = ["deploy", "--stage", "local", "--plan", "projects/hosts.json"];
     let mut first = world.command();
     first.args(apply).stdout(Stdio::null()).stderr(Stdio::null());

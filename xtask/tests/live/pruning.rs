@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::Test;
-use crate::world::{For, World, config, item, namespace};
+use crate::world::{For, World, config, finish, item, namespace};
 
 pub(crate) const TESTS: &[Test] = &[
     ("prune_deletes_what_it_showed_and_keeps_what_is_protected", prune),
@@ -11,6 +11,10 @@ pub(crate) const TESTS: &[Test] = &[
     (
         "prune_is_refused_before_a_clean_deploy_and_when_most_of_a_stage_would_go",
         refused,
+    ),
+    (
+        "resume_deletes_nothing_that_this_command_line_and_project_did_not_show",
+        resumed_otherwise,
     ),
 ];
 
@@ -98,6 +102,62 @@ fn prune(world: &World) {
         .verb("prune", For::Twin, &project, &["--yes"])
         .ends(0)
         .says("nothing to delete");
+}
+
+fn resumed_otherwise(world: &World) {
+    let with = |name: &str, more: Vec<serde_json::Value>| {
+        let mut objects = vec![namespace("resumed")];
+        objects.extend(many("resumed"));
+        objects.extend(more);
+        world.project(name, For::Twin, &[item("base", "base", objects)])
+    };
+    let state = || vec![namespace("abuse"), config("abuse", "state", json!({}))];
+    let mut whole = vec![config("resumed", "old", json!({}))];
+    whole.extend(state());
+    let before = with("resumed", whole);
+    crate::faults::alone(world, &before);
+    let removed = with("removed", vec![config("resumed", "old", json!({}))]);
+    world.deploy(For::Twin, &removed).ends(0);
+    let folder = |name: &str| format!("projects/{name}");
+    let mut killed = world.command();
+    killed.env("XTASK_CRASH", "acted:lease.check").args([
+        "prune",
+        "--stage=local",
+        "--cluster=twin",
+        "--source",
+        &folder("removed"),
+        "--allow-delete=Namespace/abuse",
+        "--yes",
+    ]);
+    assert_eq!(finish(&mut killed).code, -1, "it was to be killed");
+    let prune =
+        |project: &str, more: &[&str]| world.verb("prune", For::Twin, &folder(project), &[&["--yes"], more].concat());
+    // The same project under another command line, and the other way round.
+    prune("removed", &["--resume"])
+        .ends(8)
+        .says("`--allow-delete`: it was `Namespace/abuse`, now it is not given");
+    // The removal was a mistake: it is reverted, and another object goes.
+    let id =
+        world.object(For::Twin, "lease", "kube-system", "xtask-twin")["metadata"]["annotations"]["vanixiets.dev/nonce"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+    world
+        .run(&["unlock", "--cluster", "twin", "--id", &id, "--yes"])
+        .ends(0);
+    world.deploy(For::Twin, &folder("resumed")).ends(0);
+    with("reverted", state());
+    world.deploy(For::Twin, &folder("reverted")).ends(0);
+    prune("reverted", &["--resume"])
+        .ends(8)
+        .says("- ConfigMap/resumed/old")
+        .says("`--source`: it was `projects/removed`, now it is `projects/reverted`");
+    world.kubectl(For::Twin, &["get", "configmap", "state", "--namespace=abuse"]);
+    // A run of the same project is not the same when the project has changed since.
+    with("removed", state());
+    prune("removed", &["--resume", "--allow-delete=Namespace/abuse"]).ends(3);
+    prune("reverted", &[]).ends(0);
+    world.kubectl(For::Twin, &["get", "configmap", "state", "--namespace=abuse"]);
 }
 
 fn cascade(world: &World) {

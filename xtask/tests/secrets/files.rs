@@ -50,6 +50,52 @@ fn a_newcomer_gets_an_identity_and_is_told_both_ways_before_anything_is_replaced
 }
 
 #[test]
+fn a_taking_over_that_was_killed_behind_its_marker_is_complete_for_whatever_runs_next() {
+    let checkout = taken_over();
+    let made = contents(&checkout.root);
+    // As it was when the marker was written: every file old, and all that is new beside it.
+    let folder = checkout.root.join(".xtask/secrets/transaction");
+    let (mut writes, mut removes) = (Vec::new(), Vec::new());
+    let old = Checkout::tiny();
+    write(
+        &old.root.join("modules/platform.nix"),
+        &fs_err::read_to_string(repository().join("modules/platform.nix")).unwrap(),
+    );
+    for (path, content) in contents(&old.root) {
+        let path = path.strip_prefix(&old.root).unwrap();
+        let own = checkout.root.join(path);
+        match made.get(&own) {
+            None => removes.push(path.to_owned()),
+            Some(new) if *new != content => {
+                write(&folder.join("new").join(path), std::str::from_utf8(new).unwrap());
+                writes.push(path.to_owned());
+            }
+            Some(_) => continue,
+        }
+        write(&own, std::str::from_utf8(&content).unwrap());
+    }
+    for path in made.keys() {
+        let path = path.strip_prefix(&checkout.root).unwrap();
+        if !old.root.join(path).exists() {
+            let new = fs_err::read_to_string(checkout.root.join(path)).unwrap();
+            write(&folder.join("new").join(path), &new);
+            writes.push(path.to_owned());
+            fs_err::remove_file(checkout.root.join(path)).unwrap();
+        }
+    }
+    assert!(writes.iter().any(|path| path == "platform.json"), "{writes:?}");
+    let marker = serde_json::json!({"write": writes, "remove": removes});
+    write(&folder.join("commit.json"), &marker.to_string());
+    // What a killed write leaves is no file of the secrets.
+    write(&checkout.root.join(".xtask/parts/8388607-0"), "half");
+    let ran = checkout.ok(&["secrets", "init"]);
+    assert!(ran.stderr.contains("it is complete now"), "{ran}");
+    assert_eq!(made, contents(&checkout.root));
+    checkout.ok(&["secrets", "check"]);
+    assert!(!checkout.root.join(".xtask/parts/8388607-0").exists());
+}
+
+#[test]
 fn identities_are_never_kept_inside_the_checkout() {
     let mut checkout = Checkout::tiny();
     checkout

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::root::STATE;
 
+/// The subject of the host lock under which such a change is made.
+pub(crate) const LOCK: &str = "secrets";
+
 /// New contents by path relative to the root; none removes the file.
 #[derive(Debug, Default, Clone)]
 pub struct Transaction {
@@ -126,16 +129,44 @@ fn apply(root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
     let text = fs_err::read_to_string(folder.join("commit.json"))?;
     let marker: Marker = serde_json::from_str(&text)
         .map_err(|error| Failure::config(format!("`{folder}/commit.json` cannot be read: {error}")))?;
-    for path in marker.write {
-        crate::base::files::write(&root.join(&path), &fs_err::read(folder.join("new").join(&path))?, 0o644)?;
+    let targets =
+        |paths: &[Utf8PathBuf]| -> Result<Vec<Utf8PathBuf>> { paths.iter().map(|path| inside(root, path)).collect() };
+    let (write, remove) = (targets(&marker.write)?, targets(&marker.remove)?);
+    for (path, target) in marker.write.iter().zip(write) {
+        crate::base::files::write(&target, &fs_err::read(folder.join("new").join(path))?, 0o644)?;
     }
-    for path in marker.remove {
-        let path = root.join(path);
-        if path.exists() {
-            fs_err::remove_file(path)?;
-        }
+    for path in remove.iter().filter(|path| path.exists()) {
+        fs_err::remove_file(path)?;
     }
     Ok(())
+}
+
+/// Whether a change was cut off, or goes on.
+pub fn is_pending(root: &Utf8Path) -> bool {
+    folder(root).exists()
+}
+
+/// A path of a marker as a path of the checkout: one that leads out of it, by `..` or over a link, was written by
+/// somebody else.
+fn inside(root: &Utf8Path, path: &Utf8Path) -> Result<Utf8PathBuf> {
+    let foreign =
+        || {
+            Failure::refused(format!(
+            "the marker of a cut-off change names `{path}`, which is not a path of this checkout; nothing of it is done"
+        ))
+        .hinted(format!("`{}` is not what this xtask wrote: look at it, then remove it", folder(root)))
+        };
+    let mut whole = root.to_owned();
+    for part in path.components() {
+        let camino::Utf8Component::Normal(name) = part else {
+            return Err(foreign());
+        };
+        whole.push(name);
+        if fs_err::symlink_metadata(&whole).is_ok_and(|metadata| metadata.is_symlink()) {
+            return Err(foreign());
+        }
+    }
+    Ok(whole)
 }
 
 /// Finishes a change that was cut off after its marker was written, and forgets one that was cut off before. True
@@ -188,6 +219,28 @@ mod tests {
         assert_eq!(fs_err::read_to_string(root.join("a/b")).unwrap(), "new");
         assert!(!root.join("gone").exists());
         assert!(!recover(&root).unwrap());
+    }
+
+    #[test]
+    fn a_marker_that_somebody_wrote_reaches_nothing_outside_of_the_checkout() {
+        let (_keep, base) = root();
+        let root = base.join("checkout");
+        fs_err::create_dir_all(&root).unwrap();
+        fs_err::create_dir(base.join("victim")).unwrap();
+        fs_err::write(base.join("victim/data"), "theirs").unwrap();
+        std::os::unix::fs::symlink(base.join("victim"), root.join("link")).unwrap();
+        for path in ["../victim/data", "link/data", base.join("victim/data").as_str()] {
+            for marker in [
+                serde_json::json!({"write": [], "remove": [path]}),
+                serde_json::json!({"write": [path], "remove": []}),
+            ] {
+                crate::base::files::write(&folder(&root).join("new/x"), b"x", 0o644).unwrap();
+                crate::base::files::write(&folder(&root).join("commit.json"), marker.to_string().as_bytes(), 0o644)
+                    .unwrap();
+                assert_eq!(recover(&root).unwrap_err().kind, Kind::Refused, "{marker}");
+                assert_eq!(fs_err::read_to_string(base.join("victim/data")).unwrap(), "theirs");
+            }
+        }
     }
 
     #[test]
