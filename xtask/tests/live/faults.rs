@@ -229,12 +229,7 @@ fn made_anew(world: &World) {
     world.deploy(For::Twin, &folder).ends(0);
     let direct = fs_err::read_to_string(world.root.join(".xtask/kubeconfigs/twin.yaml")).unwrap();
     world.write_private("projects/direct.yaml", &direct);
-    let kubectl = world
-        .run(&["tools", "path", "kubectl"])
-        .ends(0)
-        .stdout
-        .trim()
-        .to_owned();
+    let kubectl = world.path_of_kubectl();
     let kubeconfig = world.root.join("projects/direct.yaml");
     through(world, |proxy| {
         let mut done = false;
@@ -289,12 +284,7 @@ fn changed_before_the_lease(world: &World) {
     let (_folder, other) = crate::guarding::elsewhere(world, For::Twin);
     let direct = fs_err::read_to_string(world.root.join(".xtask/kubeconfigs/twin.yaml")).unwrap();
     world.write_private("projects/direct.yaml", &direct);
-    let kubectl = world
-        .run(&["tools", "path", "kubectl"])
-        .ends(0)
-        .stdout
-        .trim()
-        .to_owned();
+    let kubectl = world.path_of_kubectl();
     let kubeconfig = world.root.join("projects/direct.yaml");
     let patch = r#"--patch={"data":{"a":"by hand"}}"#;
     let mut edit = crate::world::child(&kubectl);

@@ -482,12 +482,7 @@ fn moved_inputs(world: &World) {
     apply().says("facts (platform.json): was");
     world.write("platform.json", &facts);
     // A tool.
-    let real = world
-        .run(&["tools", "path", "kubectl"])
-        .ends(0)
-        .stdout
-        .trim()
-        .to_owned();
+    let real = world.path_of_kubectl();
     let script = format!(
         "#!/bin/sh\ncase \"$1\" in version) {real} \"$@\" | sed 's/v1\\.35\\.4/v1.35.3/' ;; *) exec {real} \"$@\" ;; esac\n"
     );

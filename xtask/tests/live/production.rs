@@ -230,12 +230,7 @@ fn conditions(world: &World) {
     world
         .try_kubectl(For::Production, &["get", "configmap", "late", "--namespace=cond"])
         .ends(1);
-    let kubectl = world
-        .run(&["tools", "path", "kubectl"])
-        .ends(0)
-        .stdout
-        .trim()
-        .to_owned();
+    let kubectl = world.path_of_kubectl();
     let kubeconfig = world.root.join(".xtask/kubeconfigs/prod.yaml").into_string();
     let controller = std::thread::spawn(move || controller(&kubectl, &kubeconfig));
     let run = deploy(120);

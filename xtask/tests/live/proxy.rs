@@ -55,12 +55,7 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn before(world: &World, part: For) -> Self {
-        let kubectl = world
-            .run(&["tools", "path", "kubectl"])
-            .ends(0)
-            .stdout
-            .trim()
-            .to_owned();
+        let kubectl = world.path_of_kubectl();
         let mut behind = child(&kubectl)
             .arg(format!(
                 "--kubeconfig={}/.xtask/kubeconfigs/{}.yaml",

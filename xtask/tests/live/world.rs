@@ -318,6 +318,12 @@ impl World {
         run.stdout
     }
 
+    /// Where the kubectl is that xtask takes.
+    pub(crate) fn path_of_kubectl(&self) -> String {
+        let ran = self.run(&["tools", "path", "kubectl"]).ends(0);
+        ran.stdout.trim().to_owned()
+    }
+
     pub(crate) fn try_kubectl(&self, part: For, args: &[&str]) -> Run {
         let mut all = vec!["kubectl", "--yes", "--cluster", part.cluster(), "--"];
         all.extend(args);
