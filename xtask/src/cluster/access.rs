@@ -99,7 +99,7 @@ impl Access {
     }
 }
 
-/// Folder for temporary files of wrapped tools; `exec` makes it.
+/// Folder for temporary files of wrapped tools; `call` makes it.
 pub fn temporary() -> Utf8PathBuf {
     Utf8Path::new(STATE).join("tmp")
 }

@@ -1,5 +1,5 @@
 //! What runs a cluster, one file a backend, and the commands that speak to one.
-//! A backend describes; `recipe` puts it in order and `exec` runs it.
+//! A backend describes; `recipe` puts it in order and `run` carries it out.
 
 pub mod access;
 pub mod capi;

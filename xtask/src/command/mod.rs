@@ -1,5 +1,5 @@
 //! Commands: one call of a tool, with everything that decides what it does.
-//! A command is data; only `exec` and `tool` start processes.
+//! A command is data; `call` runs it, and only `base::process` and `tool` start processes.
 
 pub mod evidence;
 

@@ -1,5 +1,5 @@
 //! Plans: what a verb will do, as closed data that is printed, executed, journalled and golden-tested.
-//! It knows nothing of `exec`, clap or the facts file, and does no I/O.
+//! It knows nothing of `run`, clap or the facts file, and does no I/O.
 
 mod print;
 mod probe;

@@ -1,5 +1,5 @@
 //! Probes: questions about the world that only read.
-//! `unless` asks one before a step, `Wait` asks one until it holds. A probe is data; `exec` asks it.
+//! `unless` asks one before a step, `Wait` asks one until it holds. A probe is data; `run` asks it.
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};

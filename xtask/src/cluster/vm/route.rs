@@ -1,5 +1,5 @@
 //! Routes of a local cluster: the addresses under which a browser of this host finds what a project serves.
-//! Pure functions over objects; `exec` asks the addresses.
+//! Pure functions over objects; `run` asks the addresses.
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};

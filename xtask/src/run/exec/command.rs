@@ -51,6 +51,7 @@ impl Runner<'_> {
             Ok(())
         })
     }
+
     /// What a result file that kluctl wrote says of a failure: its log only says that there was one.
     fn with_result(&self, command: &Command, failure: Failure) -> Failure {
         let result = command.args.iter().find_map(|arg| match arg {
