@@ -1,6 +1,6 @@
 //! Whole runs against fake tools: what is called, what is said, which code comes out, and that nothing stays behind.
 
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -111,8 +111,31 @@ fn a_tool_that_cannot_be_used_is_told_as_what_it_did() {
     }
 }
 
+/// A `local-up` for which SIGHUP is what it is by itself (`default`), or what `nohup` makes of it (`ignore`), however
+/// these tests were started.
+fn local_up(fakes: &Fakes, hangup: &str) -> Command {
+    let plain = fakes.command(&["local-up"]);
+    if !cfg!(target_os = "linux") {
+        return plain;
+    }
+    let mut command = program("/usr/bin/env");
+    command
+        .arg(format!("--{hangup}-signal=HUP"))
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env_clear()
+        .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if let Some(folder) = plain.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
+}
+
 /// A `local-up` of which the deploy hangs.
-fn hanging(fakes: &Fakes, command: &mut std::process::Command) -> std::process::Child {
+fn hanging(fakes: &Fakes, command: &mut Command) -> Child {
     fakes.answers(&["kluctl *deploy => hang"]);
     let child = command.spawn().unwrap();
     until("kluctl is called", || {
@@ -133,7 +156,7 @@ fn the_first_ctrl_c_and_a_closed_terminal_end_the_tool_and_its_children_and_give
     // A terminal that is closed says so itself, and through its shell.
     for signals in [[Signal::INT].as_slice(), &[Signal::HUP, Signal::HUP]] {
         let fakes = Fakes::new();
-        let child = hanging(&fakes, &mut fakes.command(&["local-up"]));
+        let child = hanging(&fakes, &mut local_up(&fakes, "default"));
         for signal in signals {
             kill_process(Pid::from_child(&child), *signal).unwrap();
             std::thread::sleep(Duration::from_millis(50));
@@ -152,20 +175,7 @@ fn the_first_ctrl_c_and_a_closed_terminal_end_the_tool_and_its_children_and_give
 #[cfg(target_os = "linux")]
 fn under_nohup_a_closed_terminal_ends_nothing() {
     let fakes = Fakes::new();
-    let plain = fakes.command(&["local-up"]);
-    let mut command = program("/bin/sh");
-    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
-    command.arg(plain.get_program()).args(plain.get_args());
-    command.env_clear();
-    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    if let Some(folder) = plain.get_current_dir() {
-        command.current_dir(folder);
-    }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = hanging(&fakes, &mut command);
+    let mut child = hanging(&fakes, &mut local_up(&fakes, "ignore"));
     kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
     std::thread::sleep(Duration::from_secs(1));
     assert!(child.try_wait().unwrap().is_none(), "it ended with its terminal");

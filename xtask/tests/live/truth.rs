@@ -245,7 +245,7 @@ fn protected(world: &World) {
         keep("not-kept", "kluctl.io/skip-delete", "F"),
     ]);
     let with = world.project("protect-all", For::Twin, &[item("base", "base", objects)]);
-    world.deploy(For::Twin, &with).ends(0);
+    crate::faults::alone(world, &with);
     world.deploy(For::Twin, &without).ends(0);
     world
         .verb("prune", For::Twin, &without, &["--yes"])
