@@ -1,4 +1,4 @@
-//! What every verb is handed: the checkout, its facts, the tools, and the person or program in front.
+//! What every verb is handed: the checkout, its platform config, the tools, and the person or program in front.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use crate::base::lock::HostLock;
 use crate::base::process::Interrupt;
 use crate::base::root;
 use crate::base::transaction;
-use crate::base::ui::{Ui, Word};
+use crate::base::ui::{Status, Ui};
 use crate::platform::Platform;
 use crate::tool::Toolbox;
 
@@ -30,7 +30,7 @@ pub struct Context {
     projects: Rc<RefCell<BTreeSet<Utf8PathBuf>>>,
 }
 
-/// A checkout with its facts.
+/// A checkout with its platform config.
 pub struct Checkout {
     /// Root of the checkout.
     pub root: Utf8PathBuf,
@@ -42,7 +42,7 @@ impl Context {
     /// For this process.
     pub fn new(ui: Ui, given_root: Option<Utf8PathBuf>, command: CommandLine) -> Result<Self> {
         let interrupt = Interrupt::listen()?;
-        ui.heed(interrupt.flag());
+        ui.on_interrupt(interrupt.flag());
         Ok(Self {
             ui,
             interrupt,
@@ -87,18 +87,18 @@ impl Context {
         };
         if transaction::recover(root)? {
             self.ui.status(
-                Word::Taking,
+                Status::Taking,
                 "up a change of secrets that was cut off; it is complete now",
             );
         }
         Ok(())
     }
 
-    /// Finds the checkout and reads its facts.
+    /// Finds the checkout and reads its platform config.
     pub fn checkout(&self) -> Result<Checkout> {
         let root = root::find(self.given_root.as_deref())?;
         self.finish_what_was_cut_off(&root)?;
-        let platform = crate::platform::facts(&root)?;
+        let platform = crate::platform::config(&root)?;
         Ok(Checkout { root, platform })
     }
 

@@ -123,7 +123,7 @@ impl Bench {
         let local = xtask::platform::Stage::Local;
         let cluster = self.platform.default_cluster(local).map_err(of)?.to_owned();
         let discriminator = &self.platform.stage(&cluster, local).map_err(of)?.discriminator;
-        let facts = self.platform.cluster(&cluster).map_err(of)?;
+        let config = self.platform.cluster(&cluster).map_err(of)?;
         let folder = self.folder.join(name);
         if folder.exists() {
             fs_err::remove_dir_all(&folder)?;
@@ -137,8 +137,8 @@ impl Bench {
         let golden = folder.join(format!("k8s/golden/{cluster}/local"));
         stage::write_small(&golden, &cluster, discriminator)?;
         let place = Place {
-            kubeconfig: folder.join(&facts.kubeconfig),
-            context: facts.context.clone(),
+            kubeconfig: folder.join(&config.kubeconfig),
+            context: config.context.clone(),
             folder,
             cluster,
             stage,

@@ -124,7 +124,7 @@ struct Bench {
 impl Bench {
     fn new() -> Result<Self> {
         let root = xtask::base::root::find(None).map_err(of)?;
-        let platform = xtask::platform::facts(&root).map_err(of)?;
+        let platform = xtask::platform::config(&root).map_err(of)?;
         let folder = root.join(STATE).join("bench");
         if folder.exists() {
             fs_err::remove_dir_all(&folder)?;
@@ -236,7 +236,7 @@ impl Bench {
         let clusters = &self.platform.clusters;
         for (cluster, stage) in clusters
             .iter()
-            .flat_map(|(cluster, facts)| facts.stages.keys().map(move |stage| (cluster, stage)))
+            .flat_map(|(cluster, config)| config.stages.keys().map(move |stage| (cluster, stage)))
         {
             let golden = self.root.join(format!("k8s/golden/{cluster}/{stage}"));
             if golden.exists() {

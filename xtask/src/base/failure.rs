@@ -6,11 +6,11 @@ use std::fmt::Display;
 /// What went wrong, in the terms of the exit code table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A bug, or I/O nobody foresaw.
+    /// A bug, or unforeseen I/O.
     Unexpected,
     /// The command line makes no sense; clap uses the same code for its own errors.
     Usage,
-    /// Platform facts, root or argument make no sense.
+    /// Platform config, root or argument make no sense.
     Config,
     /// A golden, a generated file or the parity matrix differs.
     Stale,
@@ -88,9 +88,9 @@ impl Kind {
     /// What it means, for the table in `docs/cli.md`.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Unexpected => "a bug, or I/O nobody foresaw",
+            Self::Unexpected => "a bug, or unforeseen I/O",
             Self::Usage => "the command line makes no sense",
-            Self::Config => "platform facts, root or argument make no sense",
+            Self::Config => "platform config, root or argument make no sense",
             Self::Stale => {
                 "a golden, a generated file or the parity matrix differs, or `diff --exit-code` found a change"
             }
@@ -175,12 +175,12 @@ impl Failure {
         format!("{:#}", self.error)
     }
 
-    /// A bug or I/O nobody foresaw.
+    /// A bug or unforeseen I/O.
     pub fn unexpected(message: impl Display) -> Self {
         Self::new(Kind::Unexpected, message)
     }
 
-    /// Facts, root or argument make no sense.
+    /// Platform config, root or argument make no sense.
     pub fn config(message: impl Display) -> Self {
         Self::new(Kind::Config, message)
     }
@@ -196,7 +196,7 @@ impl Failure {
     }
 }
 
-/// I/O nobody foresaw keeps its chain; `fs_err` has put the path into it.
+/// unforeseen I/O keeps its chain; `fs_err` has put the path into it.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         let full = matches!(

@@ -5,8 +5,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 
-/// Name of the facts file, which also marks the root of a checkout.
-pub const FACTS: &str = "platform.json";
+/// Name of the platform config file, which also marks the root of a checkout.
+pub const PLATFORM_JSON: &str = "platform.json";
 
 /// Folder of everything xtask keeps in a checkout; ignored by Git.
 pub const STATE: &str = ".xtask";
@@ -15,25 +15,25 @@ pub const STATE: &str = ".xtask";
 pub fn find(given: Option<&Utf8Path>) -> Result<Utf8PathBuf> {
     if let Some(given) = given {
         let root = absolute(given)?;
-        return if root.join(FACTS).is_file() {
+        return if root.join(PLATFORM_JSON).is_file() {
             // One spelling: what runs is told by the path it was started with, as the kernel has it.
             root.canonicalize_utf8()
                 .or_fail(Kind::Config, format!("cannot follow `{root}`"))
         } else {
-            Err(Failure::config(format!("no `{FACTS}` in `{root}`"))
+            Err(Failure::config(format!("no `{PLATFORM_JSON}` in `{root}`"))
                 .hinted("`--root` and `XTASK_ROOT` name the folder that holds `flake.nix` and `platform.json`")
-                .hinted("a new checkout gets its facts from `nix build .#platform`"))
+                .hinted("a new checkout gets its platform config from `nix build .#platform`"))
         };
     }
     let here = here()?;
-    if let Some(root) = here.ancestors().find(|folder| folder.join(FACTS).is_file()) {
+    if let Some(root) = here.ancestors().find(|folder| folder.join(PLATFORM_JSON).is_file()) {
         return Ok(root.to_owned());
     }
     let flake = here.ancestors().find(|folder| folder.join("flake.nix").is_file());
     Err(match flake {
-        Some(flake) => Failure::config(format!("`{flake}` has a `flake.nix` but no `{FACTS}`")).hinted(format!(
-            "restore it (`git checkout -- {FACTS}`) or build it (`nix build .#platform`)"
-        )),
+        Some(flake) => Failure::config(format!("`{flake}` has a `flake.nix` but no `{PLATFORM_JSON}`")).hinted(
+            format!("restore it (`git checkout -- {PLATFORM_JSON}`) or build it (`nix build .#platform`)"),
+        ),
         None => Failure::config(format!("no checkout at or above `{here}`"))
             .hinted("change into a checkout, or name one with `--root DIR` or `XTASK_ROOT`"),
     })
@@ -67,7 +67,7 @@ mod tests {
         let folder = tempfile::Builder::new().tempdir().unwrap();
         let real = folder.path().canonicalize().unwrap().join("checkout");
         fs_err::create_dir(&real).unwrap();
-        fs_err::write(real.join(FACTS), "{}").unwrap();
+        fs_err::write(real.join(PLATFORM_JSON), "{}").unwrap();
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&real, &link).unwrap();
         for given in [&real, &link, &real.join("."), &link.join("../checkout/")] {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::text::plural;
-use crate::base::ui::{Verbosity, Word};
+use crate::base::ui::{Status, Verbosity};
 use crate::call::Caller;
 use crate::project::ObjectRef;
 
@@ -34,17 +34,17 @@ impl KluctlResult {
             Verbosity::Steps | Verbosity::Tools => notes.len(),
         };
         for note in notes.iter().take(shown) {
-            on.ui.status(Word::Warning, note);
+            on.ui.status(Status::Warning, note);
         }
         if !notes.is_empty() {
             let count = plural(notes.len(), "warning");
             let all = if notes.len() > shown { " (`-v` shows each)" } else { "" };
             on.ui.status(
-                Word::Warning,
+                Status::Warning,
                 format!("{count} of the API server; everything was applied{all}"),
             );
         }
-        on.ui.status(Word::Checked, plural(applied(&value), "object"));
+        on.ui.status(Status::Checked, plural(applied(&value), "object"));
         Ok(())
     }
 }

@@ -64,7 +64,7 @@ const CAUSES: [Cause; 10] = [
         words: &["context was not found", "does not exist", "no context"],
         kind: Kind::Preflight,
         says: "the kubeconfig has no such context",
-        remedy: "the context must be called as the facts say: `kubectl config rename-context`",
+        remedy: "the context must be called as the platform config says: `kubectl config rename-context`",
     },
     Cause {
         words: &[
@@ -74,7 +74,7 @@ const CAUSES: [Cause; 10] = [
             "network is unreachable",
         ],
         kind: Kind::Preflight,
-        says: "nobody answers at the address of the kubeconfig",
+        says: "no server answers at the address of the kubeconfig",
         remedy: "is the cluster up, and is a tunnel or VPN needed?",
     },
     Cause {

@@ -18,7 +18,7 @@ use super::process::judge;
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::files::later;
 use crate::base::http::unix::{Answer, Client};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::command::Command;
 use crate::project::resources::{List, Need};
 
@@ -102,7 +102,7 @@ impl Caller<'_> {
                 Err(failure) => {
                     if named.insert(list.path.clone()) {
                         self.ui.status(
-                            Word::Warning,
+                            Status::Warning,
                             format!(
                                 "{}; this stage has no {} that is known of, so it goes on without them",
                                 failure.chain(),

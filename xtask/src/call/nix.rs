@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
 /// nixpkgs' `lib` out of the crate that carries it, with the version file that it reads.
@@ -38,9 +38,9 @@ impl NixTests {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let (passed, not_run) = judge_tests(&on.read(&self.result)?)?;
-        on.ui.status(Word::Checked, format!("{passed} Nix tests"));
+        on.ui.status(Status::Checked, format!("{passed} Nix tests"));
         for name in not_run {
-            on.ui.status(Word::Skipped, name);
+            on.ui.status(Status::Skipped, name);
         }
         Ok(())
     }

@@ -8,10 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Caller;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::files::{later, text_of};
-use crate::base::process::redact::Veil;
-use crate::base::process::{CHILD, Ended, Input, Outcome, Process, Stdout, own_binary};
+use crate::base::process::redact::Redactor;
+use crate::base::process::{CHILD, Ended, Input, Outcome, Process, Stdout, current_exe};
 use crate::base::text::seconds;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::command::{Arg, Command, OnFailure, Output, Stdin, Tool};
 
 /// Variables whose folder has to exist before a tool starts.
@@ -47,7 +47,7 @@ impl Caller<'_> {
                 (Some(said), Some(pause)) => {
                     let pause = &longest_wait().map_or(*pause, |limit| limit.min(*pause));
                     self.ui.status(
-                        Word::Waiting,
+                        Status::Waiting,
                         format!("{said}; `{}` is asked again in {pause} s", command.tool.program()),
                     );
                     self.interrupt.sleep(Duration::from_secs(*pause));
@@ -86,7 +86,7 @@ impl Caller<'_> {
         let mut process = self.process(command, None)?;
         process.stdin = Input::Bytes(stdin.to_vec());
         process.stdout = Stdout::Capture;
-        process.veil = Veil::over(secrets.iter().map(|(_, value)| value.as_str()));
+        process.redactor = Redactor::over(secrets.iter().map(|(_, value)| value.as_str()));
         process
             .env
             .extend(secrets.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -174,7 +174,7 @@ impl Caller<'_> {
                     Input::Bytes(value.into_bytes())
                 }
             },
-            veil: Veil::over(given.iter().map(String::as_str)),
+            redactor: Redactor::over(given.iter().map(String::as_str)),
             stdout: match &command.output {
                 Output::Log => Stdout::Log,
                 Output::File(path) => Stdout::File(self.root.join(path)),
@@ -189,7 +189,7 @@ impl Caller<'_> {
     /// The absolute path of a tool; our own binary needs no finding.
     fn path(&self, tool: Tool) -> Result<Utf8PathBuf> {
         if tool == Tool::Xtask {
-            own_binary()
+            current_exe()
         } else {
             Ok(self.tools.path(tool)?.to_owned())
         }

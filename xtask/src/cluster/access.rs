@@ -10,7 +10,7 @@ use crate::platform::Cluster;
 /// How one cluster is reached, and where its files are; all paths relative to the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// Name in the facts.
+    /// Name in the platform config.
     pub cluster: String,
     /// Folder of everything xtask keeps for it.
     pub folder: Utf8PathBuf,
@@ -27,18 +27,18 @@ pub struct Access {
 const SHORT_LIVED: &str = "400";
 
 impl Access {
-    /// The cluster as the facts state it.
-    pub fn of(name: &str, facts: &Cluster) -> Self {
+    /// The cluster as the platform config states it.
+    pub fn of(name: &str, config: &Cluster) -> Self {
         Self {
             cluster: name.to_owned(),
             folder: Utf8Path::new(STATE).join("clusters").join(name),
-            kubeconfig: facts.kubeconfig.clone(),
-            context: facts.context.clone(),
+            kubeconfig: config.kubeconfig.clone(),
+            context: config.context.clone(),
             work: "work".to_owned(),
         }
     }
 
-    /// An ephemeral cluster that stands in for one of the facts, in a folder of its own.
+    /// An ephemeral cluster that stands in for one of the platform config, in a folder of its own.
     pub fn rehearsal(name: &str, run: &str) -> Self {
         let folder = Utf8Path::new(STATE).join("rehearsals").join(run);
         Self {

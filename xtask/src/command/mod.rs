@@ -1,7 +1,7 @@
 //! Commands: one call of a tool, with everything that decides what it does.
 //! A command is data; `call` runs it, and only `base::process` and `tool` start processes.
 
-pub mod evidence;
+pub mod diagnostics;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

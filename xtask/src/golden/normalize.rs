@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::object::{self, Identity, Object, Origin};
-use super::summary::facts;
+use super::summary::summary;
 use crate::base::failure::Failure;
 use crate::base::formats::{json as text, yaml};
 
@@ -83,11 +83,11 @@ pub fn read(content: &str) -> Result<Manifest, String> {
     Ok(Manifest { frame, objects })
 }
 
-/// The normal form of one object: whole when it is our own, facts when it is upstream's.
+/// The normal form of one object: whole when it is our own, summary when it is upstream's.
 pub fn normal(object: &Object) -> std::borrow::Cow<'_, Value> {
     match object.origin() {
         Origin::Native => std::borrow::Cow::Borrowed(&object.value),
-        Origin::Upstream => std::borrow::Cow::Owned(facts(&object.value)),
+        Origin::Upstream => std::borrow::Cow::Owned(summary(&object.value)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The (cluster, stage) pairs of the facts, where the golden of each lies, and where its rendering lies in a folder.
+//! The (cluster, stage) pairs of the platform config, where the golden of each lies, and where its rendering lies in a folder.
 //! It reads folders and descriptions, and renders nothing.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub const GOLDENS: &str = "k8s/golden";
 /// One stage on one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pair {
-    /// Cluster of the facts.
+    /// Cluster of the platform config.
     pub cluster: String,
     /// Stage that the cluster carries.
     pub stage: Stage,
@@ -38,7 +38,7 @@ impl Pair {
     }
 }
 
-/// The pairs that are meant: all of the facts, or those of one stage, one cluster, or both.
+/// The pairs that are meant: all of the platform config, or those of one stage, one cluster, or both.
 pub fn chosen(platform: &Platform, cluster: Option<&str>, stage: Option<Stage>) -> Result<Vec<Pair>> {
     if let Some(name) = cluster {
         match stage {
@@ -50,8 +50,8 @@ pub fn chosen(platform: &Platform, cluster: Option<&str>, stage: Option<Stage>) 
         .clusters
         .iter()
         .filter(|(name, _)| cluster.is_none_or(|cluster| cluster == name.as_str()))
-        .flat_map(|(name, facts)| {
-            facts.stages.keys().map(|stage| Pair {
+        .flat_map(|(name, summary)| {
+            summary.stages.keys().map(|stage| Pair {
                 cluster: name.clone(),
                 stage: *stage,
             })
@@ -59,12 +59,14 @@ pub fn chosen(platform: &Platform, cluster: Option<&str>, stage: Option<Stage>) 
         .filter(|pair| stage.is_none_or(|stage| stage == pair.stage))
         .collect();
     if pairs.is_empty() {
-        return Err(Failure::config("no cluster of the facts carries such a stage"));
+        return Err(Failure::config(
+            "no cluster of the platform config carries such a stage",
+        ));
     }
     Ok(pairs)
 }
 
-/// Folders below `k8s/golden` that belong to no pair of the facts, relative to the root.
+/// Folders below `k8s/golden` that belong to no pair of the platform config, relative to the root.
 pub fn strays(root: &Utf8Path, platform: &Platform) -> Result<Vec<Utf8PathBuf>> {
     let known: Vec<Utf8PathBuf> = chosen(platform, None, None)?.iter().map(Pair::golden).collect();
     let mut found: Vec<Utf8PathBuf> = super::folder::scan(&root.join(GOLDENS))?
@@ -121,7 +123,7 @@ pub fn renderings(folder: &Utf8Path, pairs: &[Pair], named: Named) -> Result<BTr
 pub enum Named {
     /// By `--stage` or `--cluster`.
     Yes,
-    /// All of the facts are meant.
+    /// All of the platform config is meant.
     No,
 }
 

@@ -1,5 +1,5 @@
-//! The facts of an object of upstream text: what a reviewer must see, and digests of the rest.
-//! Facts stay an object that the API server takes, and hold no upstream prose, script or schema.
+//! The summary of an object of upstream text: what a reviewer must see, and digests of the rest.
+//! Platform config stay an object that the API server takes, and hold no upstream prose, script or schema.
 
 use serde_json::{Map, Value, json};
 
@@ -9,14 +9,14 @@ use crate::base::formats::json as text;
 /// It is the length of an image reference with a digest (`registry/path:tag@sha256:…`), and some to spare.
 const SHORT: usize = 160;
 
-/// The facts of one object. Applied to facts it changes nothing but digests of digests, so it is applied once.
-pub fn facts(object: &Value) -> Value {
+/// The summary of one object. Applied to summary it changes nothing but digests of digests, so it is applied once.
+pub fn summary(object: &Value) -> Value {
     let mut out = Map::new();
     for key in ["apiVersion", "kind", "type", "immutable"] {
         copy(&mut out, object, key);
     }
     if let Some(metadata) = object.get("metadata") {
-        out.insert("metadata".into(), metadata_facts(metadata));
+        out.insert("metadata".into(), metadata_summary(metadata));
     }
     let group = object
         .get("apiVersion")
@@ -31,26 +31,26 @@ pub fn facts(object: &Value) -> Value {
         | ("", "Pod" | "ReplicationController") => {
             if let Some(spec) = spec {
                 let spec = match kind {
-                    "Pod" => pod_facts(spec),
-                    "CronJob" => cron_facts(spec),
-                    _ => workload_facts(spec),
+                    "Pod" => pod_summary(spec),
+                    "CronJob" => cron_summary(spec),
+                    _ => workload_summary(spec),
                 };
                 out.insert("spec".into(), spec);
             }
         }
         ("", "ConfigMap") => {
-            config_facts(&mut out, object);
+            config_summary(&mut out, object);
         }
         // Data never comes this far: a Secret with data is refused before.
         ("", "Secret") => {}
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             if let Some(spec) = spec {
-                out.insert("spec".into(), definition_facts(spec));
+                out.insert("spec".into(), definition_summary(spec));
             }
         }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy") => {
             if let Some(spec) = spec {
-                out.insert("spec".into(), policy_facts(kind, spec));
+                out.insert("spec".into(), policy_summary(kind, spec));
             }
         }
         // Rules, bindings, services, webhooks and all that is short by nature stay whole, without certificates.
@@ -150,7 +150,7 @@ fn copy_all(from: &Value, keys: &[&str]) -> Map<String, Value> {
 }
 
 /// Identity, labels, finalizers and annotations; long annotations are digests.
-fn metadata_facts(metadata: &Value) -> Value {
+fn metadata_summary(metadata: &Value) -> Value {
     let mut out = copy_all(metadata, &["name", "namespace", "labels", "finalizers"]);
     if let Some(annotations) = metadata.get("annotations").and_then(Value::as_object) {
         let annotations: Map<String, Value> = annotations
@@ -164,22 +164,22 @@ fn metadata_facts(metadata: &Value) -> Value {
     out.into()
 }
 
-fn cron_facts(spec: &Value) -> Value {
+fn cron_summary(spec: &Value) -> Value {
     let mut out = copy_all(spec, &["schedule", "timeZone", "concurrencyPolicy", "suspend"]);
     if let Some(job) = spec.get("jobTemplate") {
         let mut template = Map::new();
         if let Some(metadata) = job.get("metadata") {
-            template.insert("metadata".into(), metadata_facts(metadata));
+            template.insert("metadata".into(), metadata_summary(metadata));
         }
         if let Some(spec) = job.get("spec") {
-            template.insert("spec".into(), workload_facts(spec));
+            template.insert("spec".into(), workload_summary(spec));
         }
         out.insert("jobTemplate".into(), template.into());
     }
     out.into()
 }
 
-fn workload_facts(spec: &Value) -> Value {
+fn workload_summary(spec: &Value) -> Value {
     let mut out = copy_all(
         spec,
         &[
@@ -189,24 +189,24 @@ fn workload_facts(spec: &Value) -> Value {
             "podManagementPolicy",
             "completions",
             "parallelism",
-            // Short, and facts in their own right: class, size and modes of what is stored.
+            // Short, and summary in their own right: class, size and modes of what is stored.
             "volumeClaimTemplates",
         ],
     );
     if let Some(template) = spec.get("template") {
         let mut pod = Map::new();
         if let Some(metadata) = template.get("metadata") {
-            pod.insert("metadata".into(), metadata_facts(metadata));
+            pod.insert("metadata".into(), metadata_summary(metadata));
         }
         if let Some(spec) = template.get("spec") {
-            pod.insert("spec".into(), pod_facts(spec));
+            pod.insert("spec".into(), pod_summary(spec));
         }
         out.insert("template".into(), pod.into());
     }
     out.into()
 }
 
-fn pod_facts(spec: &Value) -> Value {
+fn pod_summary(spec: &Value) -> Value {
     let mut out = copy_all(
         spec,
         &[
@@ -223,18 +223,18 @@ fn pod_facts(spec: &Value) -> Value {
     );
     for key in ["initContainers", "containers"] {
         if let Some(containers) = spec.get(key).and_then(Value::as_array) {
-            let containers: Vec<Value> = containers.iter().map(container_facts).collect();
+            let containers: Vec<Value> = containers.iter().map(container_summary).collect();
             out.insert(key.into(), containers.into());
         }
     }
     if let Some(volumes) = spec.get("volumes").and_then(Value::as_array) {
-        let volumes: Vec<Value> = volumes.iter().map(volume_facts).collect();
+        let volumes: Vec<Value> = volumes.iter().map(volume_summary).collect();
         out.insert("volumes".into(), volumes.into());
     }
     out.into()
 }
 
-fn container_facts(container: &Value) -> Value {
+fn container_summary(container: &Value) -> Value {
     // The restart policy of an init container decides whether it is one.
     let mut out = copy_all(container, &["name", "image", "ports", "restartPolicy"]);
     let security = container.get("securityContext");
@@ -245,7 +245,7 @@ fn container_facts(container: &Value) -> Value {
 }
 
 /// A volume by name and by what it is made of; items, modes and options go into the digest.
-fn volume_facts(volume: &Value) -> Value {
+fn volume_summary(volume: &Value) -> Value {
     let mut out = copy_all(volume, &["name", "hostPath", "persistentVolumeClaim", "emptyDir"]);
     for (key, name) in [
         ("configMap", "name"),
@@ -267,7 +267,7 @@ fn volume_facts(volume: &Value) -> Value {
 }
 
 /// Settings stay, files become digests.
-fn config_facts(out: &mut Map<String, Value>, object: &Value) {
+fn config_summary(out: &mut Map<String, Value>, object: &Value) {
     if let Some(data) = object.get("data").and_then(Value::as_object) {
         let data: Map<String, Value> = data
             .iter()
@@ -289,10 +289,10 @@ fn config_facts(out: &mut Map<String, Value>, object: &Value) {
 }
 
 /// Names and versions; each schema becomes one that takes anything and says which schema it stands for.
-fn definition_facts(spec: &Value) -> Value {
+fn definition_summary(spec: &Value) -> Value {
     let mut out = copy_all(spec, &["group", "names", "scope"]);
     if let Some(versions) = spec.get("versions").and_then(Value::as_array) {
-        let versions: Vec<Value> = versions.iter().map(version_facts).collect();
+        let versions: Vec<Value> = versions.iter().map(version_summary).collect();
         out.insert("versions".into(), versions.into());
     }
     if let Some(conversion) = spec.get("conversion") {
@@ -301,7 +301,7 @@ fn definition_facts(spec: &Value) -> Value {
     out.into()
 }
 
-fn version_facts(version: &Value) -> Value {
+fn version_summary(version: &Value) -> Value {
     let mut out = copy_all(version, &["name", "served", "storage", "deprecated", "subresources"]);
     let schema = version.pointer("/schema/openAPIV3Schema").unwrap_or(&Value::Null);
     let digest = text::sha256(text::canonical(schema));
@@ -317,7 +317,7 @@ fn version_facts(version: &Value) -> Value {
 }
 
 /// What a policy matches; each expression becomes one that holds, with the digest of what it stands for.
-fn policy_facts(kind: &str, spec: &Value) -> Value {
+fn policy_summary(kind: &str, spec: &Value) -> Value {
     let mut out = copy_all(
         spec,
         &["failurePolicy", "paramKind", "matchConstraints", "reinvocationPolicy"],
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_workload_keeps_what_a_reviewer_must_see() {
-        let facts = facts(&json!({
+        let summary = summary(&json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "a", "namespace": "b", "labels": {"app": "a"}, "annotations": {"note": "x\ny"}},
             "spec": {
@@ -393,7 +393,7 @@ mod tests {
             },
         }));
         assert_eq!(
-            facts["spec"],
+            summary["spec"],
             json!({
                 "replicas": 2,
                 "selector": {"matchLabels": {"app": "a"}},
@@ -411,7 +411,7 @@ mod tests {
             })
         );
         assert!(
-            facts["metadata"]["annotations"]["note"]
+            summary["metadata"]["annotations"]["note"]
                 .as_str()
                 .unwrap()
                 .starts_with("sha256:")
@@ -420,19 +420,19 @@ mod tests {
 
     #[test]
     fn files_of_a_config_map_become_digests_that_still_name_their_images() {
-        let facts = facts(&json!({
+        let summary = summary(&json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"},
             "data": {"flag": "true", "pod.yaml": "spec:\n  containers:\n  - image: busybox:1.37\n    name: a\n"},
             "binaryData": {"b": "AAAA"},
         }));
-        assert_eq!(facts["data"]["flag"], "true");
-        let file = facts["data"]["pod.yaml"].as_str().unwrap();
+        assert_eq!(summary["data"]["flag"], "true");
+        let file = summary["data"]["pod.yaml"].as_str().unwrap();
         assert!(
             file.starts_with("sha256:") && file.ends_with("(4 lines) image: busybox:1.37"),
             "{file}"
         );
         assert!(
-            facts["binaryData"]["b"]
+            summary["binaryData"]["b"]
                 .as_str()
                 .unwrap()
                 .starts_with(&text::base64(b"sha256"))
@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn a_definition_keeps_names_and_versions_and_takes_anything() {
         let definition = |description: &str| {
-            facts(&json!({
+            summary(&json!({
                 "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
                 "metadata": {"name": "as.example.org", "annotations": {"api-approved.kubernetes.io": "unapproved, test"}},
                 "spec": {
@@ -473,37 +473,37 @@ mod tests {
 
     #[test]
     fn webhooks_and_services_stay_without_certificates() {
-        let facts = facts(&json!({
+        let summary = summary(&json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
             "metadata": {"name": "a"},
             "webhooks": [{"name": "a.example.org", "clientConfig": {"caBundle": "AAAA", "service": {"name": "a", "namespace": "b"}}}],
         }));
         assert_eq!(
-            facts["webhooks"][0]["clientConfig"],
+            summary["webhooks"][0]["clientConfig"],
             json!({"service": {"name": "a", "namespace": "b"}})
         );
     }
 
     #[test]
     fn long_texts_of_a_custom_resource_become_digests() {
-        let facts = facts(&json!({
+        let summary = summary(&json!({
             "apiVersion": "example.org/v1", "kind": "A", "metadata": {"name": "a"},
             "spec": {"script": "#!/bin/sh\necho\n", "mode": "fast"}, "data": {"x": "y"}, "status": {"ready": true},
         }));
-        assert!(facts["spec"]["script"].as_str().unwrap().starts_with("sha256:"));
-        assert_eq!(facts["spec"]["mode"], "fast");
-        assert_eq!(facts["data"], json!({"x": "y"}));
-        assert_eq!(facts.get("status"), None);
+        assert!(summary["spec"]["script"].as_str().unwrap().starts_with("sha256:"));
+        assert_eq!(summary["spec"]["mode"], "fast");
+        assert_eq!(summary["data"], json!({"x": "y"}));
+        assert_eq!(summary.get("status"), None);
     }
 
     #[test]
     fn a_policy_keeps_what_it_matches_and_holds() {
-        let facts = facts(&json!({
+        let summary = summary(&json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "a"},
             "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": []}, "variables": [{"name": "x", "expression": "1"}],
                      "validations": [{"expression": "variables.x == 2", "message": "Prose."}]},
         }));
-        assert_eq!(facts["spec"]["validations"][0]["expression"], "true");
-        assert_eq!(facts["spec"].get("variables"), None);
+        assert_eq!(summary["spec"]["validations"][0]["expression"], "true");
+        assert_eq!(summary["spec"].get("variables"), None);
     }
 }

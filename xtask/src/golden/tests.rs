@@ -87,7 +87,7 @@ fn a_check_never_writes() {
 }
 
 #[test]
-fn native_objects_stand_whole_and_upstream_ones_as_facts() {
+fn native_objects_stand_whole_and_upstream_ones_as_summary() {
     let fixture = blessed();
     let settings = golden_text(&fixture, SETTINGS);
     assert!(settings.starts_with(HEADER), "{settings}");
@@ -110,7 +110,7 @@ fn native_objects_stand_whole_and_upstream_ones_as_facts() {
 }
 
 #[test]
-fn an_upstream_change_outside_the_facts_still_makes_the_golden_stale() {
+fn an_upstream_change_outside_the_summary_still_makes_the_golden_stale() {
     let fixture = blessed();
     let mut objects = small_platform();
     objects[2].2["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["--quiet"]);

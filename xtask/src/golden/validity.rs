@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::Result;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::project::resources::{self, Resource};
 use crate::project::{Object, ObjectRef, Project};
@@ -50,7 +50,7 @@ impl ValidityObjects {
         crate::project::kinds::check_project(&folder, &project, &served)?;
         for object in objects(&project, &served, &on.root.join(&self.to))? {
             on.ui.status(
-                Word::Skipped,
+                Status::Skipped,
                 format!("{object}: no definition of its kind is in the golden or the server"),
             );
         }

@@ -86,7 +86,7 @@ fn walk(value: &Value, of: &ObjectRef, found: &mut BTreeMap<String, BTreeSet<Str
     }
 }
 
-/// Refuses a project that names closures where the facts name no store to copy them to: its pods would never start.
+/// Refuses a project that names closures where the platform config names no store to copy them to: its pods would never start.
 pub fn check_none(folder: &Utf8Path, cluster: &str) -> Result<()> {
     let found = named(&Project::read(folder)?, None);
     if found.is_empty() {
@@ -102,7 +102,7 @@ pub fn check_none(folder: &Utf8Path, cluster: &str) -> Result<()> {
     Err(Failure::many(
         Kind::Preflight,
         format!(
-            "volumes name Nix closures, and the facts name no store of `{cluster}` to copy them to; nothing was changed"
+            "volumes name Nix closures, and the platform config names no store of `{cluster}` to copy them to; nothing was changed"
         ),
         &problems,
     )

@@ -13,7 +13,7 @@ use super::{listing, ownership, protect};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::formats::yaml;
 use crate::base::text::plural;
-use crate::base::ui::{Ui, Word};
+use crate::base::ui::{Status, Ui};
 use crate::call::Caller;
 use crate::project::{self, Identity, Object, ObjectRef, Project, digest_of};
 
@@ -486,7 +486,7 @@ pub fn discriminator(live: &Value) -> &str {
         .unwrap_or_default()
 }
 
-/// Why an object is not as it should be, and which of its fields are left to others.
+/// Why an object is unhealthy, and which of its fields are left to others.
 fn why_not_fresh(rendered: &Value, live: &Value, rules: &[Rule]) -> (Option<Why>, Vec<String>) {
     if live.pointer("/metadata/deletionTimestamp").is_some() {
         let held = super::diagnostics::going(live);
@@ -566,15 +566,15 @@ impl Delta {
         let missing = self.differences.iter().filter(|one| one.why == Why::Missing).count();
         if self.fresh {
             let are = if self.objects == 1 { "is as it" } else { "are as they" };
-            ui.status(Word::Fresh, format!("{objects} {are} should be"));
+            ui.status(Status::Fresh, format!("{objects} {are} should be"));
         } else if missing == differ {
-            ui.status(Word::Stale, format!("{} to create", plural(missing, "object")));
+            ui.status(Status::Stale, format!("{} to create", plural(missing, "object")));
         } else {
-            ui.status(Word::Stale, format!("{differ} of {objects} differ"));
+            ui.status(Status::Stale, format!("{differ} of {objects} differ"));
         }
         for orphan in self.left().take(SHOWN_ORPHANS) {
             ui.status(
-                Word::Warning,
+                Status::Warning,
                 format!(
                     "{} is no longer in the project (`prune` shows and removes)",
                     orphan.object
@@ -584,7 +584,7 @@ impl Delta {
         let more = self.left().count().saturating_sub(SHOWN_ORPHANS);
         if more > 0 {
             ui.status(
-                Word::Warning,
+                Status::Warning,
                 format!("and {} more are no longer in the project", plural(more, "object")),
             );
         }

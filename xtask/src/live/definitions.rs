@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::compare::{Delta, Why};
 use super::listing;
 use crate::base::failure::Result;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::project::{ObjectRef, Project};
 
@@ -32,7 +32,7 @@ impl ShowDowngrades {
             (ObjectRef::of(&object).kind == "CustomResourceDefinition").then_some(object)
         })?;
         for note in downgrades(&project, &listing, &on.read(&self.delta)?) {
-            on.ui.status(Word::Warning, note);
+            on.ui.status(Status::Warning, note);
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ pub struct Change {
     pub component: String,
     /// What a deploy does to it.
     pub what: What,
-    /// Why it is not as it should be.
+    /// Why it is unhealthy.
     pub why: Why,
     /// Its fields that differ.
     pub fields: Vec<Field>,

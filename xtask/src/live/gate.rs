@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::failure::Result;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::project::{Gate, GateCondition, GateNeeds, ObjectRef};
 
@@ -22,7 +22,7 @@ impl SimulatedGates {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         for gate in &self.gates {
             on.ui.status(
-                Word::Skipped,
+                Status::Skipped,
                 format!(
                     "gate `{}`: not checked: its controller does not run on the embedded backend",
                     gate.id

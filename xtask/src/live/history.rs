@@ -1,4 +1,4 @@
-//! The ledger: the last deployments of each stage, kept in the cluster they went to.
+//! The deployment history: the last deployments of each stage, kept in the cluster they went to.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -279,13 +279,16 @@ pub fn keep(project: &Utf8Path, to: &Utf8Path) -> Result<String> {
     Ok(digest)
 }
 
-/// The entries of a stage, oldest first; none when there is no ledger yet.
+/// The entries of a stage, oldest first; none when there is no deployment history yet.
 pub fn entries(current: &str, stage: &str) -> Result<Vec<Entry>> {
     if current.trim().is_empty() {
         return Ok(Vec::new());
     }
     let unreadable = |error: serde_json::Error| {
-        Failure::new(Kind::Step, format!("the ledger in the cluster cannot be read: {error}"))
+        Failure::new(
+            Kind::Step,
+            format!("the deployment history in the cluster cannot be read: {error}"),
+        )
     };
     let object: Value = serde_json::from_str(current).map_err(unreadable)?;
     match object

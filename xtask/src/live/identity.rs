@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
-/// Whether the cluster is the one that the facts or the first contact name.
+/// Whether the cluster is the one that the platform config or the first contact name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CheckClusterIdentity {
@@ -26,9 +26,9 @@ impl CheckClusterIdentity {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let known = check(on.root, &self.namespace, &self.expected, &self.cluster)?;
         let word = match known {
-            Known::Before(_) => Word::Checked,
+            Known::Before(_) => Status::Checked,
             // What every later run believes is said aloud, once.
-            Known::FirstContact(_) => Word::Taking,
+            Known::FirstContact(_) => Status::Taking,
         };
         on.ui.status(word, known.words());
         Ok(())
@@ -39,7 +39,7 @@ impl CheckClusterIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ExpectedIdentity {
-    /// By the UID that the facts commit.
+    /// By the UID that the platform config commits.
     Committed(String),
     /// By the UID recorded at first contact in this file; only local clusters.
     Recorded(Utf8PathBuf),
@@ -48,7 +48,7 @@ pub enum ExpectedIdentity {
 /// How the cluster that was asked for was known, as a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
-    /// It has the UID that the facts or an earlier contact name.
+    /// It has the UID that the platform config or an earlier contact name.
     Before(String),
     /// Its UID was recorded just now.
     FirstContact(String),
@@ -78,7 +78,7 @@ pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity,
     check_nobody_elses(root, cluster, uid)?;
     match expected {
         ExpectedIdentity::Committed(wanted) if wanted == uid => Ok(Known::Before(format!(
-            "`{cluster}` is the cluster that the facts name ({uid})"
+            "`{cluster}` is the cluster that the platform config names ({uid})"
         ))),
         ExpectedIdentity::Committed(wanted) => Err(other(cluster, uid, wanted).hinted(format!(
             "if the cluster was rebuilt on purpose: `cargo xtask adopt --cluster {cluster}`"
@@ -115,20 +115,20 @@ pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity,
     }
 }
 
-/// Refuses a UID that the facts commit to another cluster: a kubeconfig of a local cluster that leads to production
+/// Refuses a UID that the platform config commits to another cluster: a kubeconfig of a local cluster that leads to production
 /// must not become that local cluster, not by first contact and not by `adopt`.
 pub fn check_nobody_elses(root: &Utf8Path, cluster: &str, uid: &str) -> Result<()> {
-    let platform = crate::platform::facts(root)?;
+    let platform = crate::platform::config(root)?;
     let owner = platform
         .clusters
         .iter()
-        .find(|(name, facts)| *name != cluster && facts.uid.as_deref() == Some(uid));
+        .find(|(name, config)| *name != cluster && config.uid.as_deref() == Some(uid));
     match owner {
         None => Ok(()),
-        Some((name, facts)) => Err(Failure::refused(format!(
-            "this is not cluster `{cluster}`: its kube-system has UID `{uid}`, which the facts commit to {} cluster \
+        Some((name, config)) => Err(Failure::refused(format!(
+            "this is not cluster `{cluster}`: its kube-system has UID `{uid}`, which the platform config commits to {} cluster \
              `{name}`; nothing was written",
-            facts.environment.name()
+            config.environment.name()
         ))
         .hinted(format!(
             "put the kubeconfig of `{cluster}` where this one is, or name the cluster that is meant: `--cluster {name}`"
@@ -170,15 +170,15 @@ fn other(cluster: &str, uid: &str, wanted: &str) -> Failure {
 mod tests {
     use super::*;
 
-    /// A checkout whose facts commit a UID to the production cluster, and what a cluster of this UID says.
+    /// A checkout whose platform config commits a UID to the production cluster, and what a cluster of this UID says.
     fn checkout(uid: Option<&str>) -> (tempfile::TempDir, camino::Utf8PathBuf) {
         let folder = tempfile::Builder::new().tempdir().unwrap();
         let root = camino::Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
         let committed = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let text = fs_err::read_to_string(committed.join(crate::base::root::FACTS)).unwrap();
-        let mut facts: Value = serde_json::from_str(&text).unwrap();
-        facts["clusters"]["hetzner"]["uid"] = "production".into();
-        fs_err::write(root.join(crate::base::root::FACTS), facts.to_string()).unwrap();
+        let text = fs_err::read_to_string(committed.join(crate::base::root::PLATFORM_JSON)).unwrap();
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config["clusters"]["hetzner"]["uid"] = "production".into();
+        fs_err::write(root.join(crate::base::root::PLATFORM_JSON), config.to_string()).unwrap();
         answers(&root, uid);
         (folder, root)
     }

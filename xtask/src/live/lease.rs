@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::host::host;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
 /// The Lease that keeps other hosts out, for the tool that creates it.
@@ -72,7 +72,7 @@ impl LeaseAbandoned {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let holder = check_abandoned(&on.text(&self.lease)?, &self.nonce)?;
-        on.ui.status(Word::Checked, format!("the lock was held by {holder}"));
+        on.ui.status(Status::Checked, format!("the lock was held by {holder}"));
         Ok(())
     }
 }
@@ -94,7 +94,7 @@ impl LeaseRelease {
     }
 }
 
-/// Namespace of Lease and ledger.
+/// Namespace of Lease and deployment history.
 pub const NAMESPACE: &str = "kube-system";
 
 /// Annotation with the nonce of the run.
@@ -110,7 +110,7 @@ const STARTED: &str = "vanixiets.dev/started";
 /// JSON pointer to the nonce of a Lease.
 pub const NONCE_POINTER: &str = "/metadata/annotations/vanixiets.dev~1nonce";
 
-/// Name of the Lease and of the ledger of a cluster.
+/// Name of the Lease and of the deployment history of a cluster.
 pub fn name(cluster: &str) -> String {
     format!("xtask-{cluster}")
 }

@@ -62,7 +62,7 @@ const PERCENT_LIMIT: usize = 20;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PruneUnchanged {
     /// What was shown.
-    pub shown: Vec<Doomed>,
+    pub shown: Vec<Deletion>,
     /// Exact names of protected objects that may go.
     pub allowed: Vec<String>,
     /// JSON file of the type [`Delta`], looked at again.
@@ -102,7 +102,7 @@ impl PruneUnchanged {
 /// An object that is deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Doomed {
+pub struct Deletion {
     /// The object.
     pub object: ObjectRef,
     /// Its UID: nothing else is ever deleted.
@@ -132,7 +132,7 @@ pub struct Kept {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Choice {
     /// In the order of deletion.
-    pub doomed: Vec<Doomed>,
+    pub deletions: Vec<Deletion>,
     /// What stays.
     pub kept: Vec<Kept>,
 }
@@ -156,7 +156,7 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
     for orphan in &delta.orphans {
         let named = named.contains(&orphan.object.identity());
         match stays(orphan, named).map_or_else(|| path(&orphan.object, resources), Err) {
-            Ok(path) => choice.doomed.push(Doomed {
+            Ok(path) => choice.deletions.push(Deletion {
                 object: orphan.object.clone(),
                 uid: orphan.uid.clone(),
                 path: format!("{path}/{}", segment(&orphan.object.name)),
@@ -171,8 +171,8 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
         }
     }
     choice
-        .doomed
-        .sort_by_key(|doomed| (order(&doomed.object), doomed.object.clone()));
+        .deletions
+        .sort_by_key(|deletions| (order(&deletions.object), deletions.object.clone()));
     Ok(choice)
 }
 
@@ -229,10 +229,10 @@ fn named(orphans: &[Orphan], allowed: &[String]) -> Result<BTreeSet<Identity>> {
 
 /// Refuses when what is chosen now is not what was shown: an object that the project has again or that somebody changed
 /// stays, and so does one that would take more along.
-pub fn check_unchanged(shown: &[Doomed], now: &Choice) -> Result<()> {
+pub fn check_unchanged(shown: &[Deletion], now: &Choice) -> Result<()> {
     let mut moved = Vec::new();
     for one in shown {
-        let Some(found) = now.doomed.iter().find(|found| found.uid == one.uid) else {
+        let Some(found) = now.deletions.iter().find(|found| found.uid == one.uid) else {
             moved.push(format!("{} is no longer one to delete", one.object));
             continue;
         };
@@ -334,9 +334,9 @@ fn order(object: &ObjectRef) -> u8 {
 impl Choice {
     /// Whether an object takes others along, so that everything has to be listed to show them.
     pub fn has_cascades(&self) -> bool {
-        self.doomed.iter().any(|doomed| {
+        self.deletions.iter().any(|deletions| {
             matches!(
-                doomed.object.kind.as_str(),
+                deletions.object.kind.as_str(),
                 "Namespace" | "CustomResourceDefinition" | "PersistentVolumeClaim"
             )
         })
@@ -346,8 +346,8 @@ impl Choice {
     pub fn add_cascades(&mut self, everything: &Value, definitions: &Value, discriminator: &str) -> Result<()> {
         let items: Vec<&Value> = list(everything).collect();
         let mut refused = Vec::new();
-        for doomed in &mut self.doomed {
-            let object = &doomed.object;
+        for deletions in &mut self.deletions {
+            let object = &deletions.object;
             match object.kind.as_str() {
                 "Namespace" => {
                     for item in items
@@ -364,7 +364,7 @@ impl Choice {
                                 label.unwrap_or_default()
                             ));
                         }
-                        doomed.along.push(describe(item, &items));
+                        deletions.along.push(describe(item, &items));
                     }
                 }
                 "CustomResourceDefinition" => {
@@ -377,7 +377,7 @@ impl Choice {
                         let found = ObjectRef::of(item);
                         found.kind == kind && found.group() == group
                     };
-                    doomed
+                    deletions
                         .along
                         .extend(items.iter().filter(of_kind).map(|item| describe(item, &items)));
                 }
@@ -385,7 +385,7 @@ impl Choice {
                     let claim = items
                         .iter()
                         .find(|item| ObjectRef::of(item).identity() == object.identity());
-                    doomed.along.extend(claim.and_then(|claim| volume(claim, &items)));
+                    deletions.along.extend(claim.and_then(|claim| volume(claim, &items)));
                 }
                 _ => {}
             }
@@ -401,7 +401,7 @@ impl Choice {
 
     /// Why a person has to type the cluster's name; none when the choice is small.
     pub fn why_typed(&self, objects: usize) -> Option<String> {
-        let count = self.doomed.len();
+        let count = self.deletions.len();
         let whole = objects + count;
         if count * 100 > PERCENT_LIMIT * whole {
             return Some(format!(
@@ -409,9 +409,9 @@ impl Choice {
             ));
         }
         let stateful = self
-            .doomed
+            .deletions
             .iter()
-            .filter(|doomed| STATEFUL.contains(&doomed.object.kind.as_str()))
+            .filter(|deletions| STATEFUL.contains(&deletions.object.kind.as_str()))
             .count();
         (stateful > STATEFUL_LIMIT)
             .then(|| format!("{stateful} objects with state would go, more than {STATEFUL_LIMIT}"))
@@ -420,9 +420,9 @@ impl Choice {
     /// The tree for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for doomed in &self.doomed {
-            writeln!(text, "- {} (uid {})", doomed.object, doomed.uid).expect("a string takes everything");
-            for along in &doomed.along {
+        for deletions in &self.deletions {
+            writeln!(text, "- {} (uid {})", deletions.object, deletions.uid).expect("a string takes everything");
+            for along in &deletions.along {
                 writeln!(text, "    takes along {along}").expect("a string takes everything");
             }
         }
@@ -555,22 +555,22 @@ mod tests {
                 .collect();
             let choice = choose(&delta(orphans.clone()), &resources(), &allowed).unwrap();
             let shown = choice.text();
-            prop_assert_eq!(choice.doomed.len() + choice.kept.len(), orphans.len());
-            for doomed in &choice.doomed {
-                let orphan = orphans.iter().find(|orphan| orphan.uid == doomed.uid).unwrap();
-                prop_assert_eq!(&orphan.object, &doomed.object);
-                let shown_line = format!("- {} (uid {})", doomed.object, doomed.uid);
+            prop_assert_eq!(choice.deletions.len() + choice.kept.len(), orphans.len());
+            for deletions in &choice.deletions {
+                let orphan = orphans.iter().find(|orphan| orphan.uid == deletions.uid).unwrap();
+                prop_assert_eq!(&orphan.object, &deletions.object);
+                let shown_line = format!("- {} (uid {})", deletions.object, deletions.uid);
                 prop_assert!(shown.contains(&shown_line));
                 prop_assert!(orphan.managed && !orphan.owned && orphan.kept.is_none() && !orphan.terminating);
-                let kind = doomed.object.kind.as_str();
-                prop_assert!(!(kind == "Namespace" && SYSTEM.contains(&doomed.object.name.as_str())));
+                let kind = deletions.object.kind.as_str();
+                prop_assert!(!(kind == "Namespace" && SYSTEM.contains(&deletions.object.name.as_str())));
                 if BY_NAME.contains(&kind) || orphan.by_name.is_some() {
-                    prop_assert!(allowed.contains(&doomed.object.to_string()));
+                    prop_assert!(allowed.contains(&deletions.object.to_string()));
                 }
             }
             // The deletes of the plan are the shown ones, in number and UID, and nothing else.
             let access = crate::cluster::access::Access::rehearsal("c", "0");
-            let steps = crate::recipe::prune::deletes(&access, &choice.doomed);
+            let steps = crate::recipe::prune::deletes(&access, &choice.deletions);
             let deletes: Vec<&crate::command::Command> = steps
                 .steps()
                 .into_iter()
@@ -580,11 +580,11 @@ mod tests {
                     _ => Vec::new(),
                 })
                 .collect();
-            prop_assert_eq!(deletes.len(), choice.doomed.len());
-            for (command, doomed) in deletes.iter().zip(&choice.doomed) {
+            prop_assert_eq!(deletes.len(), choice.deletions.len());
+            for (command, deletions) in deletes.iter().zip(&choice.deletions) {
                 let line = command.shell();
-                prop_assert!(line.contains(&format!("--raw={}", doomed.path)), "{}", line);
-                let precondition = format!(r#""preconditions":{{"uid":"{}"}}"#, doomed.uid);
+                prop_assert!(line.contains(&format!("--raw={}", deletions.path)), "{}", line);
+                let precondition = format!(r#""preconditions":{{"uid":"{}"}}"#, deletions.uid);
                 prop_assert!(line.contains(&precondition), "{}", line);
             }
         }
@@ -592,7 +592,7 @@ mod tests {
 
     #[test]
     fn what_was_changed_or_takes_more_along_since_it_was_shown_is_refused() {
-        let doomed = |state: &str, along: &[&str]| Doomed {
+        let deletions = |state: &str, along: &[&str]| Deletion {
             object: ObjectRef {
                 api_version: "v1".into(),
                 kind: "Namespace".into(),
@@ -605,19 +605,19 @@ mod tests {
             version: None,
             along: along.iter().map(ToString::to_string).collect(),
         };
-        let check = |now: Vec<Doomed>| {
+        let check = |now: Vec<Deletion>| {
             let now = Choice {
-                doomed: now,
+                deletions: now,
                 kept: Vec::new(),
             };
-            check_unchanged(&[doomed("a", &["ConfigMap/x/c"])], &now).map_err(|failure| failure.chain())
+            check_unchanged(&[deletions("a", &["ConfigMap/x/c"])], &now).map_err(|failure| failure.chain())
         };
-        assert_eq!(check(vec![doomed("a", &["Pod/x/p"])]), Ok(()));
+        assert_eq!(check(vec![deletions("a", &["Pod/x/p"])]), Ok(()));
         for (now, words) in [
             (Vec::new(), "is no longer one to delete"),
-            (vec![doomed("b", &[])], "was changed"),
+            (vec![deletions("b", &[])], "was changed"),
             (
-                vec![doomed("a", &["PersistentVolumeClaim/x/d"])],
+                vec![deletions("a", &["PersistentVolumeClaim/x/d"])],
                 "also take along PersistentVolumeClaim/x/d",
             ),
         ] {
@@ -692,23 +692,29 @@ mod tests {
                 .map(|resource| orphan(&resource.api_version, &resource.kind));
             delta(all.collect())
         };
-        let doomed = |name: &str| {
+        let deletions = |name: &str| {
             let choice = choose(&all(), &resources, &[name.to_owned()])?;
-            Ok::<_, Failure>(choice.doomed.into_iter().map(|doomed| doomed.uid).collect::<Vec<_>>())
+            Ok::<_, Failure>(
+                choice
+                    .deletions
+                    .into_iter()
+                    .map(|deletions| deletions.uid)
+                    .collect::<Vec<_>>(),
+            )
         };
-        let failure = doomed("Cluster/n/a").unwrap_err();
+        let failure = deletions("Cluster/n/a").unwrap_err();
         assert_eq!(failure.kind, Kind::Config);
         for name in ["Cluster.cluster.x-k8s.io/n/a", "Cluster.postgresql.cnpg.io/n/a"] {
             assert!(failure.chain().contains(name), "{}", failure.chain());
-            assert_eq!(doomed(name).unwrap().len(), 1);
+            assert_eq!(deletions(name).unwrap().len(), 1);
         }
         assert_eq!(
-            doomed("Service/n/a").unwrap(),
+            deletions("Service/n/a").unwrap(),
             ["v1-Service"],
             "the core group has no name"
         );
         assert_eq!(
-            doomed("Service.serving.knative.dev/n/a").unwrap(),
+            deletions("Service.serving.knative.dev/n/a").unwrap(),
             ["serving.knative.dev/v1-Service"]
         );
         let shown = choose(&all(), &resources, &[]).unwrap().text();
@@ -718,7 +724,7 @@ mod tests {
         );
         let one = delta(vec![orphan("postgresql.cnpg.io/v1", "Cluster")]);
         let choice = choose(&one, &resources, &["Cluster/n/a".to_owned()]).unwrap();
-        assert_eq!(choice.doomed.len(), 1, "only one can be meant");
+        assert_eq!(choice.deletions.len(), 1, "only one can be meant");
     }
 
     #[test]
@@ -752,7 +758,11 @@ mod tests {
             .collect();
         let allowed: Vec<String> = orphans.iter().map(|orphan| orphan.object.to_string()).collect();
         let choice = choose(&delta(orphans), &resources(), &allowed).unwrap();
-        let kinds: Vec<&str> = choice.doomed.iter().map(|doomed| doomed.object.kind.as_str()).collect();
+        let kinds: Vec<&str> = choice
+            .deletions
+            .iter()
+            .map(|deletions| deletions.object.kind.as_str())
+            .collect();
         assert_eq!(
             kinds,
             [

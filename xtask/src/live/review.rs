@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::plural;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::golden::provenance::Record;
 use crate::golden::{resolve, revision};
@@ -30,15 +30,15 @@ impl Reviewed {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let review = review(on.root, &self.project, &self.golden, self.stale)?;
         if review.reviewed {
-            on.ui.status(Word::Checked, "the project is what was reviewed");
+            on.ui.status(Status::Checked, "the project is what was reviewed");
         } else {
             for problem in review.problems.iter().take(SHOWN_DURING_RUN) {
-                on.ui.status(Word::Stale, problem);
+                on.ui.status(Status::Stale, problem);
             }
             on.ui.status(
-                Word::Stale,
+                Status::Stale,
                 format!(
-                    "{} from what was reviewed; the ledger will say so",
+                    "{} from what was reviewed; the deployment history will say so",
                     plural(review.problems.len(), "difference")
                 ),
             );

@@ -1,5 +1,5 @@
 //! Plans: what a verb will do, as closed data that is printed, executed, journalled and golden-tested.
-//! It knows nothing of `run`, clap or the facts file, and does no I/O.
+//! It knows nothing of `run`, clap or the platform config file, and does no I/O.
 
 mod print;
 mod probe;
@@ -61,7 +61,7 @@ pub struct Step {
     pub why: String,
     /// What a mistake costs.
     pub effect: Effect,
-    /// Runs also when a run is told to begin at a later step: fences and locks are never left out.
+    /// Runs also when a run is told to begin at a later step: identity checks and locks are never left out.
     pub guard: bool,
     /// The step is fresh, and skipped, when this holds.
     pub unless: Option<Probe>,

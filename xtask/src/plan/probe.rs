@@ -24,7 +24,7 @@ pub enum Probe {
         /// Expected value.
         value: serde_json::Value,
     },
-    /// A command that only reads ends 0.
+    /// A command that only reads exits with code 0.
     Succeeds(Command),
     /// A command that only reads prints a JSON value that has this value at a pointer.
     Prints {
@@ -35,7 +35,7 @@ pub enum Probe {
         /// Expected value.
         value: serde_json::Value,
     },
-    /// A command that only reads ends 0 and prints nothing that has this value at a pointer: the object is gone,
+    /// A command that only reads exits with code 0 and prints nothing that has this value at a pointer: the object is gone,
     /// and not only out of reach.
     Gone {
         /// `kubectl get … --ignore-not-found -o json`.
@@ -75,7 +75,7 @@ pub enum Probe {
     },
     /// The processes of an embedded cluster's folder are alive, every one.
     Alive(Utf8PathBuf),
-    /// A listing of Lima's says this of a guest. A listing that fails says nothing, and is a failure: a guest is never
+    /// A listing of Lima's says this of a VM. A listing that fails says nothing, and is a failure: a VM is never
     /// taken for gone because nobody could look.
     Vm {
         /// `limactl list --json`.
@@ -102,7 +102,7 @@ pub enum Probe {
     Not(Box<Self>),
 }
 
-/// What a guest is asked about.
+/// What a VM is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum VmIs {

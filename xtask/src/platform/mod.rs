@@ -1,4 +1,4 @@
-//! The platform facts: `platform.json`, as the Nix modules evaluated it.
+//! The platform config: `platform.json`, as the Nix modules evaluated it.
 //! No default and no fact may stand here; what Nix did not state does not exist.
 
 mod shape;
@@ -9,10 +9,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::base::root::FACTS;
+use crate::base::root::PLATFORM_JSON;
 use crate::base::text::unknown;
 
-/// How to come by facts that can be read.
+/// How to come by platform config that can be read.
 const REMEDY: &str = "`platform.json` is generated: mend `modules/platform.nix`, then `nix build .#platform`, or `git checkout -- platform.json`";
 
 /// The schema version that this binary reads.
@@ -67,7 +67,7 @@ pub enum Environment {
 }
 
 impl Environment {
-    /// As the facts write it.
+    /// As the platform config write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -80,9 +80,9 @@ impl Environment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// A NixOS guest with k3s, started by Colima.
+    /// A NixOS VM with k3s, started by Colima.
     Colima,
-    /// The same guest, started by Lima alone.
+    /// The same VM, started by Lima alone.
     Lima,
     /// A real control plane on this host, its nodes and pods simulated by kwok.
     Embedded,
@@ -142,7 +142,7 @@ pub struct Cluster {
     pub service_cidr: String,
     /// Address of the cluster DNS service.
     pub dns_address: String,
-    /// Nodes that the facts expect.
+    /// Nodes that the platform config expect.
     pub nodes: u32,
     /// Virtual machine profile of the colima and lima backends.
     pub profile: Option<String>,
@@ -160,7 +160,7 @@ pub struct Cluster {
     pub stages: BTreeMap<Stage, StageOnCluster>,
 }
 
-/// What the facts say of one (cluster, stage) pair.
+/// What the platform config says of one (cluster, stage) pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StageOnCluster {
@@ -220,11 +220,11 @@ pub struct Profile {
     pub memory: u32,
     /// Disk in GiB, root disk and data disk alike.
     pub disk: u32,
-    /// Guest architecture; null means the host's own.
+    /// VM architecture; null means the host's own.
     pub arch: Option<Arch>,
-    /// Whether Rosetta is asked for (aarch64 guests on Apple Silicon only).
+    /// Whether Rosetta is asked for (aarch64 VMs on Apple Silicon only).
     pub rosetta: bool,
-    /// TCP port of the API on the guest's and the host's loopback.
+    /// TCP port of the API on the VM's and the host's loopback.
     pub api_port: u16,
 }
 
@@ -351,7 +351,7 @@ impl Stage {
     /// Every stage.
     pub const ALL: [Self; 3] = [Self::Local, Self::Capi, Self::Full];
 
-    /// The name on the command line, in the facts and in folders.
+    /// The name on the command line, in the platform config and in folders.
     pub fn name(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -368,7 +368,7 @@ impl std::fmt::Display for Stage {
 }
 
 impl Backend {
-    /// The name on the command line and in the facts.
+    /// The name on the command line and in the platform config.
     pub fn name(self) -> &'static str {
         match self {
             Self::Colima => "colima",
@@ -390,8 +390,8 @@ impl Arch {
 }
 
 impl Platform {
-    /// Reads facts: the schema version first, then everything, then what no type can say. What has not the shape of
-    /// facts is reported whole, each problem with its path.
+    /// Reads platform config: the schema version first, then everything, then what no type can say. What has not the shape of
+    /// platform config is reported whole, each problem with its path.
     pub fn parse(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -400,7 +400,7 @@ impl Platform {
         let version: Version = serde_json::from_str(text).map_err(|error| at(text, &error))?;
         if version.schema != SCHEMA {
             return Err(Failure::config(format!(
-                "facts have schema {}, this xtask reads schema {SCHEMA}",
+                "platform config have schema {}, this xtask reads schema {SCHEMA}",
                 version.schema
             ))
             .hinted("use the xtask of the same checkout: `cargo xtask` or `nix run .#xtask`"));
@@ -409,7 +409,7 @@ impl Platform {
             problems if problems.is_empty() => at(text, &error),
             problems => Failure::many(
                 Kind::Config,
-                "the platform facts have not the shape of facts",
+                "the platform config has not the shape of platform config",
                 &problems,
             )
             .hinted(REMEDY),
@@ -419,7 +419,7 @@ impl Platform {
             Ok(platform)
         } else {
             Err(
-                Failure::many(Kind::Config, "the platform facts contradict themselves", &problems)
+                Failure::many(Kind::Config, "the platform config contradicts itself", &problems)
                     .hinted("mend `modules/platform.nix`, then `nix build .#platform` and commit `platform.json`"),
             )
         }
@@ -444,18 +444,20 @@ impl Platform {
             .get(&stage)
             .map(|default| default.cluster.as_str())
             .ok_or_else(|| {
-                Failure::config(format!("the facts name no default cluster for stage `{stage}`"))
-                    .hinted("name one with `--cluster`")
+                Failure::config(format!(
+                    "the platform config names no default cluster for stage `{stage}`"
+                ))
+                .hinted("name one with `--cluster`")
             })
     }
 
-    /// What the facts say of a stage on a cluster; a failure where the cluster does not carry it.
+    /// What the platform config says of a stage on a cluster; a failure where the cluster does not carry it.
     pub fn stage(&self, cluster: &str, stage: Stage) -> Result<&StageOnCluster> {
         self.cluster(cluster)?.stages.get(&stage).ok_or_else(|| {
             let carriers: Vec<&str> = self
                 .clusters
                 .iter()
-                .filter(|(_, facts)| facts.stages.contains_key(&stage))
+                .filter(|(_, config)| config.stages.contains_key(&stage))
                 .map(|(name, _)| name.as_str())
                 .collect();
             Failure::config(format!("cluster `{cluster}` does not carry stage `{stage}`"))
@@ -524,7 +526,7 @@ impl Platform {
             for cluster in std::iter::once(&default.cluster).chain(&default.after_pivot) {
                 match self.clusters.get(cluster) {
                     None => problems.push(format!("defaultClusters.{stage}: no cluster `{cluster}`")),
-                    Some(facts) if !facts.stages.contains_key(stage) => {
+                    Some(config) if !config.stages.contains_key(stage) => {
                         problems.push(format!(
                             "defaultClusters.{stage}: cluster `{cluster}` does not carry the stage"
                         ));
@@ -547,9 +549,9 @@ fn at(text: &str, error: &serde_json::Error) -> Failure {
     Failure::config(format!("{error}: `{line}`")).hinted(REMEDY)
 }
 
-/// Reads the facts of a checkout.
-pub fn facts(root: &Utf8Path) -> Result<Platform> {
-    let path = root.join(FACTS);
-    let text = fs_err::read_to_string(&path).or_fail(Kind::Config, "cannot read the platform facts")?;
-    Platform::parse(&text).map_err(|failure| failure.context(format!("`{FACTS}` cannot be used")))
+/// Reads the platform config of a checkout.
+pub fn config(root: &Utf8Path) -> Result<Platform> {
+    let path = root.join(PLATFORM_JSON);
+    let text = fs_err::read_to_string(&path).or_fail(Kind::Config, "cannot read the platform config")?;
+    Platform::parse(&text).map_err(|failure| failure.context(format!("`{PLATFORM_JSON}` cannot be used")))
 }

@@ -1,4 +1,4 @@
-//! What keeps a text from being facts, all of it at once: serde by itself stops at the first problem.
+//! What keeps a text from being platform config, all of it at once: serde by itself stops at the first problem.
 //! It knows no field: the derived code asks for what each place has to hold, and where the text holds something else,
 //! the problem is noted and reading goes on with an empty value. What was read is thrown away.
 
@@ -14,12 +14,12 @@ use crate::base::text::nearest;
 
 /// Everything that has not the shape of [`Platform`], each with its path; nothing when the text is no JSON.
 pub(super) fn problems(text: &str) -> Vec<String> {
-    let Ok(facts) = serde_json::from_str::<Value>(text) else {
+    let Ok(config) = serde_json::from_str::<Value>(text) else {
         return Vec::new();
     };
     let problems = RefCell::new(Vec::new());
     let read = Platform::deserialize(Place {
-        given: Given::Value(&facts),
+        given: Given::Value(&config),
         path: String::new(),
         problems: &problems,
     });
@@ -289,17 +289,17 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_facts_have_the_shape() {
+    fn the_committed_config_have_the_shape() {
         assert_eq!(problems(&committed().to_string()), Vec::<String>::new());
     }
 
     #[test]
     fn every_problem_is_told_at_once_with_its_path() {
-        let mut facts = committed();
-        facts["colour"] = "red".into();
-        facts["defaultClusters"]["lcoal"] = serde_json::json!({"cluster": "k3s-dev", "afterPivot": null});
-        facts["machines"] = serde_json::json!([]);
-        let cluster = &mut facts["clusters"]["k3s-dev"];
+        let mut config = committed();
+        config["colour"] = "red".into();
+        config["defaultClusters"]["lcoal"] = serde_json::json!({"cluster": "k3s-dev", "afterPivot": null});
+        config["machines"] = serde_json::json!([]);
+        let cluster = &mut config["clusters"]["k3s-dev"];
         cluster["apiPort"] = 70_000.into();
         cluster["nodes"] = "two".into();
         cluster["environment"] = "staging".into();
@@ -309,11 +309,11 @@ mod tests {
         // A field that may be null may also be left out.
         cluster.as_object_mut().unwrap().remove("machine");
         cluster["stages"]["local"]["needsPivot"] = "no".into();
-        facts["profiles"]["k3s-dev"]["arch"] = "riscv".into();
-        facts["profiles"]["k3s-dev"]["cpus"] = Value::Null;
-        facts["secrets"] = "none".into();
+        config["profiles"]["k3s-dev"]["arch"] = "riscv".into();
+        config["profiles"]["k3s-dev"]["cpus"] = Value::Null;
+        config["secrets"] = "none".into();
         assert_eq!(
-            problems(&facts.to_string()),
+            problems(&config.to_string()),
             [
                 "colour: unknown field",
                 "defaultClusters: `lcoal` is not one of `local`, `capi`, `full`",
@@ -330,7 +330,7 @@ mod tests {
                 "secrets: `\"none\"` is not an object",
             ]
         );
-        let failure = Platform::parse(&facts.to_string()).unwrap_err();
+        let failure = Platform::parse(&config.to_string()).unwrap_err();
         assert!(failure.chain().contains("riscv"), "{}", failure.chain());
     }
 
@@ -351,10 +351,10 @@ mod tests {
         every_pointer(&whole, "", &mut pointers);
         for pointer in pointers {
             for other in [Value::Null, "x".into(), (-1).into(), 1.5.into(), serde_json::json!({})] {
-                let mut facts = whole.clone();
-                *facts.pointer_mut(&pointer).unwrap() = other.clone();
-                let refused = serde_json::from_value::<Platform>(facts.clone()).is_err();
-                let told = problems(&facts.to_string());
+                let mut config = whole.clone();
+                *config.pointer_mut(&pointer).unwrap() = other.clone();
+                let refused = serde_json::from_value::<Platform>(config.clone()).is_err();
+                let told = problems(&config.to_string());
                 assert_eq!(refused, !told.is_empty(), "{pointer} is {other}: {told:?}");
             }
         }

@@ -3,7 +3,7 @@
 //! kluctl walks upwards to the nearest `.git`, reads the whole worktree around it to say in its result whether that
 //! was clean, and fails after everything is applied when it dislikes what it finds: an `origin` that is a path
 //! (`file:// protocol is not supported`), no commit yet (`reference not found`), a format that go-git cannot read.
-//! What Git knows of the checkout is in our ledger.
+//! What Git knows of the checkout is in our deployment history.
 
 use camino::Utf8Path;
 

@@ -52,12 +52,12 @@ pub fn parse(table: &str) -> Result<Vec<Resource>> {
             .filter(|at| *at >= 2)
         else {
             return Err(Failure::unexpected(format!(
-                "`kubectl api-resources` printed a line nobody expected: `{line}`"
+                "`kubectl api-resources` printed an unexpected line: `{line}`"
             )));
         };
         let (Some(kind), Some(verbs)) = (words.get(at + 1), words.get(at + 2)) else {
             return Err(Failure::unexpected(format!(
-                "`kubectl api-resources` printed a line nobody expected: `{line}`"
+                "`kubectl api-resources` printed an unexpected line: `{line}`"
             )));
         };
         resources.push(Resource {

@@ -18,10 +18,10 @@ const SOPS_SECRETS: &str = "sopssecrets.isindir.github.com";
 /// Seconds that the operator may take to come back.
 const RESTART: u64 = 120;
 
-/// The identity of a cluster's operator; none where no operator decrypts or the facts name nobody.
+/// The identity of a cluster's operator; none where no operator decrypts or the platform config names nobody.
 pub fn of(platform: &Platform, cluster: &str, backend: Backend) -> Option<OperatorKey> {
-    let facts = platform.clusters.get(cluster)?;
-    facts.components.iter().find(|component| *component == OPERATOR)?;
+    let config = platform.clusters.get(cluster)?;
+    config.components.iter().find(|component| *component == OPERATOR)?;
     let name = platform.secrets.operator_identities.get(cluster)?;
     Some(OperatorKey {
         name: name.clone(),
@@ -92,7 +92,7 @@ pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
                 key.name,
                 key.recipient,
                 match key.otherwise {
-                    Otherwise::ThrowAway => ", or a throw-away one where that is not at hand,",
+                    Otherwise::ThrowAway => ", or a throw-away one where that is not available,",
                     Otherwise::Refuse => "",
                 }
             ),
@@ -194,7 +194,7 @@ pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
     .with_all(steps)
 }
 
-/// A template for kubectl that prints every SopsSecret of a list, each with a status that nobody has written yet.
+/// A template for kubectl that prints every SopsSecret of a list, each with a status that no step has written yet.
 fn without_status() -> String {
     let head = r#"{"apiVersion":"v1","kind":"List","items":[{{range $index, $one := .items}}{{if $index}},{{end}}"#;
     let one = r#"{"apiVersion":"{{$one.apiVersion}}","kind":"{{$one.kind}}","metadata":{"name":"{{$one.metadata.name}}","namespace":"{{$one.metadata.namespace}}"},"#;

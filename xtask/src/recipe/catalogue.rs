@@ -1,4 +1,4 @@
-//! Every plan that the facts can lead to: each recipe with every stage, cluster and backend it is for.
+//! Every plan that the platform config can lead to: each recipe with every stage, cluster and backend it is for.
 //! The laws and the goldens of plans are held over this list, so a recipe that is not here is not tested.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use super::rebuild::Rebuild;
 use super::rehearse::{At, Keep};
 use super::trust::{Change, Store};
 use super::validate::Validate;
-use super::vm::{Guest, ImageStep};
+use super::vm::{ImageStep, Vm};
 use super::{Parts, Source, age_key, ci, image, local_down, local_up, nix, prune, rehearse, resync, trust, validate};
 use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
@@ -19,7 +19,7 @@ use crate::cluster::vm::colima;
 use crate::cluster::vm::host::System;
 use crate::cluster::vm::{Driver, VmRequirements};
 use crate::live::history::RollbackOf;
-use crate::live::prune::{Choice, Doomed};
+use crate::live::prune::{Choice, Deletion};
 use crate::plan::{Plan, Target};
 use crate::platform::{Arch, Backend, Cluster, Environment, Platform, Stage};
 use crate::project::{ObjectRef, StageDescription};
@@ -42,9 +42,9 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
         ),
     ];
     let api_ports = platform.api_ports();
-    for (name, facts) in &platform.clusters {
-        let access = Access::of(name, facts);
-        if facts.environment == Environment::Local {
+    for (name, config) in &platform.clusters {
+        let access = Access::of(name, config);
+        if config.environment == Environment::Local {
             plans.push((format!("local-down-{name}"), local_down::plan(&access)));
             for (change, word) in [(Change::Install, "install"), (Change::Remove, "remove")] {
                 plans.push((
@@ -53,7 +53,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 ));
             }
         }
-        for stage in facts.stages.keys() {
+        for stage in config.stages.keys() {
             let Some(description) = descriptions.get(&(name.clone(), *stage)) else {
                 continue;
             };
@@ -75,7 +75,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             let kept = Source::Folder(Utf8PathBuf::from(format!(".xtask/clusters/{name}/rollback/{stage}")));
             let of = |access, backend, source| Deploy {
                 access,
-                facts,
+                config,
                 backend,
                 stage: *stage,
                 description,
@@ -85,32 +85,32 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 mode: &mode,
                 key: age_key::of(platform, name, backend),
             };
-            for backend in &facts.backends {
+            for backend in &config.backends {
                 let source = if *backend == Backend::Embedded { &golden } else { &built };
                 let deploy = of(&access, *backend, source);
                 let word = backend.name();
-                if facts.environment == Environment::Local && *stage == Stage::Local {
-                    let wanted = guest_wanted(platform, facts, *backend);
-                    let guest = wanted.as_ref().map(|wanted| guest(&access, &api_ports, wanted));
+                if config.environment == Environment::Local && *stage == Stage::Local {
+                    let wanted = vm_wanted(platform, config, *backend);
+                    let vm = wanted.as_ref().map(|wanted| vm(&access, &api_ports, wanted));
                     plans.push((
                         format!("local-up-{name}-{word}"),
-                        local_up::plan(&deploy, guest.as_ref(), Vec::new()),
+                        local_up::plan(&deploy, vm.as_ref(), Vec::new()),
                     ));
-                    plans.extend(guest.iter().flat_map(|guest| guest_plans(guest, word)));
+                    plans.extend(vm.iter().flat_map(|vm| vm_plans(vm, word)));
                 }
                 plans.push((
                     format!("deploy-{name}-{stage}-{word}"),
-                    of_parts(name, facts, deploy.parts()),
+                    of_parts(name, config, deploy.parts()),
                 ));
             }
-            let real = facts.backends.iter().find(|backend| **backend != Backend::Embedded);
+            let real = config.backends.iter().find(|backend| **backend != Backend::Embedded);
             if let (Some(backend), Stage::Full) = (real, stage) {
                 let stored = Cluster {
                     closure_store: Some("ssh-ng://root@store.example".to_owned()),
-                    ..facts.clone()
+                    ..config.clone()
                 };
                 let deploy = Deploy {
-                    facts: &stored,
+                    config: &stored,
                     ..of(&access, *backend, &built)
                 };
                 plans.push((
@@ -125,7 +125,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
                 };
                 plans.push((
                     format!("rollback-{name}-{stage}"),
-                    of_parts(name, facts, deploy.parts()),
+                    of_parts(name, config, deploy.parts()),
                 ));
             }
             let rebuild = Rebuild {
@@ -137,14 +137,17 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             };
             for source in ["nix", "golden"] {
                 if let Some(parts) = rebuild.parts(source) {
-                    plans.push((format!("rebuild-{name}-{stage}-{source}"), of_parts(name, facts, parts)));
+                    plans.push((
+                        format!("rebuild-{name}-{stage}-{source}"),
+                        of_parts(name, config, parts),
+                    ));
                 }
             }
             let trial = Access::rehearsal(name, NONCE);
-            let mut nobodys = facts.clone();
+            let mut nobodys = config.clone();
             nobodys.uid = None;
             let deploy = Deploy {
-                facts: &nobodys,
+                config: &nobodys,
                 ..of(&trial, Backend::Embedded, &golden)
             };
             for (keep, word) in [(Keep::Nothing, ""), (Keep::Cluster, "-keep")] {
@@ -168,13 +171,13 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
             ));
             let real = real.copied().unwrap_or(Backend::Embedded);
             let source = if real == Backend::Embedded { &golden } else { &built };
-            let prune = prune::parts(&of(&access, real, source), &doomed(), &["Namespace/old".to_owned()]);
-            plans.push((format!("prune-{name}-{stage}"), of_parts(name, facts, prune)));
+            let prune = prune::parts(&of(&access, real, source), &deletions(), &["Namespace/old".to_owned()]);
+            plans.push((format!("prune-{name}-{stage}"), of_parts(name, config, prune)));
             plans.push((
                 format!("validate-{name}-{stage}"),
                 validate::plan(&Validate {
                     access: &trial,
-                    facts,
+                    config,
                     project: golden.folder(),
                     definitions: &[],
                     goal: "the goal",
@@ -189,7 +192,7 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
         {
             plans.push((
                 format!("resync-{}-{name}", secret.id),
-                resync::plan(&access, facts, secret, NONCE),
+                resync::plan(&access, config, secret, NONCE),
             ));
         }
     }
@@ -198,8 +201,8 @@ pub fn plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, P
 }
 
 /// Two objects that prune deletes, one of which takes others along.
-fn doomed() -> Choice {
-    let one = |kind: &str, namespace: &str, path: &str, version: Option<&str>| Doomed {
+fn deletions() -> Choice {
+    let one = |kind: &str, namespace: &str, path: &str, version: Option<&str>| Deletion {
         object: ObjectRef {
             api_version: "v1".to_owned(),
             kind: kind.to_owned(),
@@ -213,7 +216,7 @@ fn doomed() -> Choice {
         along: Vec::new(),
     };
     Choice {
-        doomed: vec![
+        deletions: vec![
             one(
                 "ConfigMap",
                 "default",
@@ -227,11 +230,11 @@ fn doomed() -> Choice {
 }
 
 /// A plan of these parts for a cluster.
-fn of_parts(name: &str, facts: &Cluster, parts: Parts) -> Plan {
+fn of_parts(name: &str, config: &Cluster, parts: Parts) -> Plan {
     let mut plan = Plan::new("the goal");
     plan.target = Some(Target {
         cluster: name.to_owned(),
-        production: facts.environment == Environment::Production,
+        production: config.environment == Environment::Production,
     });
     plan.sections.push(parts.section);
     plan.finally.push(parts.finally);
@@ -241,8 +244,8 @@ fn of_parts(name: &str, facts: &Cluster, parts: Parts) -> Plan {
 /// What ClusterAPI makes, part by part and as a whole.
 fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, Plan)> {
     let mut plans = Vec::new();
-    for (name, facts) in &platform.clusters {
-        let Some(api) = &facts.cluster_api else { continue };
+    for (name, config) in &platform.clusters {
+        let Some(api) = &config.cluster_api else { continue };
         let of = |cluster: &str, stage| descriptions.get(&(cluster.to_owned(), stage)).cloned();
         let (Some(local), Some(capi), Some(full)) = (
             of(&api.bootstrap, Stage::Local),
@@ -269,16 +272,16 @@ fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, 
             ),
             (Controllers::Processes, &["rehearse"]),
         ] {
-            let Ok(facts) = super::capi::facts(platform, name, controllers) else {
+            let Ok(config) = super::capi::config(platform, name, controllers) else {
                 continue;
             };
-            let Ok(mut bootstrap) = Bootstrap::of(platform, name, &facts, stages.clone(), controllers, NONCE) else {
+            let Ok(mut bootstrap) = Bootstrap::of(platform, name, &config, stages.clone(), controllers, NONCE) else {
                 continue;
             };
             let access = bootstrap.source.access.clone();
             let api_ports = platform.api_ports();
-            let wanted = guest_wanted(platform, &facts.0, bootstrap.source.backend);
-            bootstrap.guest = wanted.as_ref().map(|wanted| guest(&access, &api_ports, wanted));
+            let wanted = vm_wanted(platform, &config.0, bootstrap.source.backend);
+            bootstrap.vm = wanted.as_ref().map(|wanted| vm(&access, &api_ports, wanted));
             for verb in verbs {
                 plans.push((format!("capi-{verb}-{name}"), bootstrap.part(verb, Keep::Nothing)));
             }
@@ -287,9 +290,9 @@ fn capi_plans(platform: &Platform, descriptions: &Descriptions) -> Vec<(String, 
     plans
 }
 
-/// What else is done to a guest.
-fn guest_plans(guest: &Guest<'_>, driver: &str) -> Vec<(String, Plan)> {
-    let cluster = &guest.access.cluster;
+/// What else is done to a VM.
+fn vm_plans(vm: &Vm<'_>, driver: &str) -> Vec<(String, Plan)> {
+    let cluster = &vm.access.cluster;
     let of = |goal: &str, section: crate::plan::Section| {
         let mut plan = Plan::new(format!("{goal} {cluster}"));
         plan.sections.push(section);
@@ -298,19 +301,19 @@ fn guest_plans(guest: &Guest<'_>, driver: &str) -> Vec<(String, Plan)> {
     vec![
         (
             format!("local-down-{cluster}-{driver}"),
-            local_down::guest(guest, local_down::Keep::Data),
+            local_down::vm(vm, local_down::Keep::Data),
         ),
         (
             format!("local-down-delete-{cluster}-{driver}"),
-            local_down::guest(guest, local_down::Keep::Nothing),
+            local_down::vm(vm, local_down::Keep::Nothing),
         ),
-        of("image switch", guest.switch()),
-        of("image load", guest.load(Utf8PathBuf::from("images/application.tar"))),
+        of("image switch", vm.switch()),
+        of("image load", vm.load(Utf8PathBuf::from("images/application.tar"))),
     ]
 }
 
-fn guest<'a>(access: &'a Access, api_ports: &'a [u16], wanted: &'a VmRequirements) -> Guest<'a> {
-    Guest {
+fn vm<'a>(access: &'a Access, api_ports: &'a [u16], wanted: &'a VmRequirements) -> Vm<'a> {
+    Vm {
         access,
         api_ports,
         wanted,
@@ -322,14 +325,14 @@ fn guest<'a>(access: &'a Access, api_ports: &'a [u16], wanted: &'a VmRequirement
     }
 }
 
-/// The guest of a cluster on a Linux host of one architecture; none on backends without one.
-fn guest_wanted(platform: &Platform, facts: &Cluster, backend: Backend) -> Option<VmRequirements> {
+/// The VM of a cluster on a Linux host of one architecture; none on backends without one.
+fn vm_wanted(platform: &Platform, config: &Cluster, backend: Backend) -> Option<VmRequirements> {
     let driver = match backend {
         Backend::Colima => Driver::Colima,
         Backend::Lima => Driver::Lima,
         Backend::Embedded | Backend::Remote => return None,
     };
-    let name = facts.profile.as_ref()?;
+    let name = config.profile.as_ref()?;
     let profile = platform.profiles.get(name)?;
     Some(VmRequirements {
         driver,

@@ -22,9 +22,9 @@ const REAL: [(&str, &str, &str); 5] = [
         "The real sops and age, and nothing that leaks.",
     ),
     (
-        "guests",
-        "Bring guests up and down",
-        "The tools of guests are fakes that hold state; the API server behind them is real.",
+        "vms",
+        "Bring VMs up and down",
+        "The tools of VMs are fakes that hold state; the API server behind them is real.",
     ),
     (
         "cluster",
@@ -52,7 +52,7 @@ pub fn plan(platform: &Platform, warnings: Warnings) -> Plan {
         group(
             "lint",
             "Lint with warnings denied",
-            "A warning that nobody must mend is noise.",
+            "A warning that stays is noise.",
             1800,
             cargo([
                 "clippy",
@@ -76,7 +76,7 @@ pub fn plan(platform: &Platform, warnings: Warnings) -> Plan {
                 "--lib",
                 "--bins",
                 "--test=commands",
-                "--test=guest_scripts",
+                "--test=vm_scripts",
             ]),
         )
         .after(fakes("unit")),
@@ -157,8 +157,8 @@ pub fn plan(platform: &Platform, warnings: Warnings) -> Plan {
             2400,
             cargo(["test", "--package=xtask", "--locked"]).arg(format!("--test={target}")),
         );
-        plan.sections.push(if target == "guests" {
-            section.after(fakes("real-guests"))
+        plan.sections.push(if target == "vms" {
+            section.after(fakes("real-vms"))
         } else {
             section
         });

@@ -7,12 +7,12 @@ use crate::command::Arg;
 use crate::live::closures::{FindClosures, NoClosures};
 use crate::plan::{Action, Effect, Probe, Step};
 
-/// Refuses closures where the facts name no store for them; before anything is written.
+/// Refuses closures where the platform config names no store for them; before anything is written.
 pub fn check(project: &Utf8Path, cluster: &str) -> Step {
     Step::new(
         "closures.check",
         "Check that no volume names a Nix closure",
-        "The facts name no store to copy one to, and its pods would never start.",
+        "The platform config names no store to copy one to, and its pods would never start.",
         Effect::Read,
         Action::task(NoClosures {
             project: project.to_owned(),

@@ -1,5 +1,5 @@
-//! The section that brings a stage onto a cluster: fence, listing, comparison, Lease, phases with their gates,
-//! verification, ledger, release. What is equal is not written.
+//! The section that brings a stage onto a cluster: identity check, listing, comparison, Lease, phases with their gates,
+//! verification, deployment history, release. What is equal is not written.
 
 use camino::Utf8PathBuf;
 use serde_json::json;
@@ -33,8 +33,8 @@ const READINESS: u64 = 300;
 pub struct Deploy<'a> {
     /// How the cluster is reached.
     pub access: &'a Access,
-    /// Facts of the cluster.
-    pub facts: &'a Cluster,
+    /// Platform config of the cluster.
+    pub config: &'a Cluster,
     /// What runs it.
     pub backend: Backend,
     /// Stage that is deployed.
@@ -60,7 +60,7 @@ pub struct Mode {
     pub only: Option<Only>,
     /// Compare the project with the golden in this folder first.
     pub golden: Option<Utf8PathBuf>,
-    /// Why, in the words of who deploys; goes to the ledger.
+    /// Why, in the words of who deploys; goes to the deployment history.
     pub reason: Option<String>,
     /// Deployment that is taken up again.
     pub then: Option<RollbackOf>,
@@ -108,7 +108,7 @@ impl Deploy<'_> {
     }
 
     fn production(&self) -> bool {
-        self.facts.environment == Environment::Production
+        self.config.environment == Environment::Production
     }
 
     /// Gates that this backend can hold, and those that are only simulated.
@@ -171,7 +171,7 @@ impl Deploy<'_> {
         let (gates, simulated) = self.gates();
         let groups = self.groups(&gates);
         let delta = self.work("delta.json");
-        // A run that was killed after it deployed still has a ledger to write and a Lease to give back.
+        // A run that was killed after it deployed still has a deployment history to write and a Lease to give back.
         let fresh = Probe::All(vec![
             Probe::Says {
                 file: delta.clone(),
@@ -186,7 +186,7 @@ impl Deploy<'_> {
             format!("Deploy stage {} to `{}`", self.stage, self.access.cluster),
             "What differs from the project is brought to it, and nothing else is touched.",
         )
-        .with(super::guard::section(self.access, self.facts));
+        .with(super::guard::section(self.access, self.config));
         // A rehearsal of a production stage goes to nobody's cluster.
         // What a rollback deploys was made from another revision, whatever the tree is like now.
         if self.production() && !self.embedded() && self.mode.then.is_none() {
@@ -238,7 +238,7 @@ impl Deploy<'_> {
             );
         }
         section.push(self.verify_section(&groups, &delta).unless(fresh.clone()));
-        section.push(self.ledger_section().unless(fresh));
+        section.push(self.history_section().unless(fresh));
         Parts {
             section,
             finally: super::guard::give_back(self.access, self.nonce),
@@ -250,14 +250,14 @@ impl Deploy<'_> {
         let mut steps = vec![self.revision_step()];
         steps.extend(self.source_steps());
         // Pods of an embedded cluster are simulated, and mount nothing.
-        if !self.embedded() && self.facts.closure_store.is_none() {
+        if !self.embedded() && self.config.closure_store.is_none() {
             steps.push(closures::check(&self.project(), &self.access.cluster));
         }
         steps.extend(self.review_step());
         steps.push(Step::new(
             "secrets.check",
             "Check the secrets of the checkout and of the project",
-            "Nothing in plain text, nothing that kluctl would decrypt, nobody who reads what he should not.",
+            "Nothing in plain text, nothing that kluctl would decrypt, no reader who should not be one.",
             Effect::Read,
             Action::task(CheckSecrets {
                 // What stage local needs is generated; the provider's token, which a bootstrap cluster needs too,
@@ -302,7 +302,7 @@ impl Deploy<'_> {
         .with(Step::new(
             "stage.show",
             "Show what would change",
-            "Nobody agrees to what was not shown.",
+            "What was not shown cannot be agreed to.",
             Effect::Read,
             Action::task(ShowDiff {
                 project: self.project(),
@@ -338,7 +338,7 @@ impl Deploy<'_> {
         .with(Step::new(
             "held.judge",
             "Check that the cluster is as it was shown",
-            "Somebody may have changed it before the Lease was ours.",
+            "Another run may have changed it before the Lease was ours.",
             Effect::Read,
             Action::task(DiffUnchanged {
                 shown: delta.clone(),
@@ -390,7 +390,7 @@ impl Deploy<'_> {
     pub fn look(&self) -> Vec<Section> {
         let (gates, _) = self.gates();
         vec![
-            super::guard::section(self.access, self.facts),
+            super::guard::section(self.access, self.config),
             Section::new(
                 "project",
                 "Prepare the project",
@@ -456,13 +456,13 @@ impl Deploy<'_> {
         Step::new(
             "revision.read",
             "Ask Git for the revision",
-            "The ledger names it.",
+            "The deployment history names it.",
             Effect::Read,
             Action::Run(
                 Command::new(Tool::Git)
                     .args(["rev-parse", "HEAD"])
                     .to_file(self.work("revision.txt"))
-                    // A checkout without Git can deploy; its ledger entry then names no revision.
+                    // A checkout without Git can deploy; its deployment history entry then names no revision.
                     .or_look_next(),
             ),
         )
@@ -473,7 +473,7 @@ impl Deploy<'_> {
         Some(Step::new(
             "golden.check",
             "Compare the project with what was reviewed",
-            "Production gets what was reviewed; a local cluster may get more, and its ledger says so.",
+            "Production gets what was reviewed; a local cluster may get more, and its deployment history says so.",
             Effect::Read,
             Action::task(Reviewed {
                 project: self.source.folder(),
@@ -684,7 +684,7 @@ impl Deploy<'_> {
             Effect::Local,
             Action::Remove { path: result.clone() },
         )];
-        if let (false, Some(store)) = (self.embedded(), &self.facts.closure_store) {
+        if let (false, Some(store)) = (self.embedded(), &self.config.closure_store) {
             steps.extend(closures::copy(
                 &self.project(),
                 phases,
@@ -716,7 +716,7 @@ impl Deploy<'_> {
             Step::new(
                 &format!("phase-{first}.judge"),
                 format!("Read what became of {names}"),
-                "kluctl ends 0 with lost fields and skipped objects.",
+                "kluctl exits with code 0 with lost fields and skipped objects.",
                 Effect::Read,
                 Action::task(KluctlResult {
                     result,
@@ -767,19 +767,19 @@ impl Deploy<'_> {
         }
     }
 
-    fn ledger_section(&self) -> Section {
-        let current = self.work("ledger-current.json");
-        let next = self.work("ledger.json");
+    fn history_section(&self) -> Section {
+        let current = self.work("history-current.json");
+        let next = self.work("history.json");
         let steps = [
             Step::new(
-                "ledger.read",
-                "Read the ledger",
+                "history.read",
+                "Read the deployment history",
                 "It keeps the last deployments of each stage.",
                 Effect::Read,
-                Action::Run(super::guard::ledger_get(self.access).to_file(&current)),
+                Action::Run(super::guard::history_get(self.access).to_file(&current)),
             ),
             Step::new(
-                "ledger.add",
+                "history.add",
                 "Add this deployment",
                 "Who, when, from what, with how many changes.",
                 Effect::Local,
@@ -802,8 +802,8 @@ impl Deploy<'_> {
                 }),
             ),
             Step::new(
-                "ledger.write",
-                "Write the ledger",
+                "history.write",
+                "Write the deployment history",
                 "History, rollback and drift read it.",
                 Effect::Remote,
                 Action::Run(

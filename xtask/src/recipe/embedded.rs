@@ -14,7 +14,7 @@ const START: u64 = 120;
 const FIRST: u64 = 60;
 
 /// After it the API server answers and its nodes are there.
-pub fn up(access: &Access, facts: &Cluster) -> Section {
+pub fn up(access: &Access, config: &Cluster) -> Section {
     let folder = embedded::folder(access);
     let marker = embedded::marker(access);
     let made = Probe::Exists(marker.clone());
@@ -27,11 +27,11 @@ pub fn up(access: &Access, facts: &Cluster) -> Section {
             .args(["get", "serviceaccount", "default", "--namespace=default"])
             .within(10),
     );
-    let start = embedded::kwokctl(access, facts)
+    let start = embedded::kwokctl(access, config)
         .args(["start", "cluster"])
         .arg(format!("--wait={START}s"))
         .within(START + 30);
-    let last_node = format!("node-{:06}", facts.nodes.saturating_sub(1));
+    let last_node = format!("node-{:06}", config.nodes.saturating_sub(1));
     let mut section = Section::new(
         "cluster",
         format!("Start control plane `{}`", access.cluster),
@@ -55,7 +55,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Section {
     )
     .with(sweep(access, "cluster").unless(running.clone()))
     .with(
-        attempt(access, facts, "cluster", FIRST)
+        attempt(access, config, "cluster", FIRST)
             .named("create")
             .unless(made.clone()),
     );
@@ -70,14 +70,14 @@ pub fn up(access: &Access, facts: &Cluster) -> Section {
                 .within(10),
         ),
     ]);
-    let mut again = attempt(access, facts, "second", START + 30).named("again").unless(up);
+    let mut again = attempt(access, config, "second", START + 30).named("again").unless(up);
     again.items.insert(0, sweep(access, "second").into());
     section.push(again);
     section.extend([
         Step::new(
             "cluster.name",
             format!("Call its context `{}`", access.context),
-            "The context is the one that the facts name.",
+            "The context is the one that the platform config names.",
             Effect::Local,
             Action::Run(
                 access
@@ -102,7 +102,7 @@ pub fn up(access: &Access, facts: &Cluster) -> Section {
                 path: marker,
                 content: format!(
                     "{}\n",
-                    json!({"cluster": access.cluster, "kubernetes": facts.kubernetes})
+                    json!({"cluster": access.cluster, "kubernetes": config.kubernetes})
                 ),
                 mode: 0o600,
             },
@@ -160,9 +160,9 @@ pub fn up(access: &Access, facts: &Cluster) -> Section {
             "Pods need somewhere to be placed.",
             Effect::Local,
             Action::Run(
-                embedded::kwokctl(access, facts)
+                embedded::kwokctl(access, config)
                     .args(["scale", "node"])
-                    .arg(format!("--replicas={}", facts.nodes)),
+                    .arg(format!("--replicas={}", config.nodes)),
             ),
         )
         .unless(Probe::Succeeds(
@@ -185,10 +185,10 @@ fn sweep(access: &Access, name: &str) -> Step {
 }
 
 /// One try to make the control plane: nothing of an earlier one may stand in its way.
-fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64) -> Section {
-    let config = embedded::config_path(access);
-    let create = embedded::kwokctl_create(access, facts)
-        .list_path("--config", &config)
+fn attempt(access: &Access, config: &Cluster, name: &str, within: u64) -> Section {
+    let kwok_config = embedded::config_path(access);
+    let create = embedded::kwokctl_create(access, config)
+        .list_path("--config", &kwok_config)
         .flag_path("--kubeconfig", &access.kubeconfig)
         .arg(format!("--wait={within}s"))
         .within(within);
@@ -217,8 +217,8 @@ fn attempt(access: &Access, facts: &Cluster, name: &str, within: u64) -> Section
             "It keeps the control plane on free ports of loopback and says how nodes and pods are simulated.",
             Effect::Local,
             Action::task(FreePorts {
-                content: embedded::config(facts),
-                to: config,
+                content: embedded::config(config),
+                to: kwok_config,
             }),
         ),
         Step::new(

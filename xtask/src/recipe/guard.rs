@@ -1,4 +1,4 @@
-//! The steps that stand around every change of a cluster: the fence before it, the Lease while it lasts.
+//! The steps that stand around every change of a cluster: the identity check before it, the Lease while it lasts.
 
 use camino::Utf8PathBuf;
 use serde_json::json;
@@ -10,9 +10,9 @@ use crate::live::lease::{self, LeaseContent, LeaseHeld, LeaseRelease, NewLease};
 use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::Cluster;
 
-/// How a cluster of the facts is known.
-pub fn fenced(access: &Access, facts: &Cluster) -> ExpectedIdentity {
-    match &facts.uid {
+/// How a cluster of the platform config is known.
+pub fn known(access: &Access, config: &Cluster) -> ExpectedIdentity {
+    match &config.uid {
         Some(uid) => ExpectedIdentity::Committed(uid.clone()),
         None => ExpectedIdentity::Recorded(record(access)),
     }
@@ -26,7 +26,7 @@ pub fn record(access: &Access) -> Utf8PathBuf {
 /// Reads who the cluster is.
 pub fn read(access: &Access) -> Step {
     Step::new(
-        "fence.read",
+        "identity.read",
         "Read the UID of kube-system",
         "A cluster is known by it, not by a name.",
         Effect::Read,
@@ -41,23 +41,23 @@ pub fn read(access: &Access) -> Step {
     )
 }
 
-/// The file with what `fence.read` found.
+/// The file with what `identity.read` found.
 pub fn found(access: &Access) -> Utf8PathBuf {
     access.work().join("kube-system.json")
 }
 
-/// Reads who the cluster is and refuses any other than the one of the facts.
-pub fn section(access: &Access, facts: &Cluster) -> Section {
+/// Reads who the cluster is and refuses any other than the one of the platform config.
+pub fn section(access: &Access, config: &Cluster) -> Section {
     let steps = [
         read(access),
         Step::new(
-            "fence.check",
+            "identity.check",
             format!("Check that this is `{}`", access.cluster),
             "Nothing is ever written to another cluster.",
             Effect::Read,
             Action::task(CheckClusterIdentity {
                 namespace: found(access),
-                expected: fenced(access, facts),
+                expected: known(access, config),
                 cluster: access.cluster.clone(),
             }),
         ),
@@ -81,8 +81,8 @@ pub fn lease_get(access: &Access) -> Command {
         .or_ask_again()
 }
 
-/// The ledger of a cluster.
-pub fn ledger_get(access: &Access) -> Command {
+/// The deployment history of a cluster.
+pub fn history_get(access: &Access) -> Command {
     access
         .kubectl()
         .args(["get", "configmap", "--ignore-not-found", "--output=json"])
@@ -155,7 +155,7 @@ pub fn take(access: &Access, nonce: &str, goal: &str) -> [Step; 4] {
         Step::new(
             "lease.check",
             "Check that the Lease is ours",
-            "Somebody else may have been first.",
+            "Another run may have been first.",
             Effect::Read,
             Action::task(LeaseHeld {
                 lease: held,
@@ -196,7 +196,7 @@ pub fn release(access: &Access, held: Utf8PathBuf, effect: Effect) -> Section {
         Step::new(
             "lease.aim",
             "Aim at this very Lease",
-            "A delete by name could hit the Lease of somebody who came after us.",
+            "A delete by name could hit the Lease of a later run.",
             Effect::Local,
             Action::task(LeaseRelease {
                 lease: held,

@@ -1,4 +1,4 @@
-//! Images of guests: built by Nix, or taken from a file, and recorded.
+//! Images of VMs: built by Nix, or taken from a file, and recorded.
 
 use camino::Utf8PathBuf;
 
@@ -13,7 +13,7 @@ const BUILD: u64 = 7200;
 /// Builds the image of an architecture and records it.
 pub fn build_plan(arch: Arch, host: Arch) -> Plan {
     let mut plan = Plan::new(format!("image build {}", arch.name()));
-    plan.choices.push(format!("guest architecture `{}`", arch.name()));
+    plan.choices.push(format!("VM architecture `{}`", arch.name()));
     plan.sections.push(build(arch, host));
     plan.next = Some("cargo xtask local-up".to_owned());
     plan
@@ -31,7 +31,7 @@ pub fn build(arch: Arch, host: Arch) -> Section {
         Step::new(
             "image.build",
             format!("Build `.#{attribute}`"),
-            "The disk from which guests boot; building it runs a virtual machine of Nix' own.",
+            "The disk from which VMs boot; building it runs a virtual machine of Nix' own.",
             Effect::Local,
             Action::Run(nix_build(&attribute, link_path(arch).as_str()).within(BUILD)),
         ),
@@ -53,7 +53,7 @@ pub fn build(arch: Arch, host: Arch) -> Section {
         Step::new(
             "image.record",
             "Find and record the image",
-            "Store path, digest and size are what a guest is known by.",
+            "Store path, digest and size are what a VM is known by.",
             Effect::Local,
             Action::task(VmImage {
                 from: link_path(arch),
@@ -66,8 +66,8 @@ pub fn build(arch: Arch, host: Arch) -> Section {
     ];
     Section::new(
         "image",
-        format!("Build the image of guests on {}", arch.name()),
-        "The disk from which guests boot.",
+        format!("Build the image of VMs on {}", arch.name()),
+        "The disk from which VMs boot.",
     )
     .with_all(steps)
 }
@@ -75,7 +75,7 @@ pub fn build(arch: Arch, host: Arch) -> Section {
 /// Records an image that was built elsewhere.
 pub fn take(from: Utf8PathBuf, digest: Option<String>, arch: Arch) -> Plan {
     let mut plan = Plan::new(format!("image use {from}"));
-    plan.choices.push(format!("guest architecture `{}`", arch.name()));
+    plan.choices.push(format!("VM architecture `{}`", arch.name()));
     plan.sections.push(
         Section::new(
             "image",
@@ -85,7 +85,7 @@ pub fn take(from: Utf8PathBuf, digest: Option<String>, arch: Arch) -> Plan {
         .with(Step::new(
             "image.record",
             format!("Find and record the image in `{from}`"),
-            "Store path, digest and size are what a guest is known by.",
+            "Store path, digest and size are what a VM is known by.",
             Effect::Local,
             Action::task(VmImage {
                 from,

@@ -1,7 +1,7 @@
 //! Takes a local cluster down.
 
 use super::embedded;
-use super::vm::Guest;
+use super::vm::Vm;
 use crate::cluster::access::Access;
 use crate::cluster::vm::Driver;
 use crate::plan::{Plan, Target};
@@ -16,7 +16,7 @@ pub fn plan(access: &Access) -> Plan {
     plan
 }
 
-/// What of a guest is kept.
+/// What of a VM is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// Its disk, and with it the cluster.
@@ -25,21 +25,21 @@ pub enum Keep {
     Nothing,
 }
 
-/// Stops a guest, or deletes it once that was agreed to.
-pub fn guest(guest: &Guest<'_>, keep: Keep) -> Plan {
-    let cluster = &guest.access.cluster;
-    let backend = match guest.wanted.driver {
+/// Stops a VM, or deletes it once that was agreed to.
+pub fn vm(vm: &Vm<'_>, keep: Keep) -> Plan {
+    let cluster = &vm.access.cluster;
+    let backend = match vm.wanted.driver {
         Driver::Colima => "colima",
         Driver::Lima => "lima",
     };
     let (goal, section) = match keep {
-        Keep::Data => (format!("local-down {cluster}"), guest.down()),
-        Keep::Nothing => (format!("local-down --delete {cluster}"), guest.delete()),
+        Keep::Data => (format!("local-down {cluster}"), vm.down()),
+        Keep::Nothing => (format!("local-down --delete {cluster}"), vm.delete()),
     };
     let mut plan = Plan::new(goal);
     plan.choices.push(format!(
-        "cluster `{cluster}` on backend {backend}, guest `{}`",
-        guest.wanted.instance
+        "cluster `{cluster}` on backend {backend}, VM `{}`",
+        vm.wanted.instance
     ));
     plan.target = Some(Target {
         cluster: cluster.clone(),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::deploy::Deploy;
 use super::embedded;
 use super::routes;
-use super::vm::Guest;
+use super::vm::Vm;
 use crate::cluster::access::Access;
 use crate::plan::{Action, Effect, Plan, Section, Step, Target};
 use crate::platform::Environment;
@@ -16,20 +16,20 @@ pub fn goal(cluster: &str) -> String {
     format!("local-up {cluster}")
 }
 
-/// Brings the cluster up, in its guest or on this host, and deploys the stage.
-pub fn plan(deploy: &Deploy<'_>, guest: Option<&Guest<'_>>, choices: Vec<String>) -> Plan {
+/// Brings the cluster up, in its VM or on this host, and deploys the stage.
+pub fn plan(deploy: &Deploy<'_>, vm: Option<&Vm<'_>>, choices: Vec<String>) -> Plan {
     let access = deploy.access;
     let mut plan = Plan::new(goal(&access.cluster));
     plan.choices = choices;
     plan.target = Some(Target {
         cluster: access.cluster.clone(),
-        production: deploy.facts.environment == Environment::Production,
+        production: deploy.config.environment == Environment::Production,
     });
-    plan.sections.push(cluster(deploy, guest));
+    plan.sections.push(cluster(deploy, vm));
     let parts = deploy.parts();
     plan.sections.push(parts.section);
-    if let Some(guest) = guest {
-        plan.sections.push(reach(deploy, guest));
+    if let Some(vm) = vm {
+        plan.sections.push(reach(deploy, vm));
     }
     plan.finally.push(parts.finally);
     plan.next = Some(format!(
@@ -39,24 +39,24 @@ pub fn plan(deploy: &Deploy<'_>, guest: Option<&Guest<'_>>, choices: Vec<String>
     plan
 }
 
-/// The cluster, up: in its guest or on this host.
-pub fn cluster(deploy: &Deploy<'_>, guest: Option<&Guest<'_>>) -> Section {
-    let section = match guest {
-        Some(guest) => guest.up(),
-        None => embedded::up(deploy.access, deploy.facts),
+/// The cluster, up: in its VM or on this host.
+pub fn cluster(deploy: &Deploy<'_>, vm: Option<&Vm<'_>>) -> Section {
+    let section = match vm {
+        Some(vm) => vm.up(),
+        None => embedded::up(deploy.access, deploy.config),
     };
     section.after(clear_work(deploy))
 }
 
-/// What is looked at of a stage that runs in a guest: how this host reaches it.
-pub fn reach(deploy: &Deploy<'_>, guest: &Guest<'_>) -> Section {
+/// What is looked at of a stage that runs in a VM: how this host reaches it.
+pub fn reach(deploy: &Deploy<'_>, vm: &Vm<'_>) -> Section {
     let mut section = Section::new(
         "reach",
         "Check what of the stage this host reaches",
         "A cluster that no browser reaches is not what was asked for.",
     )
     .with(note_project(deploy));
-    if guest.low_ports && routes::any(deploy.description) {
+    if vm.low_ports && routes::any(deploy.description) {
         section.extend(routes::steps(deploy, deploy.source.folder()));
     }
     section

@@ -1,4 +1,4 @@
-//! Recipes: pure functions from facts to plans, one file a goal.
+//! Recipes: pure functions from platform config to plans, one file a goal.
 //! No I/O, no clock, no environment; what is known only while running is a `Later`.
 
 pub mod age_key;
@@ -46,7 +46,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// A golden holds facts of upstream objects, not the objects, so it never reaches a real cluster.
+    /// A golden holds platform config of upstream objects, not the objects, so it never reaches a real cluster.
     pub fn golden(path: Utf8PathBuf, backend: Backend, environment: Environment) -> Result<Self> {
         if backend == Backend::Embedded && environment == Environment::Local {
             return Ok(Self::Golden(path));
@@ -65,7 +65,7 @@ impl Source {
         }
     }
 
-    /// How the ledger names it.
+    /// How the deployment history names it.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Golden(_) => "golden",

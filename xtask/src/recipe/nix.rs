@@ -77,7 +77,7 @@ pub fn tests(group: &str) -> Section {
     steps.push(Step::new(
         &format!("{group}.evaluate"),
         "Evaluate every Nix test",
-        "Facts, stages, components, NixOS, Terraform and the template of a consumer.",
+        "Platform config, stages, components, NixOS, Terraform and the template of a consumer.",
         Effect::Local,
         Action::Run(evaluate(&["modules/tests", "--arg", "inputs", "{ }"]).to_file(&result)),
     ));
@@ -91,7 +91,7 @@ pub fn tests(group: &str) -> Section {
     Section::new(
         group,
         "Run every Nix test",
-        "Facts, stages, components, NixOS, Terraform and the template of a consumer.",
+        "Platform config, stages, components, NixOS, Terraform and the template of a consumer.",
     )
     .with_all(steps)
 }
@@ -116,7 +116,7 @@ pub fn generated() -> Plan {
     plan
 }
 
-/// Renders stages outside Nix. Charts whose sources are not at hand are left out and named.
+/// Renders stages outside Nix. Charts whose sources are not available are left out and named.
 pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Section {
     let mut steps = library_steps(group);
     steps.push(Step::new(
@@ -159,7 +159,7 @@ pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Se
     Section::new(group, "Render the stages", "The same script that the derivation runs.").with_all(steps)
 }
 
-/// Every (cluster, stage) pair of the facts.
+/// Every (cluster, stage) pair of the platform config.
 pub fn pairs(platform: &Platform) -> Vec<(String, Stage)> {
     platform
         .clusters

@@ -7,7 +7,7 @@ use super::deploy::Deploy;
 use super::{Parts, guard};
 use crate::cluster::access::Access;
 use crate::command::Arg;
-use crate::live::prune::{Choice, Doomed, PruneUnchanged};
+use crate::live::prune::{Choice, Deletion, PruneUnchanged};
 use crate::plan::{Action, Effect, Probe, Section, Step};
 
 /// Seconds that one object may take to be gone: a namespace with a few hundred objects needs a minute or two.
@@ -36,10 +36,10 @@ pub fn parts(deploy: &Deploy<'_>, choice: &Choice, allowed: &[String]) -> Parts 
             format!("Delete what the project of `{}` no longer has", access.cluster),
             "Exactly what was shown is deleted.",
         )
-        .with(guard::section(access, deploy.facts))
+        .with(guard::section(access, deploy.config))
         .with(lock)
         .with(compare)
-        .with(deletes(access, &choice.doomed)),
+        .with(deletes(access, &choice.deletions)),
         finally: guard::give_back(access, deploy.nonce),
     }
 }
@@ -59,11 +59,11 @@ fn judge(deploy: &Deploy<'_>, choice: &Choice, allowed: &[String]) -> Vec<Step> 
         Action::task(PruneUnchanged {
             // The way to it in the API stands in the delete alone.
             shown: choice
-                .doomed
+                .deletions
                 .iter()
-                .map(|doomed| Doomed {
+                .map(|deletions| Deletion {
                     path: String::new(),
-                    ..doomed.clone()
+                    ..deletions.clone()
                 })
                 .collect(),
             allowed: allowed.to_vec(),
@@ -129,22 +129,22 @@ fn cascade_steps(access: &Access) -> [Step; 2] {
 
 /// A delete and a wait for each object. The UID stands in the delete, so that an object that was made anew under
 /// the same name is kept; so does the resourceVersion of what only a person or a deployment writes.
-pub fn deletes(access: &Access, doomed: &[Doomed]) -> Section {
+pub fn deletes(access: &Access, deletions: &[Deletion]) -> Section {
     let mut steps = Vec::new();
-    for (index, doomed) in doomed.iter().enumerate() {
+    for (index, deletions) in deletions.iter().enumerate() {
         let gone = Probe::Gone {
             command: access
                 .kubectl()
                 .args(["get", "--ignore-not-found", "--output=json"])
-                .arg(format!("{}.{}", doomed.object.kind, versioned(doomed)))
-                .arg(format!("--namespace={}", doomed.object.namespace))
-                .arg(doomed.object.name.as_str())
+                .arg(format!("{}.{}", deletions.object.kind, versioned(deletions)))
+                .arg(format!("--namespace={}", deletions.object.namespace))
+                .arg(deletions.object.name.as_str())
                 .within(30),
             pointer: "/metadata/uid".to_owned(),
-            value: doomed.uid.clone(),
+            value: deletions.uid.clone(),
         };
-        let mut preconditions = json!({"uid": doomed.uid});
-        if let Some(version) = &doomed.version {
+        let mut preconditions = json!({"uid": deletions.uid});
+        if let Some(version) = &deletions.version {
             preconditions["resourceVersion"] = json!(version);
         }
         let options = json!({
@@ -156,14 +156,14 @@ pub fn deletes(access: &Access, doomed: &[Doomed]) -> Section {
         steps.push(
             Step::new(
                 &format!("object-{:03}.delete", index + 1),
-                format!("Delete {} (uid {})", doomed.object, doomed.uid),
+                format!("Delete {} (uid {})", deletions.object, deletions.uid),
                 "The project no longer has it.",
                 Effect::Destroy,
                 Action::Run(
                     access
                         .kubectl()
                         .arg("delete")
-                        .arg(format!("--raw={}", doomed.path))
+                        .arg(format!("--raw={}", deletions.path))
                         .arg("--filename=-")
                         .from_text(options.to_string())
                         .within(60),
@@ -173,7 +173,7 @@ pub fn deletes(access: &Access, doomed: &[Doomed]) -> Section {
         );
         steps.push(Step::new(
             &format!("object-{:03}.wait", index + 1),
-            format!("Wait until {} is gone", doomed.object),
+            format!("Wait until {} is gone", deletions.object),
             "An accepted delete is not yet a deletion: finalizers may hold it.",
             Effect::Read,
             Action::Wait {
@@ -187,9 +187,9 @@ pub fn deletes(access: &Access, doomed: &[Doomed]) -> Section {
 }
 
 /// `version.group` as kubectl takes it after a kind; the core group is empty.
-fn versioned(doomed: &Doomed) -> String {
-    match doomed.object.api_version.split_once('/') {
+fn versioned(deletions: &Deletion) -> String {
+    match deletions.object.api_version.split_once('/') {
         Some((group, version)) => format!("{version}.{group}"),
-        None => format!("{}.", doomed.object.api_version),
+        None => format!("{}.", deletions.object.api_version),
     }
 }

@@ -31,14 +31,14 @@ impl Rebuild<'_> {
         Utf8Path::new(STATE).join("worktrees").join(self.nonce)
     }
 
-    /// The parts, by where the ledger says that the project came from; none when no revision has it.
+    /// The parts, by where the deployment history says that the project came from; none when no revision has it.
     pub fn parts(&self, source: &str) -> Option<Parts> {
         let tree = self.work().join("tree");
         let pair = format!("{}-{}", self.access.cluster, self.stage);
         let mut steps = vec![Step::new(
             "worktree.add",
             format!("Check `{}` out beside this checkout", self.revision),
-            "This checkout is somebody's work and stays as it is.",
+            "This checkout is a person's work and is not touched.",
             Effect::Local,
             Action::Run(
                 Command::new(Tool::Git)

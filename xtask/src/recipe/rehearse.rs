@@ -40,7 +40,7 @@ pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>, at: At<'_>, keep: Keep) -
     if let At::Commit(commit) = at {
         plan.sections.push(make_worktree(deploy, commit));
     }
-    plan.sections.push(embedded::up(access, deploy.facts));
+    plan.sections.push(embedded::up(access, deploy.config));
     plan.sections[0].items.insert(0, local_up::clear_work(deploy).into());
     let parts = deploy.parts();
     plan.sections.push(parts.section);
@@ -62,7 +62,7 @@ pub fn plan(deploy: &Deploy<'_>, choices: Vec<String>, at: At<'_>, keep: Keep) -
         )),
     );
     plan.finally.push(parts.finally);
-    plan.finally.push(keep_evidence(access));
+    plan.finally.push(keep_diagnostics(access));
     if let At::Commit(_) = at {
         plan.finally.push(remove_worktree(access));
     }
@@ -184,14 +184,14 @@ fn remove_worktree(access: &Access) -> Section {
 }
 
 /// Where a rehearsal that failed leaves what is worth a look.
-pub fn evidence(access: &Access) -> Utf8PathBuf {
+pub fn diagnostics(access: &Access) -> Utf8PathBuf {
     Utf8PathBuf::from(STATE)
         .join("failed")
         .join(access.folder.file_name().unwrap_or("rehearsal"))
 }
 
 /// Asks the cluster what happened, before it goes; a rehearsal that went well has nothing to tell.
-fn keep_evidence(access: &Access) -> Section {
+fn keep_diagnostics(access: &Access) -> Section {
     let went_well = Probe::Says {
         file: access.work().join("delta-again.json"),
         pointer: "/fresh".to_owned(),
@@ -204,13 +204,13 @@ fn keep_evidence(access: &Access) -> Section {
         Step::new(
             id,
             title,
-            "The cluster is gone when somebody asks why it failed.",
+            "The cluster is gone when a person asks why it failed.",
             Effect::Read,
             Action::Run(
                 access
                     .kubectl()
                     .args(["get", what, "--all-namespaces", output])
-                    .to_file(evidence(access).join(file))
+                    .to_file(diagnostics(access).join(file))
                     .within(60)
                     .or_look_next(),
             ),
@@ -243,7 +243,7 @@ fn keep_evidence(access: &Access) -> Section {
     Section::new(
         "evidence",
         "Keep what the cluster says of a failure",
-        "The cluster is gone when somebody asks why it failed.",
+        "The cluster is gone when a person asks why it failed.",
     )
     .with_all(steps)
     .unless(Probe::Any(vec![went_well, unreachable]))

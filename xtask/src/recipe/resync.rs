@@ -13,13 +13,13 @@ pub(super) const AWAITED: &str = "not looked at since the change";
 const DEADLINE: u64 = 300;
 
 /// The plan for one secret on one cluster.
-pub fn plan(access: &Access, facts: &Cluster, secret: &RequiredSecret, nonce: &str) -> Plan {
+pub fn plan(access: &Access, config: &Cluster, secret: &RequiredSecret, nonce: &str) -> Plan {
     let mut plan = Plan::new(format!("secrets resync {} on {}", secret.id, access.cluster));
     plan.target = Some(Target {
         cluster: access.cluster.clone(),
-        production: facts.environment == Environment::Production,
+        production: config.environment == Environment::Production,
     });
-    plan.sections.push(super::guard::section(access, facts));
+    plan.sections.push(super::guard::section(access, config));
     let mut resync = Section::new(
         "secret",
         format!("Make the operator read SopsSecret `{}` again", secret.id),

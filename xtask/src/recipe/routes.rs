@@ -1,4 +1,4 @@
-//! The steps that reach what a local cluster serves as its host would: by the names of the facts, verified by the
+//! The steps that reach what a local cluster serves as its host would: by the names of the platform config, verified by the
 //! root of the local authority.
 
 use camino::Utf8PathBuf;

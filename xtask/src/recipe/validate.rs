@@ -14,8 +14,8 @@ use super::embedded;
 pub struct Validate<'a> {
     /// The ephemeral cluster.
     pub access: &'a Access,
-    /// Facts of the cluster whose golden it is: its version and its service addresses matter.
-    pub facts: &'a Cluster,
+    /// Platform config of the cluster whose golden it is: its version and its service addresses matter.
+    pub config: &'a Cluster,
     /// The golden or rendering, relative to the root.
     pub project: Utf8PathBuf,
     /// Manifests of further definitions.
@@ -37,7 +37,7 @@ pub fn plan(validate: &Validate<'_>) -> Plan {
         cluster: access.cluster.clone(),
         production: false,
     });
-    plan.sections.push(embedded::up(access, validate.facts));
+    plan.sections.push(embedded::up(access, validate.config));
     let mut definitions = Section::new(
         "definitions",
         "Apply the definitions of the project",

@@ -1,5 +1,5 @@
-//! The sections that bring a guest with k3s up, take it down, and delete it; the same for Colima and Lima.
-//! What has to be done is decided while running, by comparing the facts with what Lima lists.
+//! The sections that bring a VM with k3s up, take it down, and delete it; the same for Colima and Lima.
+//! What has to be done is decided while running, by comparing the platform config with what Lima lists.
 
 use camino::Utf8PathBuf;
 use serde_json::json;
@@ -20,21 +20,21 @@ use crate::platform::Arch;
 /// Seconds for k3s to write its kubeconfig and for its API to answer, on a slow host's first boot.
 const K3S: u64 = 300;
 
-/// Seconds that the clocks of guest and host may be apart: tokens and certificates are judged by both.
+/// Seconds that the clocks of VM and host may be apart: tokens and certificates are judged by both.
 const CLOCK: u64 = 30;
 
-/// A guest and where it stands.
+/// A VM and where it stands.
 #[derive(Debug, Clone)]
-pub struct Guest<'a> {
+pub struct Vm<'a> {
     /// The cluster that runs in it.
     pub access: &'a Access,
     /// API ports of every profile, this one's among them.
     pub api_ports: &'a [u16],
-    /// What the facts ask for.
+    /// What the platform config asks for.
     pub wanted: &'a VmRequirements,
     /// The host's operating system, which decides what flags there are.
     pub system: System,
-    /// Architecture of the guest, for its image.
+    /// Architecture of the VM, for its image.
     pub arch: Arch,
     /// Architecture of the host, for which the flake's plain attribute is.
     pub host_arch: Arch,
@@ -53,7 +53,7 @@ pub enum ImageStep {
     Build,
 }
 
-impl Guest<'_> {
+impl Vm<'_> {
     fn work(&self, name: &str) -> Utf8PathBuf {
         self.access.work().join(name)
     }
@@ -66,7 +66,7 @@ impl Guest<'_> {
         lima::shell(&self.wanted.instance)
     }
 
-    /// A line of shell in the guest.
+    /// A line of shell in the VM.
     fn line(&self, line: &str) -> Command {
         self.shell().args(["sh", "-c", line])
     }
@@ -111,7 +111,7 @@ impl Guest<'_> {
     fn home(&self) -> Step {
         Step::new(
             "home.make",
-            "Make the folder of this checkout's guests",
+            "Make the folder of this checkout's VMs",
             "The user's own virtual machines live elsewhere and are never touched.",
             Effect::Local,
             Action::task(VmHome {
@@ -124,7 +124,7 @@ impl Guest<'_> {
     fn observe(&self, id: &str, listing: &str) -> Step {
         Step::new(
             id,
-            "List this checkout's guests",
+            "List this checkout's VMs",
             "Only Lima's own list says what there is; exit codes and status lines mislead.",
             Effect::Read,
             Action::Run(lima::list().to_file(self.work(listing))),
@@ -134,7 +134,7 @@ impl Guest<'_> {
     fn compare(&self, id: &str, listing: &str, to: &str) -> Step {
         Step::new(
             id,
-            "Compare the guest with the facts",
+            "Compare the VM with the platform config",
             "What differs decides whether it is kept, restarted or made anew.",
             Effect::Read,
             Action::task(VmCompare {
@@ -152,11 +152,11 @@ impl Guest<'_> {
         Step::new(
             id,
             match state {
-                VmState::Making => "Remember which image the guest boots",
-                VmState::Made => "Remember that the guest was made",
-                VmState::Switched => "Remember which image the guest was switched to",
+                VmState::Making => "Remember which image the VM boots",
+                VmState::Made => "Remember that the VM was made",
+                VmState::Switched => "Remember which image the VM was switched to",
             },
-            "A start that was cut off is told from a guest that only stands still, and another image from this one.",
+            "A start that was cut off is told from a VM that only stands still, and another image from this one.",
             Effect::Local,
             Action::task(VmRecord {
                 wanted: self.wanted.clone(),
@@ -167,23 +167,23 @@ impl Guest<'_> {
         )
     }
 
-    /// After it the guest runs as the facts ask, and its API server answers under its own authority.
+    /// After it the VM runs as the platform config asks, and its API server answers under its own authority.
     pub fn up(&self) -> Section {
         let instance = &self.wanted.instance;
         let mut section = Section::new(
             "cluster",
-            format!("Start guest `{instance}` with k3s in it"),
+            format!("Start VM `{instance}` with k3s in it"),
             "Everything else speaks to its API server.",
         )
         .with(self.home());
         let part = |id: &str, title: &str, why: &str, steps: Vec<Step>| Section::new(id, title, why).with_all(steps);
         section.push(part(
             "look",
-            "Compare what is there of the guest with the facts",
-            "What a new guest needs is made and looked at before an old one is deleted.",
+            "Compare what is there of the VM with the platform config",
+            "What a new VM needs is made and looked at before an old one is deleted.",
             vec![
-                self.observe("guest.observe", "guests.ndjson"),
-                self.compare("guest.compare", "guests.ndjson", "guest.json"),
+                self.observe("vm.observe", "VMs.ndjson"),
+                self.compare("vm.compare", "VMs.ndjson", "vm.json"),
             ],
         ));
         if self.image == ImageStep::Build {
@@ -193,15 +193,15 @@ impl Guest<'_> {
         section
             .with(part(
                 "settle",
-                "Prepare what is there of the guest",
-                "A start begins from a guest that is stopped, or from none.",
+                "Prepare what is there of the VM",
+                "A start begins from a VM that is stopped, or from none.",
                 self.settle_steps(),
             ))
             .with(self.make_section())
             .with(
                 Step::new(
-                    "guest.start",
-                    format!("Start guest `{instance}`"),
+                    "vm.start",
+                    format!("Start VM `{instance}`"),
                     "After a stop, a crash or a reboot its disk is still there.",
                     Effect::Local,
                     Action::Run(self.start_command()),
@@ -210,7 +210,7 @@ impl Guest<'_> {
             )
             .with(part(
                 "check",
-                "Check that the guest is what was asked for",
+                "Check that the VM is what was asked for",
                 "A start exits with code 0 when it ignored a flag.",
                 self.check_steps(),
             ))
@@ -231,13 +231,13 @@ impl Guest<'_> {
 
     fn says(&self, pointer: &str, value: bool) -> Probe {
         Probe::Says {
-            file: self.work("guest.json"),
+            file: self.work("vm.json"),
             pointer: pointer.to_owned(),
             value: json!(value),
         }
     }
 
-    /// Whether there is a guest that is neither swept nor made anew.
+    /// Whether there is a VM that is neither swept nor made anew.
     fn kept(&self) -> Probe {
         Probe::Not(Box::new(Probe::Any(vec![
             self.is(VmIs::Gone),
@@ -246,7 +246,7 @@ impl Guest<'_> {
         ])))
     }
 
-    /// Brings a guest that is there into a state that a start can begin from; what a new one boots is looked at before
+    /// Brings a VM that is there into a state that a start can begin from; what a new one boots is looked at before
     /// the old one is deleted.
     fn settle_steps(&self) -> Vec<Step> {
         let says = |pointer: &str, value: bool| self.says(pointer, value);
@@ -263,7 +263,7 @@ impl Guest<'_> {
             )
             .unless(self.kept()),
             Step::new(
-                "guest.sweep",
+                "vm.sweep",
                 format!("Remove what a broken start left of `{instance}`"),
                 "This checkout began it and nothing ever ran in it.",
                 Effect::Local,
@@ -271,9 +271,9 @@ impl Guest<'_> {
             )
             .unless(says("/halfMade", false)),
             Step::new(
-                "guest.recreate",
-                format!("Delete guest `{instance}` with its cluster and every volume in it, to make it anew"),
-                "What differs from the facts cannot be changed in a guest that exists.",
+                "vm.recreate",
+                format!("Delete VM `{instance}` with its cluster and every volume in it, to make it anew"),
+                "What differs from the platform config cannot be changed in a VM that exists.",
                 Effect::Destroy,
                 Action::Run(self.delete_command()),
             )
@@ -281,16 +281,16 @@ impl Guest<'_> {
             // A plan that is about another cluster may bring this one up.
             .changing(&self.access.cluster, false),
             Step::new(
-                "guest.unbreak",
-                format!("End what is left of the broken guest `{instance}`"),
+                "vm.unbreak",
+                format!("End what is left of the broken VM `{instance}`"),
                 "Its host process died; the disk is whole.",
                 Effect::Local,
                 Action::Run(self.stop_hard_command()),
             )
             .unless(Probe::Any(vec![says("/broken", false), self.is(VmIs::Gone)])),
             Step::new(
-                "guest.stop",
-                format!("Stop guest `{instance}`"),
+                "vm.stop",
+                format!("Stop VM `{instance}`"),
                 "CPUs and memory change with a start only; the data stays.",
                 Effect::Local,
                 Action::Run(self.stop_command()),
@@ -303,7 +303,7 @@ impl Guest<'_> {
         if self.wanted.driver == Driver::Lima {
             steps.push(
                 Step::new(
-                    "guest.set",
+                    "vm.set",
                     "Set CPUs, memory and disk",
                     "Lima keeps them in a file of the instance.",
                     Effect::Local,
@@ -320,15 +320,15 @@ impl Guest<'_> {
         let instance = &self.wanted.instance;
         let mut steps = vec![
             Step::new(
-                "fence.forget",
-                "Forget the cluster of a guest that is gone",
-                "A new guest holds a new cluster, known by a new UID.",
+                "identity.forget",
+                "Forget the cluster of a VM that is gone",
+                "A new VM holds a new cluster, known by a new UID.",
                 Effect::Local,
                 Action::Remove {
                     path: self.access.folder.join("uid.json"),
                 },
             ),
-            self.note("guest.begin", VmState::Making),
+            self.note("vm.begin", VmState::Making),
         ];
         let path = Arg::Later {
             file: image.clone(),
@@ -339,9 +339,9 @@ impl Guest<'_> {
             Driver::Lima => {
                 let template = self.access.folder.join("lima.yaml");
                 steps.push(Step::new(
-                    "guest.configure",
-                    "Write Lima's template of the guest",
-                    "It says everything that decides how the guest runs.",
+                    "vm.configure",
+                    "Write Lima's template of the VM",
+                    "It says everything that decides how the VM runs.",
                     Effect::Local,
                     Action::task(LimaTemplate {
                         wanted: self.wanted.clone(),
@@ -353,16 +353,16 @@ impl Guest<'_> {
             }
         };
         steps.push(Step::new(
-            "guest.create",
+            "vm.create",
             format!(
-                "Make guest `{instance}`: {} CPUs, {} GiB of memory, {} GiB of disk",
+                "Make VM `{instance}`: {} CPUs, {} GiB of memory, {} GiB of disk",
                 self.wanted.cpus, self.wanted.memory, self.wanted.disk
             ),
             "It boots a copy of the image, which grows to the profile's disk.",
             Effect::Local,
             Action::Run(create),
         ));
-        Section::new("make", format!("Make guest `{instance}`"), "It boots from the image.")
+        Section::new("make", format!("Make VM `{instance}`"), "It boots from the image.")
             .with_all(steps)
             .unless(self.exists())
     }
@@ -373,23 +373,23 @@ impl Guest<'_> {
             within: CLOCK,
         };
         let mut steps = vec![
-            self.observe("guest.look", "guests-started.ndjson"),
+            self.observe("vm.look", "vms-started.ndjson"),
             Step::new(
-                "guest.judge",
-                "Check that the guest is what was asked for",
-                "A start ends 0 when it ignored a flag, and when it took an emulator.",
+                "vm.judge",
+                "Check that the VM is what was asked for",
+                "A start exits with code 0 when it ignored a flag, and when it took an emulator.",
                 Effect::Read,
                 Action::task(VmFits {
                     wanted: self.wanted.clone(),
-                    listing: self.work("guests-started.ndjson"),
+                    listing: self.work("vms-started.ndjson"),
                 }),
             ),
-            self.note("guest.end", VmState::Made),
+            self.note("vm.end", VmState::Made),
         ];
         if self.wanted.rosetta {
             steps.push(Step::new(
                 "rosetta.try",
-                "Run a program for x86_64 in the guest",
+                "Run a program for x86_64 in the VM",
                 "Rosetta is asked for, and a kernel that it does not know lets every such program fail.",
                 Effect::Local,
                 Action::Run(self.line(&format!(
@@ -401,7 +401,7 @@ impl Guest<'_> {
         steps.push(
             Step::new(
                 "clock.set",
-                "Set the guest's clock",
+                "Set the VM's clock",
                 "It stands still while the host sleeps, and certificates are then not valid yet.",
                 Effect::Local,
                 Action::Run(self.shell().args(["sudo", "hwclock", "--hctosys"]).or_look_next()),
@@ -410,7 +410,7 @@ impl Guest<'_> {
         );
         steps.push(Step::new(
             "clock.wait",
-            "Wait until the guest's clock is right",
+            "Wait until the VM's clock is right",
             "Tokens and certificates are judged by it.",
             Effect::Read,
             Action::Wait {
@@ -438,8 +438,8 @@ impl Guest<'_> {
             ),
             Step::new(
                 "kubeconfig.fetch",
-                "Fetch the kubeconfig as the guest's root",
-                "Nobody else can read it there.",
+                "Fetch the kubeconfig as the VM's root",
+                "No other user can read it there.",
                 Effect::Local,
                 Action::Run(
                     self.shell()
@@ -451,7 +451,7 @@ impl Guest<'_> {
             Step::new(
                 "kubeconfig.write",
                 format!("Write `{}`", self.access.kubeconfig),
-                "A file of this cluster alone, with this guest's own authority, mode 0600.",
+                "A file of this cluster alone, with this VM's own authority, mode 0600.",
                 Effect::Local,
                 Action::task(VmKubeconfig {
                     from: raw.clone(),
@@ -470,7 +470,7 @@ impl Guest<'_> {
             Step::new(
                 "cluster.answer",
                 "Wait until the API server is ready",
-                "It must be this guest's: one under another authority is refused.",
+                "It must be this VM's: one under another authority is refused.",
                 Effect::Read,
                 Action::Wait {
                     until: Probe::Succeeds(self.access.kubectl().args(["get", "--raw=/readyz"]).within(10)),
@@ -481,30 +481,30 @@ impl Guest<'_> {
         ]
     }
 
-    /// Stops the guest; its data stays.
+    /// Stops the VM; its data stays.
     pub fn down(&self) -> Section {
         let stopped = Probe::Any(vec![self.is(VmIs::Gone), self.is(VmIs::Stopped)]);
         let steps = [
             self.home(),
             Step::new(
-                "guest.stop",
-                format!("Stop guest `{}`", self.wanted.instance),
+                "vm.stop",
+                format!("Stop VM `{}`", self.wanted.instance),
                 "Its disk stays, and with it the cluster.",
                 Effect::Local,
                 Action::Run(self.stop_command().or_look_next()),
             )
             .unless(stopped.clone()),
             Step::new(
-                "guest.end",
-                format!("End what is left of guest `{}`", self.wanted.instance),
-                "A guest whose host process died is broken, and does not stop by itself.",
+                "vm.end",
+                format!("End what is left of VM `{}`", self.wanted.instance),
+                "A VM whose host process died is broken, and does not stop by itself.",
                 Effect::Local,
                 Action::Run(self.stop_hard_command()),
             )
             .unless(stopped.clone()),
             Step::new(
-                "guest.rest",
-                "Wait until the guest is stopped",
+                "vm.rest",
+                "Wait until the VM is stopped",
                 "Only Lima's own list says so.",
                 Effect::Read,
                 Action::Wait {
@@ -516,32 +516,32 @@ impl Guest<'_> {
         ];
         Section::new(
             "down",
-            format!("Stop guest `{}`", self.wanted.instance),
+            format!("Stop VM `{}`", self.wanted.instance),
             "Its disk stays, and with it the cluster.",
         )
         .with_all(steps)
     }
 
-    /// Deletes the guest with its data, and looks that it is gone.
+    /// Deletes the VM with its data, and looks that it is gone.
     pub fn delete(&self) -> Section {
         let gone = self.is(VmIs::Gone);
         let steps = [
             self.home(),
-            self.observe("guest.observe", "guests-before.ndjson"),
+            self.observe("vm.observe", "vms-before.ndjson"),
             Step::new(
-                "guest.weigh",
-                "Look what is lost with the guest",
-                "A guest that a person protected is left alone, and nothing is deleted unseen.",
+                "vm.weigh",
+                "Look what is lost with the VM",
+                "A VM that a person protected is left alone, and nothing is deleted unseen.",
                 Effect::Read,
                 Action::task(VmDeletion {
                     instance: self.wanted.instance.clone(),
-                    listing: self.work("guests-before.ndjson"),
+                    listing: self.work("vms-before.ndjson"),
                 }),
             ),
             Step::new(
-                "guest.delete",
+                "vm.delete",
                 format!(
-                    "Delete guest `{}` with its cluster and every volume in it",
+                    "Delete VM `{}` with its cluster and every volume in it",
                     self.wanted.instance
                 ),
                 "It was asked for; nothing in it can be had back.",
@@ -550,15 +550,15 @@ impl Guest<'_> {
             )
             .unless(gone)
             .changing(&self.access.cluster, false),
-            self.observe("guest.look", "guests.ndjson"),
+            self.observe("vm.look", "VMs.ndjson"),
             Step::new(
-                "guest.judge",
-                "Check that the guest is gone",
-                "A delete can end 0 and delete nothing.",
+                "vm.judge",
+                "Check that the VM is gone",
+                "A delete can exit with code 0 and delete nothing.",
                 Effect::Read,
                 Action::task(VmGone {
                     instance: self.wanted.instance.clone(),
-                    listing: self.work("guests.ndjson"),
+                    listing: self.work("VMs.ndjson"),
                 }),
             ),
             Step::new(
@@ -582,13 +582,13 @@ impl Guest<'_> {
         ];
         Section::new(
             "down",
-            format!("Delete guest `{}`", self.wanted.instance),
+            format!("Delete VM `{}`", self.wanted.instance),
             "It was asked for; nothing in it can be had back.",
         )
         .with_all(steps)
     }
 
-    /// Brings an archive of container images into the guest.
+    /// Brings an archive of container images into the VM.
     pub fn load(&self, archive: Utf8PathBuf) -> Section {
         let import = Step::new(
             "image.import",
@@ -604,14 +604,14 @@ impl Guest<'_> {
         );
         Section::new(
             "load",
-            format!("Load an archive of images into guest `{}`", self.wanted.instance),
+            format!("Load an archive of images into VM `{}`", self.wanted.instance),
             "A pod finds an image there before it asks a registry.",
         )
         .with(self.home())
         .with(import)
     }
 
-    /// Makes the running guest what the flake describes now, as a generation of NixOS.
+    /// Makes the running VM what the flake describes now, as a generation of NixOS.
     pub fn switch(&self) -> Section {
         let link = Utf8PathBuf::from(format!("{}.system", image::link_path(self.arch)));
         let system = self.work("system.json");
@@ -624,7 +624,7 @@ impl Guest<'_> {
             self.home(),
             Step::new(
                 "system.build",
-                "Build the guest's system",
+                "Build the VM's system",
                 "What the modules describe now.",
                 Effect::Local,
                 Action::Run(
@@ -651,7 +651,7 @@ impl Guest<'_> {
         ];
         steps.push(Step::new(
             "system.ask",
-            "Ask the guest for its kernel and its disks",
+            "Ask the VM for its kernel and its disks",
             "With another kernel the modules of the new system would not load, with other disks it would not boot.",
             Effect::Read,
             Action::Run(self.line(vm::BOOTED).to_file(&booted)),
@@ -659,7 +659,7 @@ impl Guest<'_> {
         steps.push(Step::new(
             "system.judge",
             "Compare kernels and disks",
-            "A guest that needs others is made anew.",
+            "A VM that needs others is made anew.",
             Effect::Read,
             Action::task(VmSystemFits {
                 system: system.clone(),
@@ -668,8 +668,8 @@ impl Guest<'_> {
         ));
         steps.push(Step::new(
             "system.copy",
-            "Copy the system into the guest",
-            "Only what the guest does not have yet.",
+            "Copy the system into the VM",
+            "Only what the VM does not have yet.",
             Effect::Local,
             Action::Run(
                 super::nix_with(&["copy", "--no-check-sigs", "--to"])
@@ -699,7 +699,7 @@ impl Guest<'_> {
         ));
         steps.push(Step::new(
             "system.switch",
-            "Switch the running guest to it",
+            "Switch the running VM to it",
             "Services that changed are restarted; the data of k3s stays.",
             Effect::Local,
             Action::Run(
@@ -713,21 +713,18 @@ impl Guest<'_> {
             ),
         ));
         steps.push(
-            self.note("guest.note", VmState::Switched)
+            self.note("vm.note", VmState::Switched)
                 .unless(Probe::Not(Box::new(Probe::Exists(image::record_path(self.arch))))),
         );
         Section::new(
             "switch",
-            format!(
-                "Switch guest `{}` to what the flake describes now",
-                self.wanted.instance
-            ),
+            format!("Switch VM `{}` to what the flake describes now", self.wanted.instance),
             "Services that changed are restarted; the data of k3s stays.",
         )
         .with_all(steps)
     }
 
-    /// A command in the guest, for people.
+    /// A command in the VM, for people.
     pub fn ssh(&self, words: &[String]) -> Command {
         self.shell().args(words.iter().map(String::as_str))
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::command_line::CommandLine;
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::formats::json::sha256;
-use crate::base::root::{FACTS, STATE};
+use crate::base::root::{PLATFORM_JSON, STATE};
 use crate::golden::provenance::Record;
 use crate::live::history;
 
@@ -50,7 +50,7 @@ impl Asked {
             }
         };
         let mut inputs = BTreeMap::new();
-        for name in [FACTS, "flake.lock"] {
+        for name in [PLATFORM_JSON, "flake.lock"] {
             inputs.insert(format!("`{name}`"), file(name)?);
         }
         for project in projects {
@@ -202,7 +202,7 @@ mod tests {
         let now = || Asked::now(root, "0123456789ab", &line("prune --stage local"), ["p".into()]).unwrap();
         let then = now();
         fs_err::write(root.join("p/a.yaml"), "a").unwrap();
-        fs_err::write(root.join(FACTS), "{}").unwrap();
+        fs_err::write(root.join(PLATFORM_JSON), "{}").unwrap();
         let found = then.differs(&now());
         assert_eq!(
             found,

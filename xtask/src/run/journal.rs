@@ -134,7 +134,7 @@ impl Journal {
     }
 
     /// Ends the children of runs that were killed; returns how many there were.
-    pub fn end_leftovers(root: &Utf8Path) -> Result<usize> {
+    pub fn end_orphans(root: &Utf8Path) -> Result<usize> {
         let runs = root.join(STATE).join("runs");
         let mut ended = 0;
         if runs.exists() {

@@ -15,7 +15,7 @@ use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::formats::json;
 use crate::base::lock::HostLock;
 use crate::base::text::{nearest, plural, seconds};
-use crate::base::ui::{Ui, Word};
+use crate::base::ui::{Status, Ui};
 use crate::context::{Checkout, Context};
 use crate::plan::{Effect, Form, Node, Plan, Reasons, Section};
 use crate::run::asked::Asked;
@@ -98,7 +98,7 @@ pub fn look(context: &Context, checkout: &Checkout, sections: &[Section], folder
         "a look changes more than files of this host"
     );
     runner.run_looking(&plan.sections, &folder)?;
-    context.ui.still();
+    context.ui.clear_progress();
     Ok(tools)
 }
 
@@ -166,8 +166,8 @@ pub fn carry_out_reviewed(
         .iter()
         .map(|subject| HostLock::take(&checkout.root, subject, &plan.goal))
         .collect::<Result<_>>()?;
-    if Journal::end_leftovers(&checkout.root)? > 0 {
-        ui.status(Word::Removed, "what a killed run had left running");
+    if Journal::end_orphans(&checkout.root)? > 0 {
+        ui.status(Status::Removed, "what a killed run had left running");
     }
     let mut asked = Asked::now(&checkout.root, &nonce(), &context.command, context.projects())?;
     let plan = if args.resume {
@@ -180,7 +180,7 @@ pub fn carry_out_reviewed(
         Some(step) => position(&plan, step)?,
     };
     for choice in &plan.choices {
-        ui.status(Word::Taking, choice);
+        ui.status(Status::Taking, choice);
     }
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
@@ -238,14 +238,14 @@ fn left_out(sentences: &[String]) -> Vec<String> {
 fn resumed(ui: &Ui, checkout: &Checkout, plan: Plan, asked: &mut Asked) -> Result<Plan> {
     let Some((_, journal)) = Journal::unfinished(&checkout.root, &plan.goal)? else {
         ui.status(
-            Word::Fresh,
+            Status::Fresh,
             format!("no unfinished run of `{}`; this is a new one", plan.goal),
         );
         return Ok(plan);
     };
     let earlier = Asked::read(journal.folder())?;
     earlier.check(asked, journal.folder())?;
-    ui.status(Word::Taking, format!("up the unfinished run {}", journal.folder()));
+    ui.status(Status::Taking, format!("up the unfinished run {}", journal.folder()));
     let own = serde_json::to_string(&plan).or_fail(Kind::Unexpected, "cannot write the plan")?;
     // A nonce means nothing else, so it is exchanged wherever it stands.
     let under = own.replace(&asked.nonce, &earlier.nonce);
@@ -262,7 +262,7 @@ fn finish(context: &Context, plan: &Plan, summary: &Summary, started: Instant) {
         ""
     };
     ui.result(
-        Word::Done,
+        Status::Done,
         format!("{} in {}{changed}", plan.goal, seconds(started.elapsed())),
     );
     if !summary.changed.is_empty() {
@@ -281,7 +281,7 @@ fn finish(context: &Context, plan: &Plan, summary: &Summary, started: Instant) {
         ui.told("Left out", line);
     }
     if let Some(next) = &plan.next {
-        ui.status(Word::Next, next);
+        ui.status(Status::Next, next);
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Stamp {
     /// Digest of the stage's golden; empty when there is none.
     pub golden: String,
     /// SHA-256 of `platform.json`.
-    pub facts: String,
+    pub config: String,
     /// Digest of the project.
     pub project: String,
     /// Versions of the tools.
@@ -108,7 +108,7 @@ impl Stamp {
         Ok(Self {
             lock: file("flake.lock")?,
             golden: folder(inputs.golden)?,
-            facts: file(crate::base::root::FACTS)?,
+            config: file(crate::base::root::PLATFORM_JSON)?,
             project: folder(inputs.project)?,
             tools: inputs
                 .tools
@@ -134,7 +134,7 @@ impl Stamp {
         };
         one("flake.lock", &self.lock, &now.lock);
         one("golden", &self.golden, &now.golden);
-        one("facts (platform.json)", &self.facts, &now.facts);
+        one("platform config (platform.json)", &self.config, &now.config);
         one("project", &self.project, &now.project);
         one("cluster UID", &self.cluster, &now.cluster);
         for (tool, version) in &self.tools {
@@ -288,7 +288,7 @@ mod tests {
         Stamp {
             lock: "a".repeat(64),
             golden: "b".repeat(64),
-            facts: "c".repeat(64),
+            config: "c".repeat(64),
             project: "d".repeat(64),
             tools: BTreeMap::from([("kluctl".to_owned(), "2.22.1".to_owned())]),
             cluster: "uid".to_owned(),
@@ -325,7 +325,7 @@ mod tests {
         let changes: [Change; 7] = [
             ("flake.lock", |stamp| stamp.lock.clear()),
             ("golden", |stamp| stamp.golden.clear()),
-            ("facts", |stamp| stamp.facts.clear()),
+            ("platform config", |stamp| stamp.config.clear()),
             ("project", |stamp| stamp.project.clear()),
             ("cluster UID", |stamp| stamp.cluster = "other".to_owned()),
             ("version of `kluctl`", |stamp| stamp.tools.clear()),

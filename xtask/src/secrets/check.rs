@@ -30,7 +30,7 @@ pub struct CheckSecrets {
 impl CheckSecrets {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
-        let platform = crate::platform::facts(on.root)?;
+        let platform = crate::platform::config(on.root)?;
         let mut problems = problems(on.root, &platform)?;
         problems.extend(project_problems(&on.root.join(&self.project), &self.project)?);
         judge(&problems, self.cluster.as_deref())
@@ -197,7 +197,7 @@ impl<'a> Names<'a> {
     fn name(&self, recipient: &str) -> String {
         match self.0.get(recipient) {
             Some(name) => format!("{name} ({recipient})"),
-            None => format!("{recipient} (nobody in the facts)"),
+            None => format!("{recipient} (no recipient of the platform config)"),
         }
     }
 
@@ -278,14 +278,14 @@ fn of_rules(rules: &Rules, files: &[Utf8PathBuf], platform: &Platform, names: &N
         let recipients = rule.recipients();
         if recipients.is_empty() {
             add(
-                format!("{name} names no recipient, so nobody could read its files"),
+                format!("{name} names no recipient, so its files could not be read"),
                 edit,
             );
         }
         if rule.groups.len() > 1 {
             add(
                 format!(
-                    "{name} has {} key groups: a share of each would be needed, and nobody alone could read",
+                    "{name} has {} key groups: a share of each would be needed, and no single recipient could read it",
                     rule.groups.len()
                 ),
                 "put all recipients into one entry of `key_groups`, then `cargo xtask secrets rotate --sync`",
@@ -307,9 +307,9 @@ fn of_rules(rules: &Rules, files: &[Utf8PathBuf], platform: &Platform, names: &N
                 add(format!("{name} names `{recipient}`, {why}"), edit);
             } else if !names.0.contains_key(recipient.as_str()) {
                 add(
-                    format!("{name} names {recipient}, whom the facts do not know"),
+                    format!("{name} names {recipient}, whom the platform config does not know"),
                     &format!(
-                        "cargo xtask secrets rotate --remove {recipient}, or name it in `secrets.recipients` of the facts"
+                        "cargo xtask secrets rotate --remove {recipient}, or name it in `secrets.recipients` of the platform config"
                     ),
                 );
             }
@@ -356,7 +356,7 @@ fn of_file(
     if matched.is_none() {
         problems.push(Problem::new(
             path,
-            format!("no rule of `{RULES}` matches it, so nobody decided who reads it"),
+            format!("no rule of `{RULES}` matches it, so its readers are not decided"),
             format!("git mv {path} into one of the folders of `{RULES}`, then `cargo xtask secrets rotate --sync`"),
         ));
     }
@@ -405,7 +405,7 @@ fn of_file(
     }
     if file.recipients.is_empty() {
         add(
-            "is encrypted to nobody".into(),
+            "has no recipient".into(),
             format!("git checkout -- {path}, or set its values again"),
         );
     }
@@ -472,19 +472,21 @@ fn of_file(
         for what in differs(secret, &file) {
             add(
                 what,
-                format!("cargo xtask secrets set {}, or mend the facts", secret.id),
+                format!("cargo xtask secrets set {}, or mend the platform config", secret.id),
             );
         }
     }
     Ok(())
 }
 
-/// Where a file is not what the facts say of it.
+/// Where a file is not what the platform config says of it.
 fn differs(secret: &RequiredSecret, file: &Encrypted) -> Vec<String> {
     let mut found = Vec::new();
     let keys = file.keys();
     for key in secret.keys.keys().filter(|key| !keys.contains(*key)) {
-        found.push(format!("the facts require key `{key}` of it, which it does not have"));
+        found.push(format!(
+            "the platform config requires key `{key}` of it, which it does not have"
+        ));
     }
     if secret.clusters.is_empty() {
         return found;
@@ -496,10 +498,10 @@ fn differs(secret: &RequiredSecret, file: &Encrypted) -> Vec<String> {
             .unwrap_or_default()
     };
     if text("/kind") != "SopsSecret" {
-        found.push("the facts require a SopsSecret there".into());
+        found.push("the platform config requires a SopsSecret there".into());
     } else if text("/metadata/namespace") != secret.namespace {
         found.push(format!(
-            "stands in namespace `{}`, the facts require `{}`",
+            "stands in namespace `{}`, the platform config requires `{}`",
             text("/metadata/namespace"),
             secret.namespace
         ));
@@ -507,14 +509,14 @@ fn differs(secret: &RequiredSecret, file: &Encrypted) -> Vec<String> {
     found
 }
 
-/// What the facts imply about rules: operators can read what they decrypt, developers cannot read production.
+/// What the platform config imply about rules: operators can read what they decrypt, developers cannot read production.
 fn of_policy(rules: &Rules, platform: &Platform, names: &Names<'_>, problems: &mut Vec<Problem>) {
     let secrets = &platform.secrets;
     let local = |cluster: &String| {
         platform
             .clusters
             .get(cluster)
-            .is_some_and(|facts| facts.environment == Environment::Local)
+            .is_some_and(|config| config.environment == Environment::Local)
     };
     let recipient_of = |cluster: &String| {
         secrets
@@ -592,7 +594,7 @@ fn has_operator(platform: &Platform, cluster: &str) -> bool {
     platform
         .clusters
         .get(cluster)
-        .is_some_and(|facts| facts.components.iter().any(|component| component == super::OPERATOR))
+        .is_some_and(|config| config.components.iter().any(|component| component == super::OPERATOR))
 }
 
 /// Required secrets that do not exist. One that a person has to give stops only the clusters that need it.

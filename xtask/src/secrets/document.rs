@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::platform::RequiredSecret;
 
-/// The document of a secret of the facts.
+/// The document of a secret of the platform config.
 pub fn of(secret: &RequiredSecret, values: &BTreeMap<String, String>) -> Value {
     if secret.clusters.is_empty() {
         return json!(values);

@@ -3,16 +3,16 @@
 
 use camino::Utf8Path;
 
-use super::sops::{Desk, relative};
+use super::sops::{SopsClient, relative};
 use super::{check, set};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::formats::yaml;
 use crate::base::text::unknown;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 
-/// Opens a file, or the file of a secret of the facts, in the person's editor.
-pub fn run(desk: &Desk<'_>, given: &Utf8Path) -> Result<()> {
-    let checkout = desk.checkout;
+/// Opens a file, or the file of a secret of the platform config, in the person's editor.
+pub fn run(sops_client: &SopsClient<'_>, given: &Utf8Path) -> Result<()> {
+    let checkout = sops_client.checkout;
     let path = match checkout
         .platform
         .secrets
@@ -37,22 +37,22 @@ pub fn run(desk: &Desk<'_>, given: &Utf8Path) -> Result<()> {
         Failure::config(format!("`{path}` cannot be read: {}", error.kind()))
             .hinted("`cargo xtask secrets list` shows what there is; `secrets new` makes one")
     })?;
-    let _held = desk.hold(&format!("secrets edit {path}"))?;
-    let identities = desk.identities()?;
+    let _held = sops_client.hold(&format!("secrets edit {path}"))?;
+    let identities = sops_client.identities()?;
     // Says in our words who can read it, before an editor opens.
-    drop(desk.decrypt(&path, &identities)?);
+    drop(sops_client.decrypt(&path, &identities)?);
     let editor = ["SOPS_EDITOR", "VISUAL", "EDITOR"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
         .unwrap_or_else(|| "vi".to_owned());
-    let status = desk.edit(&path, &editor, &identities)?;
+    let status = sops_client.edit(&path, &editor, &identities)?;
     let unchanged = fs_err::read(checkout.path(&path))? == before;
     match status {
         // sops' own code for a file that was left as it was.
-        200 => desk.ui.status(Word::Fresh, format!("`{path}` is as it was")),
-        0 if unchanged => desk.ui.status(Word::Fresh, format!("`{path}` is as it was")),
+        200 => sops_client.ui.status(Status::Fresh, format!("`{path}` is as it was")),
+        0 if unchanged => sops_client.ui.status(Status::Fresh, format!("`{path}` is as it was")),
         0 => {
-            desk.ui.status(Word::Done, &path);
+            sops_client.ui.status(Status::Done, &path);
             let problems = check::problems(&checkout.root, &checkout.platform)?;
             let own: Vec<_> = problems.into_iter().filter(|problem| problem.file == path).collect();
             check::judge(&own, None)?;

@@ -8,14 +8,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::identity::{self, Identities, Place, Surroundings};
 use super::rules::{Groups, Rules};
-use super::sops::Desk;
+use super::sops::SopsClient;
 use super::value::{self, Given, Made};
 use super::{FOLDER, RULES, document, scan};
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::root::{FACTS, STATE};
+use crate::base::root::{PLATFORM_JSON, STATE};
 use crate::base::text::plural;
 use crate::base::transaction::Transaction;
-use crate::base::ui::{Answer, Word};
+use crate::base::ui::{Answer, Status};
 use crate::platform::{Environment, Platform, RequiredSecret, SecretKind};
 
 /// Names that a platform without recipients begins with, as the rules of secrets speak of them.
@@ -42,11 +42,11 @@ struct Crew {
 }
 
 /// Runs the verb.
-pub fn run(desk: &Desk<'_>, take_over: TakeOver) -> Result<()> {
-    let _held = desk.hold("secrets init")?;
-    let root = &desk.checkout.root;
-    let platform = &desk.checkout.platform;
-    let (identities, place, mut lines) = own_identity(desk)?;
+pub fn run(sops_client: &SopsClient<'_>, take_over: TakeOver) -> Result<()> {
+    let _held = sops_client.hold("secrets init")?;
+    let root = &sops_client.checkout.root;
+    let platform = &sops_client.checkout.platform;
+    let (identities, place, mut lines) = own_identity(sops_client)?;
     let known: BTreeSet<String> = platform.secrets.recipients.values().cloned().collect();
     let held: Vec<&str> = platform
         .secrets
@@ -57,21 +57,23 @@ pub fn run(desk: &Desk<'_>, take_over: TakeOver) -> Result<()> {
         .collect();
     let mut change = Transaction::default();
     let crew = if known.is_empty() {
-        Some(new_crew(desk, &identities)?)
+        Some(new_crew(sops_client, &identities)?)
     } else if held.is_empty() {
         // The identity is kept whatever comes next: somebody has to be told its recipient.
         keep_lines(&place, &lines)?;
         lines.clear();
-        agree(desk, &identities, take_over)?;
-        Some(new_crew(desk, &identities)?)
+        agree(sops_client, &identities, take_over)?;
+        Some(new_crew(sops_client, &identities)?)
     } else {
-        desk.ui.status(Word::Checked, format!("you hold {}", held.join(", ")));
+        sops_client
+            .ui
+            .status(Status::Checked, format!("you hold {}", held.join(", ")));
         None
     };
     let rules = match &crew {
         Some(crew) => {
             lines.push_str(&crew.lines);
-            take(desk, crew, &mut change)?
+            take(sops_client, crew, &mut change)?
         }
         None => match Rules::of(root)? {
             Some(rules) => rules,
@@ -82,25 +84,27 @@ pub fn run(desk: &Desk<'_>, take_over: TakeOver) -> Result<()> {
     if old != rules.text() && (crew.is_some() || old.is_empty()) {
         change.write(RULES, rules.text());
     }
-    make_missing(desk, &rules, crew.as_ref(), &mut change)?;
+    make_missing(sops_client, &rules, crew.as_ref(), &mut change)?;
     // Keys first: a file encrypted to an identity that was never written could not be read by anybody.
     keep_lines(&place, &lines)?;
     if change.is_empty() {
-        desk.ui.status(Word::Fresh, "every secret that can be made is there");
+        sops_client
+            .ui
+            .status(Status::Fresh, "every secret that can be made is there");
         return Ok(());
     }
     change.commit(root)?;
     for path in change.paths() {
-        desk.ui.status(Word::Done, path);
+        sops_client.ui.status(Status::Done, path);
     }
     if crew.is_some() {
-        tell_new_owner(desk, &place);
+        tell_new_owner(sops_client, &place);
     }
     Ok(())
 }
 
 /// The identities of whoever runs this, a new one if there is none, and where the file of keys is.
-fn own_identity(desk: &Desk<'_>) -> Result<(Identities, Option<Utf8PathBuf>, String)> {
+fn own_identity(sops_client: &SopsClient<'_>) -> Result<(Identities, Option<Utf8PathBuf>, String)> {
     let around = Surroundings::of_process();
     let file = match around.place() {
         None => {
@@ -113,16 +117,16 @@ fn own_identity(desk: &Desk<'_>) -> Result<(Identities, Option<Utf8PathBuf>, Str
         Some(Place::NamedFile(path) | Place::OwnFile(path)) => Some(path),
     };
     if let Some(file) = &file {
-        identity::refuse_inside(file, &desk.checkout.root)?;
+        identity::refuse_inside(file, &sops_client.checkout.root)?;
     }
-    let identities = desk.identities()?;
+    let identities = sops_client.identities()?;
     if !identities.is_empty() {
         return Ok((identities, file, String::new()));
     }
-    let (text, identity) = desk.new_identity()?;
+    let (text, identity) = sops_client.new_identity()?;
     let recipient: Vec<String> = identity.recipients().into_iter().collect();
-    desk.ui.status(
-        Word::Done,
+    sops_client.ui.status(
+        Status::Done,
         format!(
             "a new age identity for you: {} (in `{}`)",
             recipient.join(", "),
@@ -163,15 +167,15 @@ fn append(file: &Utf8Path, lines: &str) -> Result<()> {
 }
 
 /// Asks whether the checkout becomes one's own, and says what else can be done.
-fn agree(desk: &Desk<'_>, identities: &Identities, take_over: TakeOver) -> Result<()> {
-    let platform = &desk.checkout.platform;
+fn agree(sops_client: &SopsClient<'_>, identities: &Identities, take_over: TakeOver) -> Result<()> {
+    let platform = &sops_client.checkout.platform;
     let names: Vec<&str> = platform.secrets.recipients.keys().map(String::as_str).collect();
     let own: Vec<String> = identities.recipients().into_iter().collect();
     let count = platform
         .secrets
         .required
         .iter()
-        .filter(|secret| desk.checkout.path(&secret.file).exists())
+        .filter(|secret| sops_client.checkout.path(&secret.file).exists())
         .count();
     let words = format!(
         "you hold none of the identities that read this checkout's secrets ({}); taking it over makes identities of \
@@ -180,17 +184,17 @@ fn agree(desk: &Desk<'_>, identities: &Identities, take_over: TakeOver) -> Resul
         plural(count, "secret")
     );
     if take_over == TakeOver::Yes {
-        desk.ui.status(Word::Warning, words);
+        sops_client.ui.status(Status::Warning, words);
         return Ok(());
     }
-    if desk.ui.can_ask() {
+    if sops_client.ui.can_ask() {
         loop {
-            match desk.ui.ask(&format!("{words}. Take it over?"))? {
+            match sops_client.ui.ask(&format!("{words}. Take it over?"))? {
                 Answer::Yes => return Ok(()),
                 Answer::No => break,
-                Answer::Explain => desk.ui.text(
-                    "A fork or a trial is taken over: nobody else's secrets are of use in it. In a team's checkout \
-                     say no, and let somebody who holds one of the identities add you.",
+                Answer::Explain => sops_client.ui.text(
+                    "A fork or a trial is taken over: the secrets of others are of no use in it. In a team's checkout \
+                     say no, and let a person who holds one of the identities add you.",
                 ),
             }
         }
@@ -204,8 +208,8 @@ fn agree(desk: &Desk<'_>, identities: &Identities, take_over: TakeOver) -> Resul
 }
 
 /// New recipients for every name of the platform. What its holder has already stands for local clusters' operators.
-fn new_crew(desk: &Desk<'_>, identities: &Identities) -> Result<Crew> {
-    let platform = &desk.checkout.platform;
+fn new_crew(sops_client: &SopsClient<'_>, identities: &Identities) -> Result<Crew> {
+    let platform = &sops_client.checkout.platform;
     let mut old = platform.secrets.recipients.clone();
     if old.is_empty() {
         old.extend(FIRST_NAMES.iter().map(|name| ((*name).to_owned(), String::new())));
@@ -230,7 +234,7 @@ fn new_crew(desk: &Desk<'_>, identities: &Identities) -> Result<Crew> {
                 own.clone()
             }
             _ => {
-                let (text, identity) = desk.new_identity()?;
+                let (text, identity) = sops_client.new_identity()?;
                 let recipient = identity.recipients().into_iter().next().unwrap_or_default();
                 if groups.machines.contains(name) {
                     crew.machines.insert(name.clone(), (text, recipient.clone()));
@@ -259,13 +263,13 @@ fn machines_with_secrets(platform: &Platform) -> BTreeSet<String> {
         .collect()
 }
 
-/// Who belongs to which rule, from what the facts say of clusters and machines.
+/// Who belongs to which rule, from what the platform config says of clusters and machines.
 fn groups(platform: &Platform, names: &BTreeMap<String, String>) -> Groups {
     let is_local = |cluster: &String| {
         platform
             .clusters
             .get(cluster)
-            .is_some_and(|facts| facts.environment == Environment::Local)
+            .is_some_and(|config| config.environment == Environment::Local)
     };
     let machines: BTreeSet<String> = names
         .keys()
@@ -297,9 +301,9 @@ fn first_rules(platform: &Platform, names: &BTreeMap<String, String>) -> Rules {
     Rules::first(names, &groups(platform, names))
 }
 
-/// Puts the new recipients into rules and facts, and takes away what only the old ones could read.
-fn take(desk: &Desk<'_>, crew: &Crew, change: &mut Transaction) -> Result<Rules> {
-    let root = &desk.checkout.root;
+/// Puts the new recipients into rules and platform config, and takes away what only the old ones could read.
+fn take(sops_client: &SopsClient<'_>, crew: &Crew, change: &mut Transaction) -> Result<Rules> {
+    let root = &sops_client.checkout.root;
     let rules = match Rules::of(root)? {
         Some(rules) => {
             let mapped = |one: &String| {
@@ -308,23 +312,24 @@ fn take(desk: &Desk<'_>, crew: &Crew, change: &mut Transaction) -> Result<Rules>
                     .find(|(old, _)| old == one)
                     .map(|(_, new)| new.clone())
             };
-            // A recipient that the facts do not name belongs to nobody here.
+            // A recipient that the platform config does not name belongs to nobody here.
             rules.with_recipients(|_, rule| rule.recipients().iter().filter_map(mapped).collect())
         }
-        None => first_rules(&desk.checkout.platform, &crew.names),
+        None => first_rules(&sops_client.checkout.platform, &crew.names),
     };
-    replace_in_facts(root, &crew.replaced, change)?;
+    replace_in_config(root, &crew.replaced, change)?;
     if crew.replaced.is_empty() {
         let lines: Vec<String> = crew
             .names
             .iter()
             .map(|(name, recipient)| format!("  {name} = \"{recipient}\";"))
             .collect();
-        desk.ui.status(
-            Word::Next,
-            "put the recipients into your facts, and build `platform.json` again:",
+        sops_client.ui.status(
+            Status::Next,
+            "put the recipients into your platform config, and build `platform.json` again:",
         );
-        desk.ui
+        sops_client
+            .ui
             .text(format!("secrets.recipients = {{\n{}\n}};", lines.join("\n")));
     }
     let mut removed = Vec::new();
@@ -338,34 +343,35 @@ fn take(desk: &Desk<'_>, crew: &Crew, change: &mut Transaction) -> Result<Rules>
         removed.push(path);
     }
     if !removed.is_empty() {
-        desk.ui.status(
-            Word::Warning,
+        sops_client.ui.status(
+            Status::Warning,
             format!(
                 "{} of the former owners are replaced; as they were they lie in `{STATE}/secrets/replaced`",
                 plural(removed.len(), "file")
             ),
         );
         for path in removed.iter().filter(|path| {
-            desk.checkout
+            sops_client
+                .checkout
                 .platform
                 .secrets
                 .required
                 .iter()
                 .all(|secret| secret.file != **path)
         }) {
-            desk.ui.status(
-                Word::Removed,
-                format!("`{path}`: the facts do not know it, so it cannot be made anew"),
+            sops_client.ui.status(
+                Status::Removed,
+                format!("`{path}`: the platform config does not know it, so it cannot be made anew"),
             );
         }
     }
     Ok(rules)
 }
 
-/// Exchanges recipients wherever the facts state them: in `platform.json` and in the Nix files it comes from.
-pub fn replace_in_facts(root: &Utf8Path, replaced: &[(String, String)], change: &mut Transaction) -> Result<()> {
+/// Exchanges recipients wherever the platform config states them: in `platform.json` and in the Nix files it comes from.
+pub fn replace_in_config(root: &Utf8Path, replaced: &[(String, String)], change: &mut Transaction) -> Result<()> {
     for path in scan::files(root)? {
-        if path != FACTS && path.extension() != Some("nix") {
+        if path != PLATFORM_JSON && path.extension() != Some("nix") {
             continue;
         }
         let Ok(before) = fs_err::read_to_string(root.join(&path)) else {
@@ -382,12 +388,17 @@ pub fn replace_in_facts(root: &Utf8Path, replaced: &[(String, String)], change: 
 }
 
 /// Makes every required secret that is missing, as far as its values can be had.
-fn make_missing(desk: &Desk<'_>, rules: &Rules, crew: Option<&Crew>, change: &mut Transaction) -> Result<()> {
-    let root = &desk.checkout.root;
+fn make_missing(
+    sops_client: &SopsClient<'_>,
+    rules: &Rules,
+    crew: Option<&Crew>,
+    change: &mut Transaction,
+) -> Result<()> {
+    let root = &sops_client.checkout.root;
     let mut rules = rules.clone();
     let mut later = Vec::new();
     let mut pending: Vec<(&RequiredSecret, Made)> = Vec::new();
-    for secret in &desk.checkout.platform.secrets.required {
+    for secret in &sops_client.checkout.platform.secrets.required {
         let exists = root.join(&secret.file).exists() && crew.is_none();
         if exists {
             continue;
@@ -419,19 +430,19 @@ fn make_missing(desk: &Desk<'_>, rules: &Rules, crew: Option<&Crew>, change: &mu
                     ..Default::default()
                 })
             }
-            _ => value::make(desk, secret, &keys, Given::VariableOrPrompt)?,
+            _ => value::make(sops_client, secret, &keys, Given::VariableOrPrompt)?,
         };
         let Some(made) = made else {
             later.push(secret);
             continue;
         };
         if let Some(new) = &made.recipient {
-            rules = new_machine(desk, secret, machine, new, &rules, change)?;
+            rules = new_machine(sops_client, secret, machine, new, &rules, change)?;
         }
         for (path, text) in &made.public {
             if root.join(path).exists() {
-                desk.ui.status(
-                    Word::Warning,
+                sops_client.ui.status(
+                    Status::Warning,
                     format!("`{path}` is replaced: it belonged to a key that is not here"),
                 );
             }
@@ -443,12 +454,12 @@ fn make_missing(desk: &Desk<'_>, rules: &Rules, crew: Option<&Crew>, change: &mu
     let folder = Utf8Path::new(STATE).join("secrets/rules");
     crate::base::files::write(&root.join(&folder).join(RULES), rules.text().as_bytes(), 0o600)?;
     for (secret, made) in pending {
-        let text = desk.encrypt(&folder, &secret.file, &document::of(secret, &made.values))?;
+        let text = sops_client.encrypt(&folder, &secret.file, &document::of(secret, &made.values))?;
         change.write(secret.file.clone(), text);
     }
     for secret in later {
-        desk.ui.status(
-            Word::Skipped,
+        sops_client.ui.status(
+            Status::Skipped,
             format!(
                 "`{}` was not given; later: cargo xtask secrets set {}",
                 secret.id, secret.id
@@ -458,20 +469,20 @@ fn make_missing(desk: &Desk<'_>, rules: &Rules, crew: Option<&Crew>, change: &mu
     Ok(())
 }
 
-/// A machine's new identity takes the place of the recipient that the facts had for it.
+/// A machine's new identity takes the place of the recipient that the platform config had for it.
 fn new_machine(
-    desk: &Desk<'_>,
+    sops_client: &SopsClient<'_>,
     secret: &RequiredSecret,
     machine: &str,
     new: &str,
     rules: &Rules,
     change: &mut Transaction,
 ) -> Result<Rules> {
-    let root = &desk.checkout.root;
-    let Some(old) = desk.checkout.platform.secrets.recipients.get(machine) else {
-        desk.ui.status(
-            Word::Next,
-            format!("name the machine in the facts: secrets.recipients.{machine} = \"{new}\";"),
+    let root = &sops_client.checkout.root;
+    let Some(old) = sops_client.checkout.platform.secrets.recipients.get(machine) else {
+        sops_client.ui.status(
+            Status::Next,
+            format!("name the machine in the platform config: secrets.recipients.{machine} = \"{new}\";"),
         );
         return Ok(rules.clone());
     };
@@ -498,7 +509,7 @@ fn new_machine(
         )));
     }
     let replaced = [(old.clone(), new.to_owned())];
-    replace_in_facts(root, &replaced, change)?;
+    replace_in_config(root, &replaced, change)?;
     let rules = rules.with_recipients(|_, rule| {
         rule.recipients()
             .into_iter()
@@ -509,14 +520,14 @@ fn new_machine(
     Ok(rules)
 }
 
-fn tell_new_owner(desk: &Desk<'_>, place: &Option<Utf8PathBuf>) {
+fn tell_new_owner(sops_client: &SopsClient<'_>, place: &Option<Utf8PathBuf>) {
     let place = place.as_deref().unwrap_or(Utf8Path::new("your file of keys"));
-    desk.ui.status(
-        Word::Next,
+    sops_client.ui.status(
+        Status::Next,
         format!("keep the identity `admin` of `{place}` offline, and give `ci` to your CI as `SOPS_AGE_KEY`"),
     );
-    desk.ui.status(
-        Word::Next,
+    sops_client.ui.status(
+        Status::Next,
         "render and bless the goldens again, they carry the encrypted files: cargo xtask golden bless",
     );
 }

@@ -19,7 +19,7 @@ use crate::platform::{RequiredSecret, SecretKind};
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Listed {
-    /// Name in the facts; none for a file that the facts do not know.
+    /// Name in the platform config; none for a file that the platform config does not know.
     id: Option<String>,
     file: Utf8PathBuf,
     /// Whether the file is there.
@@ -29,11 +29,11 @@ pub struct Listed {
     clusters: Vec<String>,
     namespace: Option<String>,
     name: Option<String>,
-    /// Keys, with how each value comes to be where the facts say it.
+    /// Keys, with how each value comes to be where the platform config says it.
     keys: BTreeMap<String, Option<SecretKind>>,
     /// The rule that decides who reads it.
     rule: Option<String>,
-    /// Who can read it, by name in the facts.
+    /// Who can read it, by name in the platform config.
     readers: Vec<Reader>,
     /// When it was last changed, RFC 3339.
     modified: Option<String>,
@@ -46,12 +46,12 @@ pub struct Listed {
 /// One who can read a file.
 #[derive(Debug, Clone, Serialize)]
 struct Reader {
-    /// Name in the facts; none for somebody whom they do not know.
+    /// Name in the platform config; none for somebody whom they do not know.
     name: Option<String>,
     recipient: String,
 }
 
-/// Every secret of the facts, and every other file below the folder of secrets.
+/// Every secret of the platform config, and every other file below the folder of secrets.
 pub fn of(checkout: &Checkout) -> Result<Vec<Listed>> {
     let secrets = &checkout.platform.secrets;
     let rules = Rules::of(&checkout.root)?;
@@ -140,7 +140,7 @@ pub fn table(listed: &[Listed]) -> String {
             None => "unknown".to_owned(),
         };
         text.push_str(&format_row(
-            one.id.as_deref().unwrap_or("(not in the facts)"),
+            one.id.as_deref().unwrap_or("(not in the platform config)"),
             &age,
             &readers.join(","),
             &keys.join(","),

@@ -9,7 +9,7 @@ use super::identity::{Identities, Surroundings};
 use super::{KEY, OPERATOR, PENDING, SECRET, sops};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::formats::json::base64;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::cluster::vm::trust::decode;
 use crate::command::{Command, Tool};
@@ -37,7 +37,7 @@ impl FindOperatorKey {
     }
 }
 
-/// Puts the identity that the facts name into a cluster, from memory, unless it is there; the private key is in no
+/// Puts the identity that the platform config names into a cluster, from memory, unless it is there; the private key is in no
 /// plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -59,7 +59,7 @@ pub struct PutOperatorKey {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OperatorKey {
-    /// Name in the facts.
+    /// Name in the platform config.
     pub name: String,
     /// Its recipient.
     pub recipient: String,
@@ -88,7 +88,7 @@ enum Live {
 /// What was found of it, for the steps that come after.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Found {
-    /// It is the identity that the facts name; or, where that is not at hand and need not be, any one.
+    /// It is the identity that the platform config names; or, where that is not available and need not be, any one.
     right: bool,
     /// The operator has yet to take it up.
     pending: bool,
@@ -112,7 +112,7 @@ impl PutOperatorKey {
                 let (_, identity) = sops::new_identity(on)?;
                 let recipient: Vec<String> = identity.recipients().into_iter().collect();
                 let words = format!(
-                    "a throw-away identity ({}), for `{}` is not at hand and nothing is decrypted on this cluster",
+                    "a throw-away identity ({}), for `{}` is not available and nothing is decrypted on this cluster",
                     recipient.join(""),
                     key.name
                 );
@@ -127,9 +127,9 @@ impl PutOperatorKey {
         match on.feed(write, &text, &[])? {
             Ok(_) => {
                 let word = if matches!(key.otherwise, Otherwise::ThrowAway) && !words.starts_with('`') {
-                    Word::Warning
+                    Status::Warning
                 } else {
-                    Word::Taking
+                    Status::Taking
                 };
                 on.ui.status(word, format!("the operator's identity: {words}"));
                 on.write_json(
@@ -170,7 +170,7 @@ impl OperatorKey {
         let place = around.place();
         let found = sops::load(on, place.clone())?.recipients();
         let failure = Failure::preflight(format!(
-            "the identity `{}` ({}) is not at hand",
+            "the identity `{}` ({}) is not available",
             self.name, self.recipient
         ));
         let failure = match place {

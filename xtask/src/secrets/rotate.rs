@@ -8,13 +8,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::file::Encrypted;
 use super::rules::Rules;
-use super::sops::Desk;
+use super::sops::SopsClient;
 use super::{FOLDER, RULES, init, scan};
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::root::{FACTS, STATE};
+use crate::base::root::{PLATFORM_JSON, STATE};
 use crate::base::text::plural;
 use crate::base::transaction::Transaction;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 
 /// What changes.
 #[derive(Debug, Clone, Default)]
@@ -39,55 +39,55 @@ pub enum How {
 }
 
 /// Runs the verb.
-pub fn run(desk: &Desk<'_>, wanted: &Wanted) -> Result<()> {
-    let _held = desk.hold("secrets rotate")?;
-    let root = &desk.checkout.root;
+pub fn run(sops_client: &SopsClient<'_>, wanted: &Wanted) -> Result<()> {
+    let _held = sops_client.hold("secrets rotate")?;
+    let root = &sops_client.checkout.root;
     let rules = Rules::of(root)?.ok_or_else(|| {
         Failure::new(Kind::Stale, format!("there is no `{RULES}`")).hinted("cargo xtask secrets init")
     })?;
-    let plan = Moves::of(desk, wanted)?;
+    let plan = Moves::of(sops_client, wanted)?;
     let after = plan.apply(&rules, &wanted.to)?;
     for (index, rule) in after.rules.iter().enumerate() {
         if rule.recipients().is_empty() {
             return Err(Failure::refused(format!(
-                "nobody could read the files of {} any more",
+                "no recipient could read the files of {} any more",
                 rules.rules[index].name()
             ))
-            .hinted("add somebody in the same call: --add NAME=RECIPIENT"));
+            .hinted("add another recipient in the same call: --add NAME=RECIPIENT"));
         }
     }
     let mut change = Transaction::default();
     let how = if wanted.data_key { How::DataKey } else { How::Recipients };
-    reencrypt(desk, &after, how, &mut change)?;
+    reencrypt(sops_client, &after, how, &mut change)?;
     let files = change.paths().count();
-    plan.state_in_facts(desk, &mut change)?;
+    plan.state_in_config(sops_client, &mut change)?;
     if after.text() != fs_err::read_to_string(root.join(RULES))? && !plan.is_empty() {
         change.write(RULES, after.text());
     }
     if change.is_empty() {
-        desk.ui.status(
-            Word::Fresh,
-            "every file is readable for those whom its rule names, and nobody else",
+        sops_client.ui.status(
+            Status::Fresh,
+            "every file is readable for those whom its rule names, and for no other",
         );
         return Ok(());
     }
     change.commit(root)?;
     for path in change.paths() {
-        desk.ui.status(Word::Done, path);
+        sops_client.ui.status(Status::Done, path);
     }
-    desk.ui.status(
-        Word::Done,
+    sops_client.ui.status(
+        Status::Done,
         format!("{} encrypted to those whom the rules name", plural(files, "file")),
     );
     if !plan.gone.is_empty() {
-        desk.ui.status(
-            Word::Warning,
+        sops_client.ui.status(
+            Status::Warning,
             "whoever was removed still knows every value that was readable before, also from Git's history: replace \
              those that matter (`cargo xtask secrets set NAME --regenerate`)",
         );
     }
     for (name, _) in &plan.come {
-        let clusters: Vec<&str> = desk
+        let clusters: Vec<&str> = sops_client
             .checkout
             .platform
             .secrets
@@ -97,8 +97,8 @@ pub fn run(desk: &Desk<'_>, wanted: &Wanted) -> Result<()> {
             .map(|(cluster, _)| cluster.as_str())
             .collect();
         if !clusters.is_empty() {
-            desk.ui.status(
-                Word::Next,
+            sops_client.ui.status(
+                Status::Next,
                 format!(
                     "the operators of {} hold `{name}`: the next deploy gives them the new identity",
                     clusters.join(", ")
@@ -106,8 +106,8 @@ pub fn run(desk: &Desk<'_>, wanted: &Wanted) -> Result<()> {
             );
         }
     }
-    desk.ui.status(
-        Word::Next,
+    sops_client.ui.status(
+        Status::Next,
         "the goldens carry the encrypted files: cargo xtask golden bless, review, commit, deploy",
     );
     Ok(())
@@ -122,8 +122,8 @@ struct Moves {
 }
 
 impl Moves {
-    fn of(desk: &Desk<'_>, wanted: &Wanted) -> Result<Self> {
-        let known = &desk.checkout.platform.secrets.recipients;
+    fn of(sops_client: &SopsClient<'_>, wanted: &Wanted) -> Result<Self> {
+        let known = &sops_client.checkout.platform.secrets.recipients;
         let mut gone = Vec::new();
         for one in &wanted.remove {
             match known.get(one) {
@@ -169,8 +169,10 @@ impl Moves {
                 && before != recipient
                 && !gone.iter().any(|(_, gone)| gone == before)
             {
-                return Err(Failure::refused(format!("the facts know `{name}` as {before}"))
-                    .hinted(format!("replace it: --remove {name} --add {one}")));
+                return Err(
+                    Failure::refused(format!("the platform config knows `{name}` as {before}"))
+                        .hinted(format!("replace it: --remove {name} --add {one}")),
+                );
             }
             come.push((name.to_owned(), recipient.to_owned()));
         }
@@ -227,9 +229,9 @@ impl Moves {
         }))
     }
 
-    /// The same in the facts: exchanged recipients in the Nix files and in `platform.json`, lines added and removed.
-    fn state_in_facts(&self, desk: &Desk<'_>, change: &mut Transaction) -> Result<()> {
-        let root = &desk.checkout.root;
+    /// The same in the platform config: exchanged recipients in the Nix files and in `platform.json`, lines added and removed.
+    fn state_in_config(&self, sops_client: &SopsClient<'_>, change: &mut Transaction) -> Result<()> {
+        let root = &sops_client.checkout.root;
         let mut replaced = Vec::new();
         let mut dropped = Vec::new();
         for (name, old) in &self.gone {
@@ -239,17 +241,17 @@ impl Moves {
                 None => dropped.push((name.clone(), old.clone())),
             }
         }
-        init::replace_in_facts(root, &replaced, change)?;
+        init::replace_in_config(root, &replaced, change)?;
         let fresh: Vec<&(String, String)> = self
             .come
             .iter()
-            .filter(|(name, _)| !desk.checkout.platform.secrets.recipients.contains_key(name))
+            .filter(|(name, _)| !sops_client.checkout.platform.secrets.recipients.contains_key(name))
             .collect();
         if dropped.is_empty() && fresh.is_empty() {
             return Ok(());
         }
         for (name, _) in &dropped {
-            if let Some((cluster, _)) = desk
+            if let Some((cluster, _)) = sops_client
                 .checkout
                 .platform
                 .secrets
@@ -269,9 +271,9 @@ impl Moves {
                 None => Ok(fs_err::read_to_string(root.join(path))?),
             }
         };
-        let mut facts: serde_json::Value = serde_json::from_str(&current(change, Utf8Path::new(FACTS))?)
-            .map_err(|error| Failure::config(format!("`{FACTS}` cannot be read: {error}")))?;
-        if let Some(map) = facts
+        let mut config: serde_json::Value = serde_json::from_str(&current(change, Utf8Path::new(PLATFORM_JSON))?)
+            .map_err(|error| Failure::config(format!("`{PLATFORM_JSON}` cannot be read: {error}")))?;
+        if let Some(map) = config
             .pointer_mut("/secrets/recipients")
             .and_then(serde_json::Value::as_object_mut)
         {
@@ -283,9 +285,9 @@ impl Moves {
             }
             map.sort_keys();
         }
-        let text = serde_json::to_string_pretty(&facts).map_err(|error| Failure::unexpected(error.to_string()))?;
-        change.write(FACTS, format!("{text}\n"));
-        let source = self.nix_source(desk)?;
+        let text = serde_json::to_string_pretty(&config).map_err(|error| Failure::unexpected(error.to_string()))?;
+        change.write(PLATFORM_JSON, format!("{text}\n"));
+        let source = self.nix_source(sops_client)?;
         match source {
             Some(path) => {
                 let mut text = current(change, &path)?;
@@ -301,22 +303,22 @@ impl Moves {
                 }
                 change.write(path, text);
             }
-            None => desk.ui.status(
-                Word::Next,
-                "no Nix file states `secrets.recipients`: change your facts likewise",
+            None => sops_client.ui.status(
+                Status::Next,
+                "no Nix file states `secrets.recipients`: change your platform config likewise",
             ),
         }
         Ok(())
     }
 
     /// The Nix file that states the recipients: the one that has one of them.
-    fn nix_source(&self, desk: &Desk<'_>) -> Result<Option<Utf8PathBuf>> {
-        let recipients = &desk.checkout.platform.secrets.recipients;
-        Ok(scan::files(&desk.checkout.root)?
+    fn nix_source(&self, sops_client: &SopsClient<'_>) -> Result<Option<Utf8PathBuf>> {
+        let recipients = &sops_client.checkout.platform.secrets.recipients;
+        Ok(scan::files(&sops_client.checkout.root)?
             .into_iter()
             .filter(|path| path.extension() == Some("nix"))
             .find(|path| {
-                fs_err::read_to_string(desk.checkout.path(path)).is_ok_and(|text| {
+                fs_err::read_to_string(sops_client.checkout.path(path)).is_ok_and(|text| {
                     text.contains("recipients = {") && recipients.values().any(|one| text.contains(one.as_str()))
                 })
             }))
@@ -340,9 +342,9 @@ fn insert_recipient(text: &str, name: &str, recipient: &str) -> String {
 }
 
 /// A folder with these rules, where files are encrypted before they take their places.
-pub fn staged(desk: &Desk<'_>, rules: &Rules) -> Result<Utf8PathBuf> {
+pub fn staged(sops_client: &SopsClient<'_>, rules: &Rules) -> Result<Utf8PathBuf> {
     let folder = Utf8Path::new(STATE).join("secrets/rotation");
-    let path = desk.checkout.path(&folder);
+    let path = sops_client.checkout.path(&folder);
     if path.exists() {
         fs_err::remove_dir_all(&path)?;
     }
@@ -352,10 +354,10 @@ pub fn staged(desk: &Desk<'_>, rules: &Rules) -> Result<Utf8PathBuf> {
 
 /// Encrypts every file to those whom the rules name, beside; what came of it goes into the change. The first file that
 /// fails ends it, and nothing was changed.
-pub fn reencrypt(desk: &Desk<'_>, rules: &Rules, how: How, change: &mut Transaction) -> Result<()> {
-    let root = &desk.checkout.root;
-    let folder = staged(desk, rules)?;
-    let identities = desk.identities()?;
+pub fn reencrypt(sops_client: &SopsClient<'_>, rules: &Rules, how: How, change: &mut Transaction) -> Result<()> {
+    let root = &sops_client.checkout.root;
+    let folder = staged(sops_client, rules)?;
+    let identities = sops_client.identities()?;
     for path in scan::files(root)?
         .into_iter()
         .filter(|path| path.starts_with(FOLDER) && path.as_str().ends_with(".enc.yaml"))
@@ -383,10 +385,10 @@ pub fn reencrypt(desk: &Desk<'_>, rules: &Rules, how: How, change: &mut Transact
         }
         crate::base::files::write(&root.join(&folder).join(&path), before.as_bytes(), 0o600)?;
         if stale {
-            desk.update_keys(&folder, &path, &identities)?;
+            sops_client.update_keys(&folder, &path, &identities)?;
         }
         if how == How::DataKey {
-            desk.new_data_key(&folder, &path, &identities)?;
+            sops_client.new_data_key(&folder, &path, &identities)?;
         }
         let after = fs_err::read_to_string(root.join(&folder).join(&path))?;
         let seen =

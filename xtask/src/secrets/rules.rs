@@ -14,7 +14,7 @@ use crate::base::formats::yaml;
 /// What stands at the head of a `.sops.yaml` of ours.
 const HEAD: &str = "\
 # Who can read which secret: the first rule that matches a path decides, and every recipient of a rule can read alone.
-# Names stand in the platform facts. `cargo xtask secrets rotate` changes this file together with every secret.
+# Names stand in the platform config. `cargo xtask secrets rotate` changes this file together with every secret.
 ";
 
 /// Every rule, in order.

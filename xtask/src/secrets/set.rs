@@ -7,13 +7,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::document;
 use super::rules::Rules;
-use super::sops::Desk;
+use super::sops::SopsClient;
 use super::value::{self, Given};
 use super::{RULES, init};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::unknown;
 use crate::base::transaction::Transaction;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::platform::{Platform, RequiredSecret, SecretKind};
 
 /// What is set.
@@ -52,11 +52,11 @@ pub fn named<'a>(platform: &'a Platform, id: &str) -> Result<&'a RequiredSecret>
         })
 }
 
-/// Sets values of a secret of the facts.
-pub fn set(desk: &Desk<'_>, id: &str, wanted: &Wanted) -> Result<()> {
-    let secret = named(&desk.checkout.platform, id)?;
-    let _held = desk.hold(&format!("secrets set {}", secret.id))?;
-    let root = &desk.checkout.root;
+/// Sets values of a secret of the platform config.
+pub fn set(sops_client: &SopsClient<'_>, id: &str, wanted: &Wanted) -> Result<()> {
+    let secret = named(&sops_client.checkout.platform, id)?;
+    let _held = sops_client.hold(&format!("secrets set {}", secret.id))?;
+    let root = &sops_client.checkout.root;
     let rules = rules_for(root, &secret.file)?;
     for key in &wanted.keys {
         if !secret.keys.contains_key(key) {
@@ -101,11 +101,11 @@ pub fn set(desk: &Desk<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     if wanted.given != Given::Stdin && !value::authority_is_whole(secret, &chosen) {
         return Err(Failure::refused("the keys of the local authority are made together").hinted("leave `--key` out"));
     }
-    let Some(made) = value::make(desk, secret, &chosen, wanted.given)? else {
-        return Err(Failure::refused(format!("nobody gave a value for `{}`", secret.id)).hinted(ways(secret)));
+    let Some(made) = value::make(sops_client, secret, &chosen, wanted.given)? else {
+        return Err(Failure::refused(format!("no value for secret `{}`", secret.id)).hinted(ways(secret)));
     };
     let document = if exists && chosen.len() < secret.keys.len() {
-        let mut document = desk.decrypt(&secret.file, &desk.identities()?)?;
+        let mut document = sops_client.decrypt(&secret.file, &sops_client.identities()?)?;
         document::set(&mut document, &made.values);
         document
     } else {
@@ -113,37 +113,39 @@ pub fn set(desk: &Desk<'_>, id: &str, wanted: &Wanted) -> Result<()> {
     };
     let mut change = Transaction::default();
     if let Some(new) = &made.recipient {
-        return machine(desk, secret, new, &document, &rules);
+        return machine(sops_client, secret, new, &document, &rules);
     }
     change.write(
         secret.file.clone(),
-        desk.encrypt(Utf8Path::new(""), &secret.file, &document)?,
+        sops_client.encrypt(Utf8Path::new(""), &secret.file, &document)?,
     );
     for (path, text) in made.public {
         change.write(path, text);
     }
     change.commit(root)?;
     for path in change.paths() {
-        desk.ui.status(Word::Done, path);
+        sops_client.ui.status(Status::Done, path);
     }
-    tell_consumers(desk, secret, exists);
+    tell_consumers(sops_client, secret, exists);
     Ok(())
 }
 
-/// A machine with a new identity: its recipient changes in rules and facts, and every file it reads is encrypted to
+/// A machine with a new identity: its recipient changes in rules and platform config, and every file it reads is encrypted to
 /// the new one.
 fn machine(
-    desk: &Desk<'_>,
+    sops_client: &SopsClient<'_>,
     secret: &RequiredSecret,
     new: &str,
     document: &serde_json::Value,
     rules: &Rules,
 ) -> Result<()> {
-    let root = &desk.checkout.root;
+    let root = &sops_client.checkout.root;
     let name = secret.file.parent().and_then(Utf8Path::file_name).unwrap_or_default();
-    let Some(old) = desk.checkout.platform.secrets.recipients.get(name) else {
-        return Err(Failure::config(format!("the facts have no recipient `{name}`"))
-            .hinted(format!("name it: secrets.recipients.{name} = \"{new}\";")));
+    let Some(old) = sops_client.checkout.platform.secrets.recipients.get(name) else {
+        return Err(
+            Failure::config(format!("the platform config has no recipient `{name}`"))
+                .hinted(format!("name it: secrets.recipients.{name} = \"{new}\";")),
+        );
     };
     let rules = rules.with_recipients(|_, rule| {
         rule.recipients()
@@ -152,17 +154,20 @@ fn machine(
             .collect()
     });
     let mut change = Transaction::default();
-    init::replace_in_facts(root, &[(old.clone(), new.to_owned())], &mut change)?;
-    super::rotate::reencrypt(desk, &rules, super::rotate::How::Recipients, &mut change)?;
+    init::replace_in_config(root, &[(old.clone(), new.to_owned())], &mut change)?;
+    super::rotate::reencrypt(sops_client, &rules, super::rotate::How::Recipients, &mut change)?;
     change.write(RULES, rules.text());
-    let folder = super::rotate::staged(desk, &rules)?;
-    change.write(secret.file.clone(), desk.encrypt(&folder, &secret.file, document)?);
+    let folder = super::rotate::staged(sops_client, &rules)?;
+    change.write(
+        secret.file.clone(),
+        sops_client.encrypt(&folder, &secret.file, document)?,
+    );
     change.commit(root)?;
     for path in change.paths() {
-        desk.ui.status(Word::Done, path);
+        sops_client.ui.status(Status::Done, path);
     }
-    desk.ui.status(
-        Word::Next,
+    sops_client.ui.status(
+        Status::Next,
         format!("install the machine's new identity: cargo xtask machine install {name}"),
     );
     Ok(())
@@ -186,14 +191,14 @@ fn ways(secret: &RequiredSecret) -> String {
     }
 }
 
-fn tell_consumers(desk: &Desk<'_>, secret: &RequiredSecret, replaced: bool) {
-    let ui = desk.ui;
+fn tell_consumers(sops_client: &SopsClient<'_>, secret: &RequiredSecret, replaced: bool) {
+    let ui = sops_client.ui;
     if secret.clusters.is_empty() {
         return;
     }
     for consumer in &secret.consumers {
         ui.status(
-            Word::Next,
+            Status::Next,
             format!(
                 "`{consumer}` reads it{}",
                 if replaced {
@@ -205,12 +210,12 @@ fn tell_consumers(desk: &Desk<'_>, secret: &RequiredSecret, replaced: bool) {
         );
     }
     ui.status(
-        Word::Next,
+        Status::Next,
         "the goldens carry the encrypted file: cargo xtask golden bless, review, commit, deploy",
     );
     for cluster in &secret.clusters {
         ui.status(
-            Word::Next,
+            Status::Next,
             format!(
                 "then: cargo xtask secrets resync {} --cluster {cluster} (waits until Healthy, restarts who reads it)",
                 secret.id
@@ -234,10 +239,10 @@ pub struct New {
     pub given: Given,
 }
 
-/// Makes a file that the facts do not know yet.
-pub fn new(desk: &Desk<'_>, wanted: &New) -> Result<()> {
-    let _held = desk.hold(&format!("secrets new {}", wanted.file))?;
-    let root = &desk.checkout.root;
+/// Makes a file that the platform config does not know yet.
+pub fn new(sops_client: &SopsClient<'_>, wanted: &New) -> Result<()> {
+    let _held = sops_client.hold(&format!("secrets new {}", wanted.file))?;
+    let root = &sops_client.checkout.root;
     let file = &wanted.file;
     if root.join(file).exists() {
         return Err(
@@ -247,14 +252,14 @@ pub fn new(desk: &Desk<'_>, wanted: &New) -> Result<()> {
     let rules = rules_for(root, file)?;
     let (_, rule) = rules.first_match(file).expect("`rules_for` looked");
     let values: Vec<String> = match wanted.given {
-        Given::Stdin => value::lines_from_stdin(desk, wanted.keys.len())?,
+        Given::Stdin => value::lines_from_stdin(sops_client, wanted.keys.len())?,
         Given::VariableOrPrompt => {
             let mut typed = Vec::new();
             for key in &wanted.keys {
-                match desk.ui.read_secret(&format!("value of `{key}`: "))? {
+                match sops_client.ui.read_secret(&format!("value of `{key}`: "))? {
                     Some(value) if !value.is_empty() => typed.push(value),
                     _ => {
-                        return Err(Failure::refused(format!("nobody gave a value for `{key}`"))
+                        return Err(Failure::refused(format!("no value for secret `{key}`"))
                             .hinted("type it on a terminal, or pipe a line for each key: --stdin"));
                     }
                 }
@@ -278,12 +283,12 @@ pub fn new(desk: &Desk<'_>, wanted: &New) -> Result<()> {
         }
     };
     let mut change = Transaction::default();
-    change.write(file.clone(), desk.encrypt(Utf8Path::new(""), file, &document)?);
+    change.write(file.clone(), sops_client.encrypt(Utf8Path::new(""), file, &document)?);
     change.commit(root)?;
-    desk.ui.status(Word::Done, file);
-    desk.ui.status(
-        Word::Next,
-        format!("name it in `secrets.required` of the facts, or in a component's `secrets`: \"{file}\""),
+    sops_client.ui.status(Status::Done, file);
+    sops_client.ui.status(
+        Status::Next,
+        format!("name it in `secrets.required` of the platform config, or in a component's `secrets`: \"{file}\""),
     );
     Ok(())
 }
@@ -294,7 +299,7 @@ pub fn rules_for(root: &Utf8Path, path: &Utf8Path) -> Result<Rules> {
         Failure::new(Kind::Stale, format!("there is no `{RULES}`")).hinted("cargo xtask secrets init")
     })?;
     if rules.first_match(path).is_none() {
-        return Err(Failure::refused(format!("no rule of `{RULES}` matches `{path}`, so nobody would decide who reads it"))
+        return Err(Failure::refused(format!("no rule of `{RULES}` matches `{path}`, so its readers are not decided"))
             .hinted("secrets lie in `k8s/secrets/{local,production,shared}/NAME.enc.yaml`, and those of a machine in `k8s/secrets/hosts/MACHINE`"));
     }
     Ok(rules)

@@ -1,4 +1,4 @@
-//! The desk at which secrets are worked on: the checkout, its lock, and sops and age told exactly what to use.
+//! The SOPS client at which secrets are worked on: the checkout, its lock, and sops and age told exactly what to use.
 //! Neither tool reads the user's own settings; values pass through memory only.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,22 +11,22 @@ use super::identity::{self, Identities, Place, Surroundings};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::formats::{json, yaml};
 use crate::base::lock::HostLock;
-use crate::base::process::redact::Veil;
+use crate::base::process::redact::Redactor;
 use crate::base::root::STATE;
 use crate::base::transaction;
-use crate::base::ui::{Ui, Word};
+use crate::base::ui::{Status, Ui};
 use crate::call::Caller;
 use crate::command::{Arg, Command, Tool};
 use crate::context::{Checkout, Context};
 use crate::tool::Tools;
 
-/// The desk.
-pub struct Desk<'a> {
+/// The SOPS client.
+pub struct SopsClient<'a> {
     /// Where things are said.
     pub ui: &'a Ui,
     /// The checkout that is worked on.
     pub checkout: &'a Checkout,
-    /// Tokens that were handed in, by the variable that the facts name for each.
+    /// Tokens that were handed in, by the variable that the platform config names for each.
     pub handed: BTreeMap<String, String>,
     context: &'a Context,
     tools: Tools,
@@ -37,7 +37,7 @@ pub struct Held {
     _lock: HostLock,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> SopsClient<'a> {
     /// Finds sops and age.
     pub fn open(context: &'a Context, checkout: &'a Checkout) -> Result<Self> {
         let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
@@ -56,7 +56,7 @@ impl<'a> Desk<'a> {
         let lock = HostLock::take(&self.checkout.root, transaction::LOCK, goal)?;
         if transaction::recover(&self.checkout.root)? {
             self.ui.status(
-                Word::Taking,
+                Status::Taking,
                 "up a change of secrets that was cut off; it is complete now",
             );
         }
@@ -115,8 +115,8 @@ impl<'a> Desk<'a> {
                 // sops could quote what it was given.
                 let mut values = Vec::new();
                 leaves(document, &mut values);
-                let veil = Veil::over(values);
-                let tail: Vec<String> = tail.iter().map(|line| veil.cover(line)).collect();
+                let redactor = Redactor::over(values);
+                let tail: Vec<String> = tail.iter().map(|line| redactor.cover(line)).collect();
                 Err(said(&format!("cannot encrypt `{path}`"), &tail))
             }
         }
@@ -155,7 +155,7 @@ impl<'a> Desk<'a> {
 
     /// Opens a file in the person's editor, through sops; sops' exit status.
     pub fn edit(&self, path: &Utf8Path, editor: &str, identities: &Identities) -> Result<u8> {
-        let own = crate::base::process::own_binary()?;
+        let own = crate::base::process::current_exe()?;
         let shim = format!("{} secrets run-editor", crate::command::quote(own.as_str()));
         let command = sops(Utf8Path::new(""))
             .env("SOPS_EDITOR", shim)
@@ -247,7 +247,7 @@ fn pass_over(caller: &Caller<'_>, words: String) {
     static NAMED: std::sync::Mutex<BTreeSet<String>> = std::sync::Mutex::new(BTreeSet::new());
     let mut named = NAMED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if named.insert(words.clone()) {
-        caller.ui.status(Word::Warning, words);
+        caller.ui.status(Status::Warning, words);
     }
 }
 

@@ -14,7 +14,7 @@ pub fn find(caller: &Caller<'_>, variable: &str) -> Result<String> {
     if let Some(value) = given(variable)? {
         return Ok(value);
     }
-    let platform = crate::platform::facts(caller.root)?;
+    let platform = crate::platform::config(caller.root)?;
     // A secret of a host may hold the token of another project under the same variable.
     let secrets: Vec<(&RequiredSecret, &String)> = platform
         .secrets

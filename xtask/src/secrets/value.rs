@@ -1,4 +1,4 @@
-//! Values: how each comes to be, by the kind that the facts name.
+//! Values: how each comes to be, by the kind that the platform config names.
 //! A value is never printed; what a person is told is a description and a public half.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,10 +6,10 @@ use std::io::{BufRead, Read};
 
 use camino::Utf8PathBuf;
 
-use super::sops::Desk;
+use super::sops::SopsClient;
 use super::{identity, pki, ssh};
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::platform::{Platform, RequiredSecret, SecretKind, SecretSource};
 
 /// Bytes of a generated value; 256 bits are out of reach for ever.
@@ -46,33 +46,38 @@ pub enum Given {
 }
 
 /// Makes values for these keys of a secret. None when a value has to be asked for and nobody can answer.
-pub fn make(desk: &Desk<'_>, secret: &RequiredSecret, keys: &[&str], given: Given) -> Result<Option<Made>> {
+pub fn make(
+    sops_client: &SopsClient<'_>,
+    secret: &RequiredSecret,
+    keys: &[&str],
+    given: Given,
+) -> Result<Option<Made>> {
     let mut made = Made::default();
     let mut authority = None;
     for key in keys {
         let source = &secret.keys[*key];
         let value = if given == Given::Stdin {
-            from_stdin(desk, source)?
+            from_stdin(sops_client, source)?
         } else {
             match source.kind {
-                SecretKind::Asked => match ask(desk, secret, key, source)? {
+                SecretKind::Asked => match ask(sops_client, secret, key, source)? {
                     Some(value) => value,
                     None => return Ok(None),
                 },
                 SecretKind::Generated => random()?,
                 SecretKind::SshKey => {
-                    let pair = ssh::generate(&format!("{}@{}", secret.name, desk.checkout.platform.name))?;
+                    let pair = ssh::generate(&format!("{}@{}", secret.name, sops_client.checkout.platform.name))?;
                     made.public.push((public_half(secret), pair.public));
                     pair.private
                 }
                 SecretKind::AgeIdentity => {
-                    let (text, identity) = desk.new_identity()?;
+                    let (text, identity) = sops_client.new_identity()?;
                     made.recipient = identity.recipients().into_iter().next();
                     text
                 }
                 SecretKind::StepCaRootKey | SecretKind::StepCaIntermediateKey => {
                     if authority.is_none() {
-                        authority = Some(pki::generate(&desk.checkout.platform.name, pki::today())?);
+                        authority = Some(pki::generate(&sops_client.checkout.platform.name, pki::today())?);
                     }
                     let authority = authority.as_ref().expect("it was just made");
                     if source.kind == SecretKind::StepCaRootKey {
@@ -85,12 +90,16 @@ pub fn make(desk: &Desk<'_>, secret: &RequiredSecret, keys: &[&str], given: Give
         };
         if source.kind == SecretKind::AgeIdentity && given == Given::Stdin {
             let texts = identity::parse(&value, &"standard input")?;
-            made.recipient = desk.with_recipients(texts, None)?.recipients().into_iter().next();
+            made.recipient = sops_client
+                .with_recipients(texts, None)?
+                .recipients()
+                .into_iter()
+                .next();
         }
         made.values.insert((*key).to_owned(), value);
     }
     if let Some(authority) = authority {
-        let folder = pki::folder(&desk.checkout.root);
+        let folder = pki::folder(&sops_client.checkout.root);
         made.public
             .push((folder.join(pki::ROOT_CERTIFICATE), authority.root_certificate));
         made.public.push((
@@ -117,27 +126,37 @@ fn public_half(secret: &RequiredSecret) -> Utf8PathBuf {
     secret.file.with_file_name(format!("{name}.pub"))
 }
 
-fn ask(desk: &Desk<'_>, secret: &RequiredSecret, key: &str, source: &SecretSource) -> Result<Option<String>> {
+fn ask(
+    sops_client: &SopsClient<'_>,
+    secret: &RequiredSecret,
+    key: &str,
+    source: &SecretSource,
+) -> Result<Option<String>> {
     if let Some(name) = &source.variable
-        && let Some(value) = desk.handed.get(name).cloned().or_else(|| std::env::var(name).ok())
+        && let Some(value) = sops_client
+            .handed
+            .get(name)
+            .cloned()
+            .or_else(|| std::env::var(name).ok())
         && !value.trim().is_empty()
     {
-        let value = clean(desk, &value, &format!("`{name}`"))?;
-        desk.ui
-            .status(Word::Taking, format!("`{}` of `{}` from `{name}`", key, secret.id));
+        let value = clean(sops_client, &value, &format!("`{name}`"))?;
+        sops_client
+            .ui
+            .status(Status::Taking, format!("`{}` of `{}` from `{name}`", key, secret.id));
         return Ok(Some(value));
     }
-    match desk.ui.read_secret(&format!(
+    match sops_client.ui.read_secret(&format!(
         "{} ({}, key {key}; empty to leave it out): ",
         source.description, secret.id
     ))? {
         Some(line) if line.is_empty() => Ok(None),
-        Some(line) => clean(desk, &line, "what was typed").map(Some),
+        Some(line) => clean(sops_client, &line, "what was typed").map(Some),
         None => Ok(None),
     }
 }
 
-fn from_stdin(desk: &Desk<'_>, source: &SecretSource) -> Result<String> {
+fn from_stdin(sops_client: &SopsClient<'_>, source: &SecretSource) -> Result<String> {
     let mut bytes = Vec::new();
     // A mebibyte is what an object of Kubernetes may hold.
     std::io::stdin().lock().take(1 << 20).read_to_end(&mut bytes)?;
@@ -153,7 +172,7 @@ fn from_stdin(desk: &Desk<'_>, source: &SecretSource) -> Result<String> {
             }
             Ok(text)
         }
-        SecretKind::Asked | SecretKind::Generated => clean(desk, &text, "standard input"),
+        SecretKind::Asked | SecretKind::Generated => clean(sops_client, &text, "standard input"),
     }
 }
 
@@ -179,7 +198,10 @@ pub fn handed(platform: &Platform, input: impl BufRead) -> Result<BTreeMap<Strin
             let known: Vec<&str> = known.into_iter().collect();
             return Err(Failure::new(
                 Kind::Usage,
-                format!("line {} of standard input gives no variable of the facts", index + 1),
+                format!(
+                    "line {} of standard input gives no variable of the platform config",
+                    index + 1
+                ),
             )
             .hinted(format!("a line is VARIABLE=VALUE, with one of: {}", known.join(", "))));
         };
@@ -191,10 +213,10 @@ pub fn handed(platform: &Platform, input: impl BufRead) -> Result<BTreeMap<Strin
 }
 
 /// One line from standard input for each of several keys.
-pub fn lines_from_stdin(desk: &Desk<'_>, count: usize) -> Result<Vec<String>> {
+pub fn lines_from_stdin(sops_client: &SopsClient<'_>, count: usize) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for line in std::io::stdin().lock().lines().take(count) {
-        lines.push(clean(desk, &line?, "standard input")?);
+        lines.push(clean(sops_client, &line?, "standard input")?);
     }
     if lines.len() < count {
         return Err(Failure::new(
@@ -206,11 +228,13 @@ pub fn lines_from_stdin(desk: &Desk<'_>, count: usize) -> Result<Vec<String>> {
 }
 
 /// A token as it was meant: without the newline that a shell, an editor or a clipboard put at its end.
-fn clean(desk: &Desk<'_>, value: &str, place: &str) -> Result<String> {
+fn clean(sops_client: &SopsClient<'_>, value: &str, place: &str) -> Result<String> {
     let trimmed = value.trim_end_matches(['\n', '\r']);
     if trimmed.len() < value.len() && !place.starts_with("standard") {
-        desk.ui
-            .status(Word::Warning, format!("{place} ends with a newline; it was taken off"));
+        sops_client.ui.status(
+            Status::Warning,
+            format!("{place} ends with a newline; it was taken off"),
+        );
     }
     if trimmed.is_empty() {
         return Err(Failure::new(Kind::Usage, format!("{place} is empty")));

@@ -84,10 +84,10 @@ fn lock(context: &Context, checkout: &Checkout) -> Result<LockFile> {
     {
         context
             .ui
-            .spin("waiting for another run, which ends what rehearsals have left");
+            .progress("waiting for another run, which ends what rehearsals have left");
         context.interrupt.sleep(Duration::from_millis(100));
         if context.interrupt.is_set() {
-            context.ui.still();
+            context.ui.clear_progress();
             return Err(Failure::new(
                 Kind::Interrupted,
                 "waiting for another run, which ends what rehearsals have left, was interrupted",
@@ -95,7 +95,7 @@ fn lock(context: &Context, checkout: &Checkout) -> Result<LockFile> {
             .hinted("run the same command again"));
         }
     }
-    context.ui.still();
+    context.ui.clear_progress();
     Ok(lock)
 }
 

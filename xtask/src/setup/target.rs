@@ -69,8 +69,8 @@ impl StageArgs {
 pub struct Target<'a> {
     /// Name of the cluster.
     pub name: String,
-    /// Its facts.
-    pub facts: &'a Cluster,
+    /// Its platform config.
+    pub config: &'a Cluster,
     /// How it is reached.
     pub access: Access,
     /// What runs it.
@@ -98,12 +98,12 @@ pub fn cluster<'a>(checkout: &'a Checkout, given: &StageArgs) -> Result<(String,
             format!(" (the default of stage `{stage}`)"),
         ),
     };
-    let facts = platform.cluster(&name)?;
-    if facts.environment == Environment::Production && stage == Stage::Local {
+    let config = platform.cluster(&name)?;
+    if config.environment == Environment::Production && stage == Stage::Local {
         return Err(Failure::refused(format!(
             "stage `local` never goes to production, and cluster `{name}` is"
         ))
-        .hinted("stages of this cluster: ".to_owned() + &names(facts)));
+        .hinted("stages of this cluster: ".to_owned() + &names(config)));
     }
     platform.stage(&name, stage)?;
     let only = if given.stage.is_none() {
@@ -112,7 +112,7 @@ pub fn cluster<'a>(checkout: &'a Checkout, given: &StageArgs) -> Result<(String,
         ""
     };
     let words = format!("cluster `{name}`{why}, stage `{stage}`{only}");
-    Ok((name, facts, stage, words))
+    Ok((name, config, stage, words))
 }
 
 /// The default cluster of a stage: another one once a pivot to it is recorded on this host.
@@ -131,8 +131,8 @@ fn default_cluster(checkout: &Checkout, stage: Stage) -> Result<String> {
     Ok(platform.default_cluster(stage)?.to_owned())
 }
 
-fn names(facts: &Cluster) -> String {
-    facts
+fn names(config: &Cluster) -> String {
+    config
         .stages
         .keys()
         .map(|stage| stage.name())
@@ -140,22 +140,22 @@ fn names(facts: &Cluster) -> String {
         .join(", ")
 }
 
-/// What runs a cluster now: what this checkout has made it with, else what the facts name.
-pub fn backend(checkout: &Checkout, access: &Access, facts: &Cluster) -> Backend {
-    if facts.environment == Environment::Local
+/// What runs a cluster now: what this checkout has made it with, else what the platform config names.
+pub fn backend(checkout: &Checkout, access: &Access, config: &Cluster) -> Backend {
+    if config.environment == Environment::Local
         && let Ok(Some(backend)) = super::vm::existing(checkout, access)
     {
         return backend;
     }
-    let real = facts.backends.iter().find(|backend| **backend != Backend::Embedded);
+    let real = config.backends.iter().find(|backend| **backend != Backend::Embedded);
     real.copied().unwrap_or(Backend::Embedded)
 }
 
 /// Chooses everything.
 pub fn choose<'a>(context: &Context, checkout: &'a Checkout, arguments: &TargetArgs) -> Result<Target<'a>> {
-    let (name, facts, stage, words) = cluster(checkout, &arguments.stage)?;
-    let access = Access::of(&name, facts);
-    let backend = backend(checkout, &access, facts);
+    let (name, config, stage, words) = cluster(checkout, &arguments.stage)?;
+    let access = Access::of(&name, config);
+    let backend = backend(checkout, &access, config);
     let golden = Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}"));
     let mut choices = vec![words];
     let (source, description, choice) =
@@ -163,7 +163,7 @@ pub fn choose<'a>(context: &Context, checkout: &'a Checkout, arguments: &TargetA
     choices.push(choice);
     Ok(Target {
         name,
-        facts,
+        config,
         access,
         backend,
         stage,
@@ -218,7 +218,7 @@ pub fn source(
 }
 
 fn check_description(found: &StageDescription, checkout: &Checkout, cluster: &str, stage: Stage) -> Result<()> {
-    let facts = checkout.platform.cluster(cluster)?;
+    let config = checkout.platform.cluster(cluster)?;
     let on = checkout.platform.stage(cluster, stage)?;
     let mut problems = Vec::new();
     if found.cluster != cluster || found.stage != stage {
@@ -227,12 +227,12 @@ fn check_description(found: &StageDescription, checkout: &Checkout, cluster: &st
             found.stage, found.cluster
         ));
     }
-    if found.environment != facts.environment {
+    if found.environment != config.environment {
         problems.push("it was rendered for another environment".to_owned());
     }
     if found.discriminator != on.discriminator {
         problems.push(format!(
-            "its discriminator is `{}`, the facts say `{}`",
+            "its discriminator is `{}`, the platform config says `{}`",
             found.discriminator, on.discriminator
         ));
     }
@@ -337,12 +337,12 @@ pub fn preflight(
     context: &Context,
     checkout: &Checkout,
     name: &str,
-    facts: &Cluster,
+    config: &Cluster,
     plan: &Plan,
     stage: Option<Stage>,
 ) -> Result<()> {
-    let access = Access::of(name, facts);
-    let production = facts.environment == Environment::Production;
+    let access = Access::of(name, config);
+    let production = config.environment == Environment::Production;
     let kubeconfig = checkout.path(&access.kubeconfig);
     let mut lacks = Vec::new();
     let mut refused = Vec::new();
@@ -362,9 +362,9 @@ pub fn preflight(
             access.kubeconfig
         ));
     }
-    if production && facts.uid.is_none() {
+    if production && config.uid.is_none() {
         let lack = format!(
-            "the facts commit no UID for production cluster `{name}`: `cargo xtask adopt --cluster {name}` reads and records it"
+            "the platform config commits no UID for production cluster `{name}`: `cargo xtask adopt --cluster {name}` reads and records it"
         );
         refused.push(lack);
     }

@@ -1,5 +1,5 @@
-//! What the verbs about guests share: the host, the profile, what Lima lists, and what keeps a guest from running.
-//! It changes nothing but the folder of this checkout's guests.
+//! What the verbs about VMs share: the host, the profile, what Lima lists, and what keeps a VM from running.
+//! It changes nothing but the folder of this checkout's VMs.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
@@ -16,36 +16,36 @@ use crate::cluster::vm::{self, Driver, Instance, Preflight, Record, VmRequiremen
 use crate::command::Tool;
 use crate::context::{Checkout, Context};
 use crate::platform::{Arch, Backend, Cluster};
-use crate::recipe::vm::{Guest, ImageStep};
+use crate::recipe::vm::{ImageStep, Vm};
 use crate::run::exec::Runner;
 use crate::tool::Tools;
 
-/// The guest of a cluster, on this host.
+/// The VM of a cluster, on this host.
 pub struct Setup {
     /// The host.
     pub host: Host,
-    /// Where this checkout's guests are kept.
+    /// Where this checkout's VMs are kept.
     pub home: Utf8PathBuf,
-    /// API ports of every profile of the facts.
+    /// API ports of every profile of the platform config.
     pub api_ports: Vec<u16>,
-    /// What the facts ask for.
+    /// What the platform config asks for.
     pub wanted: VmRequirements,
-    /// Architecture of the guest.
+    /// Architecture of the VM.
     pub arch: Arch,
-    /// Image that a new guest would boot.
+    /// Image that a new VM would boot.
     pub image: Option<Image>,
 }
 
 impl Setup {
     /// Looks at the host and at what is recorded.
-    pub fn of(checkout: &Checkout, cluster: &str, facts: &Cluster, driver: Driver) -> Result<Self> {
-        let name = facts.profile.as_ref().ok_or_else(|| {
-            Failure::config(format!("cluster `{cluster}` has no profile, so it has no guest"))
+    pub fn of(checkout: &Checkout, cluster: &str, config: &Cluster, driver: Driver) -> Result<Self> {
+        let name = config.profile.as_ref().ok_or_else(|| {
+            Failure::config(format!("cluster `{cluster}` has no profile, so it has no VM"))
                 .hinted("a local cluster gets one with `profile` in `modules/platform.nix`")
         })?;
         vm::check_name(name)?;
         let profile = &checkout.platform.profiles[name];
-        let home = host::guests_folder(&checkout.root)?;
+        let home = host::vms_folder(&checkout.root)?;
         let host = Host::observe(&home)?;
         let wanted = vm::wanted(driver, name, profile, &host);
         let arch = profile.arch.unwrap_or(host.arch);
@@ -65,9 +65,9 @@ impl Setup {
         })
     }
 
-    /// The guest for recipes.
-    pub fn guest<'a>(&'a self, access: &'a Access) -> Guest<'a> {
-        Guest {
+    /// The VM for recipes.
+    pub fn vm<'a>(&'a self, access: &'a Access) -> Vm<'a> {
+        Vm {
             access,
             api_ports: &self.api_ports,
             wanted: &self.wanted,
@@ -85,7 +85,7 @@ impl Setup {
 
     /// The instance as Lima lists it.
     pub fn instance(&self, context: &Context, checkout: &Checkout, tools: &Tools) -> Result<Option<Instance>> {
-        // Without the folder there is no guest, and a question must not make one.
+        // Without the folder there is no VM, and a question must not make one.
         if !self.home.join("_lima").is_dir() {
             return Ok(None);
         }
@@ -96,13 +96,13 @@ impl Setup {
         };
         home.run(&runner)?;
         let listing = runner.answer(&lima::list())?.ok_or_else(|| {
-            Failure::preflight("`limactl list` fails, so nothing is known of the guests")
+            Failure::preflight("`limactl list` fails, so nothing is known of the VMs")
                 .hinted("run it yourself and look at what it says")
         })?;
         vm::instance(&String::from_utf8_lossy(&listing), &self.wanted.instance)
     }
 
-    /// Refuses a guest that does not run, for verbs that work in one.
+    /// Refuses a VM that does not run, for verbs that work in one.
     pub fn must_run(&self, context: &Context, checkout: &Checkout, tools: &Tools, cluster: &str) -> Result<()> {
         let status = match self.instance(context, checkout, tools)? {
             Some(instance) if instance.running() => return Ok(()),
@@ -113,12 +113,12 @@ impl Setup {
             None => "gone".to_owned(),
         };
         Err(
-            Failure::preflight(format!("guest `{}` is {status}, not running", self.wanted.instance))
+            Failure::preflight(format!("VM `{}` is {status}, not running", self.wanted.instance))
                 .hinted(format!("`cargo xtask local-up --cluster {cluster}` starts it")),
         )
     }
 
-    /// What becomes free with a guest that would be deleted to be made anew; none where it is kept.
+    /// What becomes free with a VM that would be deleted to be made anew; none where it is kept.
     fn replaced(&self, checkout: &Checkout, access: &Access, instance: &Instance) -> Result<Option<u64>> {
         let saved = vm::saved(&self.home, &self.wanted)?;
         let record = Record::read(&checkout.path(vm::record_path(access)))?;
@@ -136,7 +136,7 @@ impl Setup {
         Ok(anew.then(|| taken(&self.home.join("_lima").join(&self.wanted.instance))))
     }
 
-    /// Reports everything that keeps the guest from running here, before anything is started.
+    /// Reports everything that keeps the VM from running here, before anything is started.
     pub fn preflight(&self, context: &Context, checkout: &Checkout, access: &Access) -> Result<()> {
         let tools = tools(self.wanted.driver);
         let found = context.toolbox("").ensure(&tools);
@@ -203,7 +203,7 @@ fn port_free(port: u16) -> bool {
     !answered && TcpListener::bind(at).is_ok()
 }
 
-/// Tools that start a guest.
+/// Tools that start a VM.
 pub fn tools(driver: Driver) -> Vec<Tool> {
     match driver {
         Driver::Colima => vec![Tool::Colima, Tool::Limactl],
@@ -211,7 +211,7 @@ pub fn tools(driver: Driver) -> Vec<Tool> {
     }
 }
 
-/// The driver of a backend; none for those without a guest.
+/// The driver of a backend; none for those without a VM.
 pub fn driver(backend: Backend) -> Option<Driver> {
     match backend {
         Backend::Colima => Some(Driver::Colima),
@@ -233,12 +233,12 @@ pub fn existing(checkout: &Checkout, access: &Access) -> Result<Option<Backend>>
     )
 }
 
-/// The guest that a cluster has, for verbs that work in one.
+/// The VM that a cluster has, for verbs that work in one.
 pub fn running(checkout: &Checkout, cluster: &str) -> Result<Driver> {
-    let facts = checkout.platform.cluster(cluster)?;
-    let access = Access::of(cluster, facts);
+    let config = checkout.platform.cluster(cluster)?;
+    let access = Access::of(cluster, config);
     existing(checkout, &access)?.and_then(driver).ok_or_else(|| {
-        Failure::preflight(format!("cluster `{cluster}` runs in no guest of this checkout")).hinted(format!(
+        Failure::preflight(format!("cluster `{cluster}` runs in no VM of this checkout")).hinted(format!(
             "`cargo xtask local-up --cluster {cluster} --backend colima` makes one"
         ))
     })

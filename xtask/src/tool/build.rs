@@ -15,7 +15,7 @@ use super::{Found, Outcome, Toolbox, cache, find};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::lock_file::LockFile;
 use crate::base::text::{bytes, plural, seconds};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::command::Tool;
 
 /// One program; the largest takes two minutes on 2 cores, so that this only ends what hangs.
@@ -108,10 +108,10 @@ pub(super) fn build(toolbox: &Toolbox, modules: &[&'static Module]) -> Result<()
             place: &place,
         };
         let made = job.run();
-        toolbox.ui.still();
+        toolbox.ui.clear_progress();
         match made? {
             Made::Here => toolbox.ui.status(
-                Word::Done,
+                Status::Done,
                 format!(
                     "built {place}: {} {} {}",
                     module.name,
@@ -120,7 +120,7 @@ pub(super) fn build(toolbox: &Toolbox, modules: &[&'static Module]) -> Result<()
                 ),
             ),
             Made::Elsewhere => toolbox.ui.status(
-                Word::Fresh,
+                Status::Fresh,
                 format!(
                     "{place}: {} {} was built by another process",
                     module.name, module.version
@@ -170,7 +170,7 @@ impl Job<'_> {
             .map(|program| program.tool.program())
             .collect();
         self.toolbox.ui.status(
-            Word::Building,
+            Status::Building,
             format!(
                 "{}: {} {} ({})",
                 self.place,
@@ -267,7 +267,7 @@ impl Job<'_> {
             &self.toolbox.interrupted,
             |_| {
                 let elapsed = begun.elapsed();
-                self.toolbox.ui.spin(format!(
+                self.toolbox.ui.progress(format!(
                     "building {}: {} ({name}), {}",
                     self.place,
                     self.module.name,
@@ -277,7 +277,7 @@ impl Job<'_> {
                 if !self.toolbox.ui.has_spinner() && elapsed.saturating_sub(told) > Duration::from_secs(60) {
                     told = elapsed;
                     self.toolbox.ui.status(
-                        Word::Building,
+                        Status::Building,
                         format!(
                             "{}: {} ({name}), {} so far",
                             self.place,
@@ -369,11 +369,11 @@ impl Job<'_> {
             if !told {
                 told = true;
                 self.toolbox.ui.status(
-                    Word::Waiting,
+                    Status::Waiting,
                     format!("{}: {holder} is building {}", self.place, self.module.name),
                 );
             }
-            self.toolbox.ui.spin(format!(
+            self.toolbox.ui.progress(format!(
                 "waiting for {holder}, which is building {}, {}",
                 self.module.name,
                 seconds(Duration::from_secs(begun.elapsed().as_secs()))
@@ -407,7 +407,7 @@ fn announce(toolbox: &Toolbox, modules: &[&'static Module], go: &Found, folder: 
     let needed = modules.iter().map(|module| module.mebibytes << 20).sum();
     let go_version = go.version.as_ref().map(ToString::to_string).unwrap_or_default();
     toolbox.ui.status(
-        Word::Taking,
+        Status::Taking,
         format!(
             "{} from {} that Go {go_version} builds once into `{folder}`\nabout {} as measured on 2 cores with empty caches; up to {} of disk with Go's caches",
             plural(programs, "program"),
@@ -419,7 +419,7 @@ fn announce(toolbox: &Toolbox, modules: &[&'static Module], go: &Found, folder: 
     let free = rustix::fs::statvfs(folder.as_std_path()).map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
     if free < needed {
         toolbox.ui.status(
-            Word::Warning,
+            Status::Warning,
             format!(
                 "only {} are free in `{folder}`: it may not be enough if Go's caches are empty",
                 bytes(free)

@@ -11,7 +11,7 @@ use semver::Version;
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::plural;
-use crate::base::ui::{Ui, Verbosity, Word};
+use crate::base::ui::{Status, Ui, Verbosity};
 use crate::command::Tool;
 
 mod build;
@@ -74,7 +74,7 @@ impl Tools {
 }
 
 impl Toolbox {
-    /// A toolbox for this host. `kubernetes` is the version in the platform facts; `interrupted` is set by
+    /// A toolbox for this host. `kubernetes` is the version in the platform config; `interrupted` is set by
     /// whoever handles Ctrl-C.
     pub fn new(ui: &Ui, kubernetes: impl Into<String>, interrupted: &Arc<AtomicBool>) -> Self {
         Self::with_environment(ui, std::env::vars_os().collect(), kubernetes, interrupted)
@@ -328,12 +328,12 @@ impl Toolbox {
         }
         if self.ui.verbosity() >= Verbosity::Steps {
             for reason in &passed {
-                self.ui.status(Word::Skipped, reason);
+                self.ui.status(Status::Skipped, reason);
             }
         } else if !passed.is_empty() {
             let programs = plural(passed.len(), "program");
             self.ui.status(
-                Word::Skipped,
+                Status::Skipped,
                 format!("{programs} of another version (`-v` names them)"),
             );
         }

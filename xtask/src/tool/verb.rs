@@ -221,7 +221,7 @@ fn prebuild(toolbox: &Toolbox, ui: &Ui, tools: &[Tool], dry_run: bool) -> Result
             .filter(|module| cache::entry(&folder, module, Some(&go.says)).is_none())
             .collect();
         ui.status(
-            ui::Word::Skipped,
+            ui::Status::Skipped,
             format!(
                 "{} to build, about {} as measured on 2 cores with empty caches",
                 plural(missing.len(), "module"),

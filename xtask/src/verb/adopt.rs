@@ -1,11 +1,11 @@
-//! `adopt`: accepts the cluster that a kubeconfig leads to as the one of the facts.
+//! `adopt`: accepts the cluster that a kubeconfig leads to as the one of the platform config.
 //! It is the only way to accept a new UID, and it asks.
 
 use serde_json::json;
 
 use crate::base::failure::{Failure, Result};
-use crate::base::root::FACTS;
-use crate::base::ui::{Answer, Word};
+use crate::base::root::PLATFORM_JSON;
+use crate::base::ui::{Answer, Status};
 use crate::cluster::access::Access;
 use crate::context::Context;
 use crate::plan::{Plan, Section};
@@ -32,8 +32,8 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let name = &arguments.cluster;
-    let facts = checkout.platform.cluster(name)?;
-    let access = Access::of(name, facts).looking(&nonce());
+    let config = checkout.platform.cluster(name)?;
+    let access = Access::of(name, config).looking(&nonce());
     let mut plan = Plan::new(format!("adopt {name}"));
     plan.sections.push(
         Section::new(
@@ -44,7 +44,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         .with(guard::read(&access)),
     );
     // A missing UID is what adopt is for.
-    let mut known = facts.clone();
+    let mut known = config.clone();
     known.uid.get_or_insert_with(String::new);
     target::preflight(context, &checkout, name, &known, &plan, None)?;
     let found = look(context, &checkout, &plan.sections, &access.work())
@@ -53,16 +53,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let found = crate::base::files::text_of(&found?);
     crate::live::identity::check_nobody_elses(&checkout.root, name, &found)?;
     let record = checkout.path(guard::record(&access));
-    let before = match facts.environment {
-        Environment::Production => facts.uid.clone(),
+    let before = match config.environment {
+        Environment::Production => config.uid.clone(),
         Environment::Local => crate::base::files::later(&checkout.root, &guard::record(&access), "/uid")
             .ok()
             .map(|uid| crate::base::files::text_of(&uid)),
     };
     if before.as_deref() == Some(found.as_str()) {
-        context
-            .ui
-            .status(Word::Fresh, format!("`{name}` is known by this UID already ({found})"));
+        context.ui.status(
+            Status::Fresh,
+            format!("`{name}` is known by this UID already ({found})"),
+        );
         return Ok(());
     }
     context.ui.text(format!(
@@ -70,24 +71,24 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         access.kubeconfig,
         before.as_deref().unwrap_or("none")
     ));
-    ask(context, name, facts.environment, arguments.yes)?;
-    match facts.environment {
+    ask(context, name, config.environment, arguments.yes)?;
+    match config.environment {
         Environment::Local => {
             let text = serde_json::to_string_pretty(&json!({"uid": found})).expect("plain data");
             crate::base::files::write(&record, text.as_bytes(), 0o600)?;
-            context.ui.status(Word::Wrote, guard::record(&access).as_str());
+            context.ui.status(Status::Wrote, guard::record(&access).as_str());
         }
         Environment::Production => {
-            let path = checkout.path(FACTS);
+            let path = checkout.path(PLATFORM_JSON);
             let mut value: serde_json::Value = serde_json::from_str(&fs_err::read_to_string(&path)?)
-                .map_err(|error| Failure::config(format!("`{FACTS}` is no JSON: {error}")))?;
+                .map_err(|error| Failure::config(format!("`{PLATFORM_JSON}` is no JSON: {error}")))?;
             value["clusters"][name.as_str()]["uid"] = json!(found);
             let mut text = serde_json::to_string_pretty(&value).expect("plain data");
             text.push('\n');
             crate::base::files::write(&path, text.as_bytes(), 0o644)?;
-            context.ui.status(Word::Wrote, FACTS);
+            context.ui.status(Status::Wrote, PLATFORM_JSON);
             context.ui.status(
-                Word::Next,
+                Status::Next,
                 format!(
                     "say the same in `modules/platform.nix`, review and commit both: clusters.{name}.uid = \"{found}\";"
                 ),
@@ -118,6 +119,6 @@ fn ask(context: &Context, name: &str, environment: Environment, yes: bool) -> Re
     }
     match context.ui.ask("Accept it?")? {
         Answer::Yes => Ok(()),
-        Answer::No | Answer::Explain => Err(refused("the answer was no")),
+        Answer::No | Answer::Explain => Err(refused("you answered no")),
     }
 }

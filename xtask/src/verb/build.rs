@@ -31,8 +31,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     checkout.platform.stage(&name, stage)?;
     if arguments.plan.dry_run.is_none() {
-        let facts = checkout.platform.cluster(&name)?;
-        let nix = context.toolbox(&facts.kubernetes).look(&[Tool::Nix]);
+        let config = checkout.platform.cluster(&name)?;
+        let nix = context.toolbox(&config.kubernetes).look(&[Tool::Nix]);
         if !nix.iter().any(|lookup| matches!(lookup.outcome, Outcome::Found(_))) {
             return Err(Failure::preflight("`build` renders through Nix, and there is no usable nix on this host")
                 .hinted("install Nix: https://nixos.org/download (2.8 or newer)")

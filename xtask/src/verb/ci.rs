@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::{plural, seconds, unknown};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::kluctl::Warnings;
 use crate::command::Tool;
 use crate::context::Context;
@@ -104,13 +104,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             });
         }
         let verdict = verdicts.last_mut().expect("one was just pushed");
-        ui.status(Word::Running, format!("{group}: {}", step.title));
-        ui.spin(format!("{group}: {}", step.title));
+        ui.status(Status::Running, format!("{group}: {}", step.title));
+        ui.progress(format!("{group}: {}", step.title));
         journal.record(&path, State::Started)?;
         let started = Instant::now();
         let log = journal.log_path(index, &path);
         let failed = runner.act(step, &log).err();
-        ui.still();
+        ui.clear_progress();
         verdict.elapsed += started.elapsed();
         let state = failed
             .as_ref()
@@ -118,7 +118,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         journal.record(&path, state)?;
         match failed {
             None => ui.status(
-                Word::Done,
+                Status::Done,
                 format!("{group}: {} ({})", step.title, seconds(started.elapsed())),
             ),
             Some(failed) => {
@@ -131,7 +131,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
                 let failed = failed
                     .context(format!("group `{group}` failed"))
                     .hinted(format!("alone: `cargo xtask ci {group}`"));
-                ui.status(Word::Failed, failed.chain());
+                ui.status(Status::Failed, failed.chain());
                 failures.push(failed);
             }
         }
@@ -147,11 +147,15 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         crate::base::files::write(&path, junit(&verdicts, &left_out).as_bytes(), 0o644)?;
     }
     for reason in &left_out {
-        ui.status(Word::Skipped, reason);
+        ui.status(Status::Skipped, reason);
     }
     let passed = verdicts.iter().filter(|verdict| verdict.failure.is_none()).count();
     ui.status(
-        if failures.is_empty() { Word::Done } else { Word::Failed },
+        if failures.is_empty() {
+            Status::Done
+        } else {
+            Status::Failed
+        },
         format!(
             "{passed} of {} passed, {} not run for lack of a tool",
             plural(plan.sections.len(), "group"),

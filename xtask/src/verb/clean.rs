@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::root::STATE;
 use crate::base::text::{bytes, plural};
-use crate::base::ui::{Answer, Word};
+use crate::base::ui::{Answer, Status};
 use crate::context::{Checkout, Context};
 use crate::run::journal::Journal;
 use crate::setup::rehearsals::{self, Which};
@@ -126,7 +126,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         }
         let names: Vec<&str> = chosen.iter().map(|kept| kept.what.name()).collect();
         if ui.ask(&format!("Remove {}?", names.join(" and ")))? != Answer::Yes {
-            return Err(Failure::new(Kind::Refused, "the answer was no; nothing was removed"));
+            return Err(Failure::new(Kind::Refused, "you answered no; nothing was removed"));
         }
     }
     for kept in chosen {
@@ -140,11 +140,11 @@ fn remove(context: &Context, checkout: &Checkout, kept: &Kept) -> Result<()> {
     match kept.what {
         What::Tools => {
             context.toolbox("").forget()?;
-            ui.status(Word::Removed, format!("{} ({})", kept.folders[0], bytes(kept.size)));
+            ui.status(Status::Removed, format!("{} ({})", kept.folders[0], bytes(kept.size)));
         }
         What::Rehearsals => {
             for folder in rehearsals::sweep(context, checkout, Which::Idle)? {
-                ui.status(Word::Removed, folder);
+                ui.status(Status::Removed, folder);
             }
         }
         What::Runs => {
@@ -153,7 +153,7 @@ fn remove(context: &Context, checkout: &Checkout, kept: &Kept) -> Result<()> {
                 fs_err::remove_dir_all(folder)?;
             }
             ui.status(
-                Word::Removed,
+                Status::Removed,
                 format!("{} ({})", plural(runs, "ended run"), bytes(kept.size)),
             );
         }

@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::nearest;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::live::compare::Only;
@@ -121,15 +121,15 @@ pub fn deploy(
     if let Some(length) = mode.reason.as_ref().map(|reason| reason.chars().count())
         && length > REASON
     {
-        return Err(
-            Failure::config(format!("the reason has {length} characters, the ledger keeps {REASON}"))
-                .hinted("say it in short, and name where the rest stands"),
-        );
+        return Err(Failure::config(format!(
+            "the reason has {length} characters, the deployment history keeps {REASON}"
+        ))
+        .hinted("say it in short, and name where the rest stands"));
     }
     let nonce = nonce();
     let recipe = Deploy {
         access: &target.access,
-        facts: target.facts,
+        config: target.config,
         backend: target.backend,
         stage: target.stage,
         description: &target.description,
@@ -143,7 +143,7 @@ pub fn deploy(
     plan.choices.clone_from(&target.choices);
     plan.target = Some(plan::Target {
         cluster: target.name.clone(),
-        production: target.facts.environment == Environment::Production,
+        production: target.config.environment == Environment::Production,
     });
     if let Some(describes) = &checkout.platform.stage(&target.name, target.stage)?.describes {
         let workload = Access::of(describes, checkout.platform.cluster(describes)?);
@@ -160,7 +160,14 @@ pub fn deploy(
         target.stage, target.name
     ));
     if args.dry_run.is_none() {
-        target::preflight(context, checkout, &target.name, target.facts, &plan, Some(target.stage))?;
+        target::preflight(
+            context,
+            checkout,
+            &target.name,
+            target.config,
+            &plan,
+            Some(target.stage),
+        )?;
     }
     if let Some(file) = &saved.save_plan {
         let access = target.access.looking(&nonce);
@@ -257,9 +264,9 @@ pub fn save(
     saved.write(&path)?;
     context
         .ui
-        .status(Word::Wrote, format!("{file}: the plan and what it was made from"));
+        .status(Status::Wrote, format!("{file}: the plan and what it was made from"));
     context.ui.status(
-        Word::Next,
+        Status::Next,
         format!("cargo xtask {} --stage {} --plan {file}", subject.verb, subject.stage),
     );
     Ok(())
@@ -315,9 +322,9 @@ pub fn apply(
             ))
             .hinted("save it again with the xtask of this checkout")
         })?;
-    let facts = checkout.platform.cluster(&saved.cluster)?;
-    target::preflight(context, checkout, &saved.cluster, facts, &saved.plan, Some(stage))?;
-    let access = saved_access(&saved, facts);
+    let config = checkout.platform.cluster(&saved.cluster)?;
+    target::preflight(context, checkout, &saved.cluster, config, &saved.plan, Some(stage))?;
+    let access = saved_access(&saved, config);
     let subject = Subject {
         nonce: &nonce,
         verb,
@@ -332,14 +339,14 @@ pub fn apply(
     saved.check(&now)?;
     context
         .ui
-        .status(Word::Checked, "nothing that the plan was made from has moved");
+        .status(Status::Checked, "nothing that the plan was made from has moved");
     let lock = Lock::Host(saved.cluster.clone());
     carry_out_reviewed(context, checkout, verb, saved.plan, args, &lock, Reviewed::Saved)
 }
 
 /// Access with the work folder that the saved look writes to.
-fn saved_access(saved: &Saved, facts: &crate::platform::Cluster) -> Access {
-    let access = Access::of(&saved.cluster, facts);
+fn saved_access(saved: &Saved, config: &crate::platform::Cluster) -> Access {
+    let access = Access::of(&saved.cluster, config);
     let mut steps = saved.look.iter().flat_map(plan::Section::steps);
     let written = steps.find_map(|step| match &step.action {
         plan::Action::Run(command) => match &command.output {

@@ -3,7 +3,7 @@
 
 use crate::base::failure::Result;
 use crate::base::text::plural;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::context::{Checkout, Context};
 use crate::live::diff::{Report, What};
 use crate::live::{Delta, diff};
@@ -60,7 +60,7 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
     let access = target.access.looking(&nonce);
     let deploy = Deploy {
         access: &access,
-        facts: target.facts,
+        config: target.config,
         backend: target.backend,
         stage: target.stage,
         description: &target.description,
@@ -79,12 +79,12 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
         context,
         &checkout,
         &target.name,
-        target.facts,
+        target.config,
         &plan,
         Some(target.stage),
     )?;
     for choice in &target.choices {
-        context.ui.status(Word::Taking, choice);
+        context.ui.status(Status::Taking, choice);
     }
     let outcome = look(context, &checkout, &plan.sections, &access.work())
         .and_then(|_| read(&checkout, &deploy))
@@ -108,7 +108,7 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
         };
         context
             .ui
-            .status(if count == 0 { Word::Fresh } else { Word::Stale }, words);
+            .status(if count == 0 { Status::Fresh } else { Status::Stale }, words);
     }
     let differs = !report.changes.is_empty() || !report.orphans.is_empty();
     Ok(if arguments.exit_code && differs { DIFFERS } else { 0 })

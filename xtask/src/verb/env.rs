@@ -47,7 +47,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     if !exists {
         context.ui.status(
-            crate::base::ui::Word::Warning,
+            crate::base::ui::Status::Warning,
             format!("cluster `{name}` has no kubeconfig yet; `cargo xtask local-up --cluster {name}` makes it"),
         );
     }

@@ -129,8 +129,8 @@ fn verb(subject: &str, command: &Command) -> Option<String> {
 /// Every component with the stages that have it, as the goldens say.
 fn components(checkout: &Checkout) -> BTreeMap<String, Vec<StageDescription>> {
     let mut found: BTreeMap<String, Vec<StageDescription>> = BTreeMap::new();
-    for (cluster, facts) in &checkout.platform.clusters {
-        for stage in facts.stages.keys() {
+    for (cluster, config) in &checkout.platform.clusters {
+        for stage in config.stages.keys() {
             // A stage that has no golden yet has nothing to say.
             let Ok(description) = StageDescription::read(&checkout.path(format!("k8s/golden/{cluster}/{stage}")))
             else {

@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::command::Tool;
 use crate::context::{Checkout, Context};
 use crate::recipe::nix;
@@ -95,13 +95,13 @@ fn settle(context: &Context, root: &Utf8Path, path: &str, content: &str, mode: M
         String::new()
     };
     if current == content {
-        context.ui.status(Word::Fresh, path);
+        context.ui.status(Status::Fresh, path);
         return Ok(true);
     }
     if mode == Mode::Check {
         return Ok(false);
     }
     crate::base::files::write(&file, content.as_bytes(), 0o644)?;
-    context.ui.status(Word::Wrote, path);
+    context.ui.status(Status::Wrote, path);
     Ok(true)
 }

@@ -10,7 +10,7 @@ use crate::base::failure::{Failure, Kind, Result};
 use crate::base::formats::json;
 use crate::base::root::STATE;
 use crate::base::text::plural;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::cluster::access::Access;
 use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
@@ -248,7 +248,7 @@ impl Verb<'_> {
             let absent = !arguments.alone && !self.checkout.path(pair.golden()).exists();
             if absent {
                 ui.status(
-                    Word::Stale,
+                    Status::Stale,
                     format!(
                         "{pair}: there is no golden; a bless would write {}",
                         plural(comparison.objects.len(), "object")
@@ -261,16 +261,20 @@ impl Verb<'_> {
                 .iter()
                 .filter(|problem| !absent || problem.fix().is_none())
             {
-                let word = if problem.fails() { Word::Stale } else { Word::Warning };
+                let word = if problem.fails() {
+                    Status::Stale
+                } else {
+                    Status::Warning
+                };
                 ui.status(word, format!("{pair}: {problem}"));
             }
             failing += comparison.problems.iter().filter(|problem| problem.fails()).count();
             for skipped in &comparison.skipped {
-                ui.status(Word::Skipped, format!("{pair}: {skipped}"));
+                ui.status(Status::Skipped, format!("{pair}: {skipped}"));
             }
             if !comparison.unverified.is_empty() {
                 ui.status(
-                    Word::Skipped,
+                    Status::Skipped,
                     format!(
                         "{pair}: {} not compared, their source was left out",
                         plural(comparison.unverified.len(), "object")
@@ -284,13 +288,16 @@ impl Verb<'_> {
                     "as rendered"
                 };
                 ui.status(
-                    Word::Checked,
+                    Status::Checked,
                     format!("{pair}: {}, {how}", plural(comparison.objects.len(), "object")),
                 );
             }
         }
         for stray in strays {
-            ui.status(Word::Stale, format!("`{stray}` belongs to no stage of the facts"));
+            ui.status(
+                Status::Stale,
+                format!("`{stray}` belongs to no stage of the platform config"),
+            );
         }
         failing += strays.len();
         if failing == 0 {
@@ -316,7 +323,7 @@ impl Verb<'_> {
             failure
                 .hinted("restore what was edited (`git checkout -- k8s/golden`), or bless on a machine that can render")
         } else if strays.len() == failing {
-            failure.hinted("remove what no stage of the facts needs (`git rm -r`), or add the stage to the facts")
+            failure.hinted("remove what no stage of the platform config needs (`git rm -r`), or add the stage to the platform config")
         } else {
             failure.hinted("blessing cannot mend these: change the modules, or resolve the merge")
         })
@@ -351,19 +358,19 @@ impl Verb<'_> {
             })?;
             self.remember(pair, &golden, Until::Done)?;
             for fix in &blessed.fixes {
-                ui.status(Word::Wrote, format!("{pair}: {fix}"));
+                ui.status(Status::Wrote, format!("{pair}: {fix}"));
             }
             let objects = plural(blessed.objects, "object");
             if blessed.fixes.is_empty() {
-                ui.status(Word::Fresh, format!("{pair}: {objects}, nothing to change"));
+                ui.status(Status::Fresh, format!("{pair}: {objects}, nothing to change"));
             } else {
                 ui.status(
-                    Word::Done,
+                    Status::Done,
                     format!("{pair}: {objects}, {}", plural(blessed.fixes.len(), "file")),
                 );
             }
         }
-        ui.status(Word::Next, "git diff k8s/golden, then commit");
+        ui.status(Status::Next, "git diff k8s/golden, then commit");
         Ok(())
     }
 
@@ -452,7 +459,7 @@ impl Verb<'_> {
             }
         }
         if text.is_empty() {
-            self.context.ui.status(Word::Fresh, "nothing differs");
+            self.context.ui.status(Status::Fresh, "nothing differs");
             return Ok(());
         }
         self.context.ui.data(text)?;
@@ -476,7 +483,7 @@ impl Verb<'_> {
             }
             let plan = validate::plan(&validate::Validate {
                 access: &Access::rehearsal(&pair.cluster, &nonce()),
-                facts: self.checkout.platform.cluster(&pair.cluster)?,
+                config: self.checkout.platform.cluster(&pair.cluster)?,
                 project,
                 definitions: &arguments.definitions,
                 goal: &format!("golden validate {pair}"),
@@ -526,7 +533,7 @@ impl Verb<'_> {
         for pair in pairs {
             self.context
                 .ui
-                .status(Word::Building, format!("{pair}: `.#k8s-manifests-{pair}`"));
+                .status(Status::Building, format!("{pair}: `.#k8s-manifests-{pair}`"));
             let folder = Utf8PathBuf::from(STATE).join("golden").join(pair.to_string());
             fs_err::create_dir_all(self.checkout.path(&folder))?;
             let link = folder.join("rendered");

@@ -1,7 +1,7 @@
-//! `history`: the deployments of a stage, from the ledger in its cluster.
+//! `history`: the deployments of a stage, from the deployment history in its cluster.
 
 use crate::base::failure::Result;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::live::history::{self, Entry};
@@ -30,15 +30,15 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
-    let (name, facts, stage, _) = target::cluster(&checkout, &arguments.stage)?;
-    let entries = entries(context, &checkout, &name, facts, stage)?;
+    let (name, config, stage, _) = target::cluster(&checkout, &arguments.stage)?;
+    let entries = entries(context, &checkout, &name, config, stage)?;
     if arguments.json {
         return context.ui.json(1, &serde_json::json!({"deployments": entries}));
     }
     if entries.is_empty() {
         context
             .ui
-            .status(Word::Fresh, format!("stage `{stage}` was never deployed to `{name}`"));
+            .status(Status::Fresh, format!("stage `{stage}` was never deployed to `{name}`"));
         return Ok(());
     }
     let mut text = String::new();
@@ -73,31 +73,31 @@ fn line(age: usize, entry: &Entry) -> String {
     words.join("  ")
 }
 
-/// The ledger's entries of a stage, oldest first.
+/// The deployment history's entries of a stage, oldest first.
 pub fn entries(
     context: &Context,
     checkout: &Checkout,
     name: &str,
-    facts: &Cluster,
+    config: &Cluster,
     stage: Stage,
 ) -> Result<Vec<Entry>> {
-    let access = Access::of(name, facts).looking(&nonce());
-    let current = access.work().join("ledger-current.json");
+    let access = Access::of(name, config).looking(&nonce());
+    let current = access.work().join("history-current.json");
     let mut plan = Plan::new(format!("history {stage} of {name}"));
     let history = Section::new(
         "history",
-        "Read the ledger",
+        "Read the deployment history",
         "It keeps the last deployments of each stage.",
     );
-    plan.sections.push(guard::section(&access, facts));
+    plan.sections.push(guard::section(&access, config));
     plan.sections.push(history.with(Step::new(
-        "ledger.read",
-        "Read the ledger",
+        "history.read",
+        "Read the deployment history",
         "It keeps the last deployments of each stage.",
         Effect::Read,
-        Action::Run(guard::ledger_get(&access).to_file(&current)),
+        Action::Run(guard::history_get(&access).to_file(&current)),
     )));
-    target::preflight(context, checkout, name, facts, &plan, None)?;
+    target::preflight(context, checkout, name, config, &plan, None)?;
     let outcome = look(context, checkout, &plan.sections, &access.work()).and_then(|_| {
         let text = fs_err::read_to_string(checkout.path(&current))?;
         history::entries(&text, stage.name())

@@ -1,4 +1,4 @@
-//! `image`: the disk of guests, and container images in them.
+//! `image`: the disk of VMs, and container images in them.
 
 use camino::Utf8PathBuf;
 
@@ -12,7 +12,7 @@ use crate::context::{Checkout, Context};
 use crate::plan::{Plan, Section};
 use crate::platform::Arch;
 use crate::recipe;
-use crate::recipe::vm::Guest;
+use crate::recipe::vm::Vm;
 use crate::run::{Lock, PlanArgs, carry_out};
 use crate::setup::vm::{self, Setup, absolute};
 
@@ -79,7 +79,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     match arguments {
         Arguments::Build { arch, plan } => {
-            let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
+            let host = Host::observe(&host::vms_folder(&checkout.root)?)?;
             let arch = arch.unwrap_or(host.arch);
             if plan.dry_run.is_none()
                 && let Some(why) = vm::no_builder(context, &checkout, &host, arch)
@@ -102,7 +102,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             arch,
             plan,
         } => {
-            let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
+            let host = Host::observe(&host::vms_folder(&checkout.root)?)?;
             let from = absolute(&checkout, image)?;
             let steps = recipe::image::take(from, sha256.clone(), arch.unwrap_or(host.arch));
             carry_out(
@@ -117,36 +117,36 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Arguments::Switch { cluster, plan } => {
             let name = local_cluster(&checkout, cluster.as_deref())?;
             let goal = format!("image switch {name}");
-            in_guest(context, &checkout, &name, plan, &goal, |guest| guest.switch())
+            in_vm(context, &checkout, &name, plan, &goal, |vm| vm.switch())
         }
         Arguments::Load { archive, cluster, plan } => {
             let name = local_cluster(&checkout, cluster.as_deref())?;
             let archive = archive_at(&absolute(&checkout, archive)?)?;
             let goal = format!("image load {archive}");
-            in_guest(context, &checkout, &name, plan, &goal, |guest| guest.load(archive))
+            in_vm(context, &checkout, &name, plan, &goal, |vm| vm.load(archive))
         }
     }
 }
 
-/// Carries out steps in a guest that runs.
-fn in_guest(
+/// Carries out steps in a VM that runs.
+fn in_vm(
     context: &Context,
     checkout: &Checkout,
     cluster: &str,
     arguments: &PlanArgs,
     goal: &str,
-    section: impl FnOnce(&Guest<'_>) -> Section,
+    section: impl FnOnce(&Vm<'_>) -> Section,
 ) -> Result<()> {
-    let facts = checkout.platform.cluster(cluster)?;
-    let access = Access::of(cluster, facts);
-    let setup = Setup::of(checkout, cluster, facts, vm::running(checkout, cluster)?)?;
+    let config = checkout.platform.cluster(cluster)?;
+    let access = Access::of(cluster, config);
+    let setup = Setup::of(checkout, cluster, config, vm::running(checkout, cluster)?)?;
     if arguments.dry_run.is_none() {
-        let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Limactl])?;
+        let tools = context.toolbox(&config.kubernetes).ensure(&[Tool::Limactl])?;
         setup.must_run(context, checkout, &tools, cluster)?;
     }
     let mut plan = Plan::new(goal);
-    plan.choices.push(format!("guest `{}`", setup.wanted.instance));
-    plan.sections.push(section(&setup.guest(&access)));
+    plan.choices.push(format!("VM `{}`", setup.wanted.instance));
+    plan.sections.push(section(&setup.vm(&access)));
     carry_out(
         context,
         checkout,

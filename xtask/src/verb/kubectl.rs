@@ -61,7 +61,7 @@ const CONFIG_READS: [&str; 5] = ["view", "current-context", "get-contexts", "get
 /// What a flag of kubectl is to xtask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flag {
-    /// It decides which cluster is spoken to, or brings such flags along: the facts have decided that.
+    /// It decides which cluster is spoken to, or brings such flags along: the platform config has decided that.
     Decides,
     /// It takes the next word as its value, or what follows `=`.
     Value,
@@ -179,13 +179,13 @@ fn understood<'a>(arguments: &'a [String], cluster: &str) -> Result<(&'a str, &'
     Ok(("", &[]))
 }
 
-/// Refuses any other cluster than the one of the facts.
-fn fence(context: &Context, checkout: &Checkout, name: &str, facts: &Cluster) -> Result<()> {
-    let access = Access::of(name, facts).looking(&nonce());
+/// Refuses any other cluster than the one of the platform config.
+fn identity_check(context: &Context, checkout: &Checkout, name: &str, config: &Cluster) -> Result<()> {
+    let access = Access::of(name, config).looking(&nonce());
     let mut plan = Plan::new(format!("kubectl --cluster {name}"));
-    plan.sections.push(guard::section(&access, facts));
-    crate::setup::target::preflight(context, checkout, name, facts, &plan, None)?;
-    // The sentence that the fence held is not what somebody asked kubectl for.
+    plan.sections.push(guard::section(&access, config));
+    crate::setup::target::preflight(context, checkout, name, config, &plan, None)?;
+    // The sentence that the identity check held is not what somebody asked kubectl for.
     let outcome = look(&context.quiet(), checkout, &plan.sections, &access.work());
     let folder = checkout.path(access.work());
     if folder.exists() {
@@ -211,7 +211,7 @@ fn agree(context: &Context, name: &str, verb: &str, yes: bool) -> Result<()> {
         "`kubectl {verb}` may change production cluster `{name}`. Proceed?"
     ))? {
         Answer::Yes => Ok(()),
-        Answer::No | Answer::Explain => Err(refused("the answer was no")),
+        Answer::No | Answer::Explain => Err(refused("you answered no")),
     }
 }
 
@@ -222,8 +222,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Some(name) => name.clone(),
         None => checkout.platform.default_cluster(Stage::Local)?.to_owned(),
     };
-    let facts = checkout.platform.cluster(&name)?;
-    let access = Access::of(&name, facts);
+    let config = checkout.platform.cluster(&name)?;
+    let access = Access::of(&name, config);
     if !checkout.path(&access.kubeconfig).is_file() {
         return Err(
             Failure::preflight(format!("cluster `{name}` has no kubeconfig at `{}`", access.kubeconfig))
@@ -247,14 +247,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         return Err(Failure::preflight(format!("`kubectl {verb}` needs a container, and the pods of `{name}` are simulated"))
             .hinted("the embedded backend runs a real control plane only; a virtual machine runs containers: `cargo xtask local-up --backend colima`"));
     }
-    let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Kubectl])?;
+    let tools = context.toolbox(&config.kubernetes).ensure(&[Tool::Kubectl])?;
     if !LOCAL.contains(&verb) {
-        fence(context, &checkout, &name, facts)?;
+        identity_check(context, &checkout, &name, config)?;
     }
     // `auth reconcile` writes, what else `auth` does not.
     let asks_only = verb == "auth" && !rest.iter().any(|word| word == "reconcile");
     let reads = LOCAL.contains(&verb) || READS.contains(&verb) || asks_only;
-    if facts.environment == Environment::Production && !reads {
+    if config.environment == Environment::Production && !reads {
         agree(context, &name, verb, arguments.yes)?;
     }
     let command = access.kubectl().args(arguments.arguments.iter().map(String::as_str));

@@ -1,4 +1,4 @@
-//! `local-down`: takes a local cluster down; a guest keeps its data unless it is deleted.
+//! `local-down`: takes a local cluster down; a VM keeps its data unless it is deleted.
 
 use super::local_up::local_cluster;
 use crate::base::failure::Result;
@@ -35,8 +35,8 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let name = local_cluster(&checkout, arguments.cluster.as_deref())?;
-    let facts = checkout.platform.cluster(&name)?;
-    let access = Access::of(&name, facts);
+    let config = checkout.platform.cluster(&name)?;
+    let access = Access::of(&name, config);
     let backend = match arguments.backend {
         Some(backend) => backend,
         None => vm::existing(&checkout, &access)?.unwrap_or(Backend::Embedded),
@@ -44,9 +44,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let plan = match vm::driver(backend) {
         None => local_down::plan(&access),
         Some(driver) => {
-            let setup = Setup::of(&checkout, &name, facts, driver)?;
+            let setup = Setup::of(&checkout, &name, config, driver)?;
             let keep = if arguments.delete { Keep::Nothing } else { Keep::Data };
-            local_down::guest(&setup.guest(&access), keep)
+            local_down::vm(&setup.vm(&access), keep)
         }
     };
     carry_out(

@@ -1,5 +1,5 @@
 //! `local-status`: what runs a local cluster, and per component ready or why not.
-//! It only looks; a cluster that is not as it should be is exit 10.
+//! It only looks; a cluster that is unhealthy is exit 10.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::local_up::local_cluster;
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
 use crate::cluster::vm::{Driver, Field, Record, Then, compare, record_path, saved};
@@ -41,7 +41,7 @@ pub struct Arguments {
 /// What is seen of a cluster.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Status {
+struct ClusterStatus {
     cluster: String,
     /// What runs it; `none` before it was brought up.
     backend: &'static str,
@@ -49,9 +49,9 @@ struct Status {
     context: String,
     /// The API server's version; none when it does not answer.
     kubernetes: Option<String>,
-    /// Its guest; none on a backend without one.
-    guest: Option<GuestStatus>,
-    /// Whether every part is as it should be.
+    /// Its VM; none on a backend without one.
+    vm: Option<VmStatus>,
+    /// Whether every part is healthy.
     healthy: bool,
     /// What is wrong with the cluster itself.
     problems: Vec<String>,
@@ -61,16 +61,16 @@ struct Status {
     components: BTreeMap<String, Vec<String>>,
 }
 
-/// What is seen of a guest.
+/// What is seen of a VM.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct GuestStatus {
+struct VmStatus {
     instance: String,
     /// As Lima says it; `Gone` when there is none.
     status: String,
-    /// Where the API is reached; nothing of the guest is reached from elsewhere.
+    /// Where the API is reached; nothing of the VM is reached from elsewhere.
     api: String,
-    /// Every field that differs between the facts, the saved profile and the guest.
+    /// Every field that differs between the platform config, the saved profile and the VM.
     drift: Vec<Field>,
 }
 
@@ -78,15 +78,15 @@ struct GuestStatus {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let name = local_cluster(&checkout, arguments.cluster.as_deref())?;
-    let facts = checkout.platform.cluster(&name)?;
-    let access = Access::of(&name, facts);
-    let mut status = Status {
+    let config = checkout.platform.cluster(&name)?;
+    let access = Access::of(&name, config);
+    let mut status = ClusterStatus {
         cluster: name.clone(),
         backend: "none",
         kubeconfig: checkout.path(&access.kubeconfig).into_string(),
         context: access.context.clone(),
         kubernetes: None,
-        guest: None,
+        vm: None,
         healthy: false,
         problems: Vec::new(),
         nodes: BTreeMap::new(),
@@ -97,10 +97,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         status.backend = backend.name();
         match vm::driver(backend) {
             None => status.problems = embedded::stopped_components(&checkout.path(embedded::folder(&access)))?,
-            Some(driver) => look_at_guest(context, &checkout, &access, driver, &mut status)?,
+            Some(driver) => look_at_vm(context, &checkout, &access, driver, &mut status)?,
         }
         if status.problems.is_empty() {
-            let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Kubectl])?;
+            let tools = context.toolbox(&config.kubernetes).ensure(&[Tool::Kubectl])?;
             let runner = Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
             look(&runner, &access, &checkout, &mut status)?;
         }
@@ -118,24 +118,22 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     if status.healthy {
         Ok(())
     } else {
-        Err(
-            Failure::new(Kind::Unhealthy, format!("cluster `{name}` is not as it should be"))
-                .hinted(format!("`cargo xtask local-up --cluster {name}` mends what it can")),
-        )
+        Err(Failure::new(Kind::Unhealthy, format!("cluster `{name}` is unhealthy"))
+            .hinted(format!("`cargo xtask local-up --cluster {name}` mends what it can")))
     }
 }
 
-/// Compares the guest with the facts; what `local-up` would restart or make anew is a problem, what it leaves is not.
-fn look_at_guest(
+/// Compares the VM with the platform config; what `local-up` would restart or make anew is a problem, what it leaves is not.
+fn look_at_vm(
     context: &Context,
     checkout: &crate::context::Checkout,
     access: &Access,
     driver: Driver,
-    status: &mut Status,
+    status: &mut ClusterStatus,
 ) -> Result<()> {
-    let facts = checkout.platform.cluster(&access.cluster)?;
-    let setup = Setup::of(checkout, &access.cluster, facts, driver)?;
-    let tools = context.toolbox(&facts.kubernetes).ensure(&[Tool::Limactl])?;
+    let config = checkout.platform.cluster(&access.cluster)?;
+    let setup = Setup::of(checkout, &access.cluster, config, driver)?;
+    let tools = context.toolbox(&config.kubernetes).ensure(&[Tool::Limactl])?;
     let instance = setup.instance(context, checkout, &tools)?;
     let saved = saved(&setup.home, &setup.wanted)?;
     let record = Record::read(&checkout.path(record_path(access)))?;
@@ -149,28 +147,28 @@ fn look_at_guest(
     let name = &setup.wanted.instance;
     if !drift.exists {
         status.problems.push(format!(
-            "guest `{name}` is gone; `local-up` makes it anew, with a new cluster"
+            "VM `{name}` is gone; `local-up` makes it anew, with a new cluster"
         ));
     } else if drift.half_made {
         status.problems.push(format!(
-            "the start of guest `{name}` never came to its end; `local-up` makes it anew"
+            "the start of VM `{name}` never came to its end; `local-up` makes it anew"
         ));
     } else if let Some(failure) = instance.as_ref().and_then(|instance| instance.inspected().err()) {
         status.problems.push(failure.chain());
         status.problems.extend(failure.hints);
     } else if drift.broken {
         status.problems.push(format!(
-            "guest `{name}` is broken; `local-up` ends what is left of it and starts it, its data is kept"
+            "VM `{name}` is broken; `local-up` ends what is left of it and starts it, its data is kept"
         ));
     } else if !drift.running {
         status.problems.push(format!(
-            "guest `{name}` is {}; `local-up` starts it, its data is kept",
+            "VM `{name}` is {}; `local-up` starts it, its data is kept",
             drift.status.to_lowercase()
         ));
     }
     let grave = drift.fields.iter().filter(|field| field.then >= Then::Restart);
     status.problems.extend(grave.map(Field::words));
-    status.guest = Some(GuestStatus {
+    status.vm = Some(VmStatus {
         instance: name.clone(),
         status: if drift.exists { drift.status } else { "Gone".to_owned() },
         api: format!("https://127.0.0.1:{}", setup.wanted.api_port),
@@ -179,7 +177,12 @@ fn look_at_guest(
     Ok(())
 }
 
-fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkout, status: &mut Status) -> Result<()> {
+fn look(
+    runner: &Runner<'_>,
+    access: &Access,
+    checkout: &crate::context::Checkout,
+    status: &mut ClusterStatus,
+) -> Result<()> {
     if !checkout.path(&access.kubeconfig).is_file() {
         status.problems.push(format!(
             "cluster `{}` has no kubeconfig yet; `local-up` fetches it once k3s has written it",
@@ -236,7 +239,7 @@ fn look(runner: &Runner<'_>, access: &Access, checkout: &crate::context::Checkou
         .description
         .gates
         .iter()
-        .filter(|gate| gate::can_hold(gate, status.guest.is_none()))
+        .filter(|gate| gate::can_hold(gate, status.vm.is_none()))
         .cloned()
         .collect();
     gates.extend(workload_gates(&project));
@@ -312,7 +315,7 @@ fn nodes_ready() -> Gate {
     }
 }
 
-fn print(context: &Context, status: &Status) -> Result<()> {
+fn print(context: &Context, status: &ClusterStatus) -> Result<()> {
     use std::fmt::Write as _;
 
     let mut text = String::new();
@@ -322,10 +325,10 @@ fn print(context: &Context, status: &Status) -> Result<()> {
     line("cluster", &status.cluster);
     line("backend", status.backend);
     line("kubernetes", status.kubernetes.as_deref().unwrap_or("does not answer"));
-    if let Some(guest) = &status.guest {
-        line("guest", &format!("{}, {}", guest.instance, guest.status));
-        line("api", &format!("{}, from this host alone", guest.api));
-        for field in guest.drift.iter().filter(|field| field.then < Then::Restart) {
+    if let Some(vm) = &status.vm {
+        line("vm", &format!("{}, {}", vm.instance, vm.status));
+        line("api", &format!("{}, from this host alone", vm.api));
+        for field in vm.drift.iter().filter(|field| field.then < Then::Restart) {
             line("drift", &field.words());
         }
     }
@@ -343,12 +346,12 @@ fn print(context: &Context, status: &Status) -> Result<()> {
     }
     context.ui.data(text)?;
     if status.healthy {
-        let words = if status.guest.is_some() {
+        let words = if status.vm.is_some() {
             "healthy"
         } else {
             "healthy; pods of an embedded cluster are simulated"
         };
-        context.ui.status(Word::Done, words);
+        context.ui.status(Status::Done, words);
     }
     Ok(())
 }

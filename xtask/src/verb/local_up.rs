@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::cluster::access::Access;
 use crate::cluster::vm::host::{self, Host};
 use crate::context::{Checkout, Context};
@@ -55,17 +55,17 @@ pub enum BackendChoice {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
     let name = local_cluster(&checkout, arguments.cluster.as_deref())?;
-    let facts = checkout.platform.cluster(&name)?;
-    let access = Access::of(&name, facts);
-    let (backend, why) = choose_backend(context, &checkout, &access, facts, arguments.backend)?;
+    let config = checkout.platform.cluster(&name)?;
+    let access = Access::of(&name, config);
+    let (backend, why) = choose_backend(context, &checkout, &access, config, arguments.backend)?;
     let setup = match vm::driver(backend) {
         None => None,
-        Some(driver) => Some(Setup::of(&checkout, &name, facts, driver)?),
+        Some(driver) => Some(Setup::of(&checkout, &name, config, driver)?),
     };
     if let Some(setup) = &setup {
         match setup.preflight(context, &checkout, &access) {
             // A plan can be printed for a host that cannot run it; what is missing is said all the same.
-            Err(failure) if arguments.plan.dry_run.is_some() => context.ui.status(Word::Warning, failure.chain()),
+            Err(failure) if arguments.plan.dry_run.is_some() => context.ui.status(Status::Warning, failure.chain()),
             other => other?,
         }
     }
@@ -80,7 +80,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let goal = local_up::goal(&name);
     let deploy = Deploy {
         access: &access,
-        facts,
+        config,
         backend,
         stage: Stage::Local,
         description: &description,
@@ -96,18 +96,18 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         from,
     ];
     if let Some(setup) = &setup {
-        choices.extend(guest_choices(setup, &description));
+        choices.extend(vm_choices(setup, &description));
     }
-    let guest = setup.as_ref().map(|setup| setup.guest(&access));
-    let plan = local_up::plan(&deploy, guest.as_ref(), choices);
+    let vm = setup.as_ref().map(|setup| setup.vm(&access));
+    let plan = local_up::plan(&deploy, vm.as_ref(), choices);
     carry_out(context, &checkout, "local-up", plan, &arguments.plan, &Lock::Host(name))
 }
 
-/// What a person should know of the guest.
-fn guest_choices(setup: &Setup, description: &StageDescription) -> Vec<String> {
+/// What a person should know of the VM.
+fn vm_choices(setup: &Setup, description: &StageDescription) -> Vec<String> {
     let wanted = &setup.wanted;
     let mut choices = vec![format!(
-        "guest `{}` on {}: {}, {} CPUs, {} GiB of memory, {} GiB of disk, API on 127.0.0.1:{}",
+        "VM `{}` on {}: {}, {} CPUs, {} GiB of memory, {} GiB of disk, API on 127.0.0.1:{}",
         wanted.instance,
         setup.host.words(),
         wanted.vm_type,
@@ -120,7 +120,7 @@ fn guest_choices(setup: &Setup, description: &StageDescription) -> Vec<String> {
         choices.push(format!("image `{}`, recorded", image.path));
     }
     choices.push(format!(
-        "of the guest this host reaches, on loopback alone, the API on port {} and routes on 80 and 443",
+        "of the VM this host reaches, on loopback alone, the API on port {} and routes on 80 and 443",
         wanted.api_port
     ));
     if !setup.host.low_ports && routes::any(description) {
@@ -144,12 +144,12 @@ pub fn local_cluster(checkout: &Checkout, given: Option<&str>) -> Result<String>
         Some(name) => name.to_owned(),
         None => platform.default_cluster(Stage::Local)?.to_owned(),
     };
-    let facts = platform.cluster(&name)?;
-    if facts.environment != Environment::Local {
+    let config = platform.cluster(&name)?;
+    if config.environment != Environment::Local {
         let local: Vec<&str> = platform
             .clusters
             .iter()
-            .filter(|(_, facts)| facts.environment == Environment::Local)
+            .filter(|(_, config)| config.environment == Environment::Local)
             .map(|(name, _)| name.as_str())
             .collect();
         return Err(Failure::new(
@@ -166,7 +166,7 @@ fn choose_backend(
     context: &Context,
     checkout: &Checkout,
     access: &Access,
-    facts: &Cluster,
+    config: &Cluster,
     choice: BackendChoice,
 ) -> Result<(Backend, String)> {
     let wanted = match choice {
@@ -176,14 +176,14 @@ fn choose_backend(
         BackendChoice::Embedded => Some(Backend::Embedded),
     };
     if let Some(backend) = wanted {
-        if !facts.backends.contains(&backend) {
-            let names: Vec<&str> = facts.backends.iter().map(|backend| backend.name()).collect();
+        if !config.backends.contains(&backend) {
+            let names: Vec<&str> = config.backends.iter().map(|backend| backend.name()).collect();
             return Err(Failure::config(format!(
                 "cluster `{}` may not run on backend `{}`",
                 access.cluster,
                 backend.name()
             ))
-            .hinted(format!("the facts allow: {}", names.join(", "))));
+            .hinted(format!("the platform config allows: {}", names.join(", "))));
         }
         vm::refuse_second(checkout, access, backend)?;
         return Ok((backend, format!("asked for; {}", what_it_is(backend))));
@@ -192,7 +192,7 @@ fn choose_backend(
         return Ok((backend, "this cluster runs on it already".to_owned()));
     }
     let mut passed = Vec::new();
-    for backend in &facts.backends {
+    for backend in &config.backends {
         match why_not(context, checkout, *backend)? {
             None => {
                 let mut why = what_it_is(*backend).to_owned();
@@ -214,7 +214,7 @@ pub(super) fn real_backend(
     context: &Context,
     checkout: &Checkout,
     access: &Access,
-    facts: &Cluster,
+    config: &Cluster,
 ) -> Result<std::result::Result<Backend, Vec<String>>> {
     match vm::existing(checkout, access)? {
         None => {}
@@ -227,7 +227,7 @@ pub(super) fn real_backend(
         Some(backend) => return Ok(Ok(backend)),
     }
     let mut reasons = Vec::new();
-    for backend in facts.backends.iter().filter(|backend| **backend != Backend::Embedded) {
+    for backend in config.backends.iter().filter(|backend| **backend != Backend::Embedded) {
         match why_not(context, checkout, *backend)? {
             None => return Ok(Ok(*backend)),
             Some(reason) => reasons.push(format!(
@@ -242,15 +242,15 @@ pub(super) fn real_backend(
 
 fn what_it_is(backend: Backend) -> &'static str {
     match backend {
-        Backend::Colima => "k3s in a NixOS guest, started by Colima",
-        Backend::Lima => "k3s in a NixOS guest, started by Lima",
+        Backend::Colima => "k3s in a NixOS VM, started by Colima",
+        Backend::Lima => "k3s in a NixOS VM, started by Lima",
         Backend::Embedded => "a real control plane on this host; nodes and pods are simulated",
         Backend::Remote => "a cluster elsewhere",
     }
 }
 
 /// Why this host cannot run a backend; none when it can. Tools decide, what else is missing is preflight's to say:
-/// whoever installed Colima wants a guest, and is told what keeps it from running.
+/// whoever installed Colima wants a VM, and is told what keeps it from running.
 fn why_not(context: &Context, checkout: &Checkout, backend: Backend) -> Result<Option<String>> {
     let Some(driver) = vm::driver(backend) else {
         return Ok((backend == Backend::Remote).then(|| "it is no local one".to_owned()));
@@ -265,6 +265,6 @@ fn why_not(context: &Context, checkout: &Checkout, backend: Backend) -> Result<O
     if !missing.is_empty() {
         return Ok(Some(format!("no {} here", missing.join(" and no "))));
     }
-    let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
+    let host = Host::observe(&host::vms_folder(&checkout.root)?)?;
     Ok(host.root.then(|| "Lima does not run as root".to_owned()))
 }

@@ -5,7 +5,7 @@ use clap::Command;
 
 use crate::base::failure::Result;
 use crate::base::text::plural;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::context::Context;
 
 /// Print the manual page, or write those of all verbs into a folder
@@ -40,7 +40,7 @@ pub fn run(context: &Context, arguments: &Arguments, command: Command) -> Result
     }
     context
         .ui
-        .status(Word::Wrote, format!("{} into {folder}", plural(written, "page")));
+        .status(Status::Wrote, format!("{} into {folder}", plural(written, "page")));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::deploy::{Subject, apply, save};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::text::plural;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::context::{Checkout, Context};
 use crate::live::Delta;
 use crate::live::prune::{self, Choice};
@@ -53,7 +53,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let goal = format!("prune {} of {}", target.stage, target.name);
     let deploy = Deploy {
         access: &access,
-        facts: target.facts,
+        config: target.config,
         backend: target.backend,
         stage: target.stage,
         description: &target.description,
@@ -69,7 +69,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         context,
         &checkout,
         &target.name,
-        target.facts,
+        target.config,
         &plan,
         Some(target.stage),
     )?;
@@ -82,8 +82,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let (choice, objects) = outcome?;
     context.ui.text(choice.text());
-    if choice.doomed.is_empty() {
-        context.ui.status(Word::Fresh, "nothing to delete");
+    if choice.deletions.is_empty() {
+        context.ui.status(Status::Fresh, "nothing to delete");
         return Ok(());
     }
     let actual = Deploy {
@@ -93,10 +93,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let parts = recipe::parts(&actual, &choice, &arguments.allow_delete);
     plan.choices.clone_from(&target.choices);
     plan.choices
-        .push(format!("{} to delete", plural(choice.doomed.len(), "object")));
+        .push(format!("{} to delete", plural(choice.deletions.len(), "object")));
     plan.target = Some(plan::Target {
         cluster: target.name.clone(),
-        production: target.facts.environment == Environment::Production,
+        production: target.config.environment == Environment::Production,
     });
     plan.sections.push(parts.section.after(local_up::clear_work(&actual)));
     plan.finally.push(parts.finally);

@@ -3,8 +3,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::root::FACTS;
-use crate::base::ui::Word;
+use crate::base::root::PLATFORM_JSON;
+use crate::base::ui::Status;
 use crate::call::kluctl::Warnings;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
@@ -52,7 +52,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             let commit = git.commit(revision)?;
             let then = Checkout {
                 root: present.root.clone(),
-                platform: facts_of(&git, &commit)
+                platform: config_of(&git, &commit)
                     .map_err(|failure| failure.context(format!("revision `{revision}` cannot be rehearsed")))?,
             };
             rehearse(context, &present, &then, arguments, &nonce, Some((&git, &commit)))
@@ -60,12 +60,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// The facts that a commit had.
-fn facts_of(git: &Git<'_>, commit: &str) -> Result<Platform> {
-    let text = git.text(commit, Utf8Path::new(FACTS))?.ok_or_else(|| {
-        Failure::config(format!("it has no `{FACTS}`")).hinted("name a commit that has one: `git log -- platform.json`")
+/// The platform config that a commit had.
+fn config_of(git: &Git<'_>, commit: &str) -> Result<Platform> {
+    let text = git.text(commit, Utf8Path::new(PLATFORM_JSON))?.ok_or_else(|| {
+        Failure::config(format!("it has no `{PLATFORM_JSON}`"))
+            .hinted("name a commit that has one: `git log -- platform.json`")
     })?;
-    Platform::parse(&text).map_err(|failure| failure.context(format!("its `{FACTS}` cannot be used")))
+    Platform::parse(&text).map_err(|failure| failure.context(format!("its `{PLATFORM_JSON}` cannot be used")))
 }
 
 /// The golden that a commit had, in the worktree that the plan makes.
@@ -90,7 +91,7 @@ fn golden_of(
     Ok((Source::Golden(folder), description, from))
 }
 
-/// Rehearses a state of the checkout; `then` has the facts of that state, `at` its commit.
+/// Rehearses a state of the checkout; `then` has the platform config of that state, `at` its commit.
 fn rehearse(
     context: &Context,
     checkout: &Checkout,
@@ -105,9 +106,9 @@ fn rehearse(
         Some(name) => name.clone(),
         None => platform.default_cluster(stage)?.to_owned(),
     };
-    // The cluster of a rehearsal is nobody's: no UID of the facts is its own.
-    let mut facts = platform.cluster(&name)?.clone();
-    facts.uid = None;
+    // The cluster of a rehearsal is nobody's: no UID of the platform config is its own.
+    let mut config = platform.cluster(&name)?.clone();
+    config.uid = None;
     let access = Access::rehearsal(&name, nonce);
     platform.stage(&name, stage)?;
     let (source, description, from) = match at {
@@ -129,7 +130,7 @@ fn rehearse(
     };
     let deploy = Deploy {
         access: &access,
-        facts: &facts,
+        config: &config,
         backend: Backend::Embedded,
         stage,
         description: &description,
@@ -149,16 +150,16 @@ fn rehearse(
         for folder in rehearsals::sweep(context, checkout, Which::Dead)? {
             context
                 .ui
-                .status(Word::Removed, format!("{folder}, which a killed rehearsal left"));
+                .status(Status::Removed, format!("{folder}, which a killed rehearsal left"));
         }
     }
     let outcome = carry_out(context, then, "rehearse", plan, &arguments.plan, &Lock::None);
-    outcome.map_err(|failure| gather(failure, checkout, &rehearse::evidence(&access)))
+    outcome.map_err(|failure| gather(failure, checkout, &rehearse::diagnostics(&access)))
 }
 
 /// Puts the plan, the journal and the logs of a failed rehearsal beside what its cluster said.
-fn gather(failure: Failure, checkout: &Checkout, evidence: &Utf8Path) -> Failure {
-    let folder = checkout.path(evidence);
+fn gather(failure: Failure, checkout: &Checkout, diagnostics: &Utf8Path) -> Failure {
+    let folder = checkout.path(diagnostics);
     let Some(run) = Journal::of_process(&checkout.root) else {
         return failure;
     };
@@ -170,7 +171,7 @@ fn gather(failure: Failure, checkout: &Checkout, evidence: &Utf8Path) -> Failure
         Ok(())
     });
     match copied {
-        Ok(()) => failure.hinted(format!("all that is worth a look or an upload: {evidence}")),
+        Ok(()) => failure.hinted(format!("all that is worth a look or an upload: {diagnostics}")),
         Err(error) => failure.hinted(format!("what happened could not be gathered: {error}; look in {run}")),
     }
 }

@@ -1,5 +1,5 @@
 //! `rollback`: an earlier project of a stage deployed again, from what this host kept or rebuilt at its revision.
-//! It deploys nothing that is not what the ledger says.
+//! It deploys nothing that is not what the deployment history says.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::deploy::deploy;
 use super::history;
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::live::history::{Entry, RollbackOf, digest as digest_of};
@@ -51,9 +51,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     if let Some(file) = &arguments.saved.plan {
         return super::deploy::apply(context, &checkout, "rollback", &arguments.stage, file, &arguments.plan);
     }
-    let (name, facts, stage, words) = target::cluster(&checkout, &arguments.stage)?;
-    let access = Access::of(&name, facts);
-    let entries = history::entries(context, &checkout, &name, facts, stage)?;
+    let (name, config, stage, words) = target::cluster(&checkout, &arguments.stage)?;
+    let access = Access::of(&name, config);
+    let entries = history::entries(context, &checkout, &name, config, stage)?;
     let entry = chosen(&entries, arguments.to)?;
     let mut choices = vec![
         words,
@@ -79,7 +79,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         let notes = secrets::overlay(&checkout.path(&folder), &todays, &checkout.path(&to))?;
         choices.push("with today's secret files".to_owned());
         for note in notes {
-            context.ui.status(Word::Warning, note);
+            context.ui.status(Status::Warning, note);
         }
         to
     };
@@ -95,11 +95,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     }
     let target = Target {
         description: StageDescription::read(&checkout.path(&source))?,
-        backend: target::backend(&checkout, &access, facts),
+        backend: target::backend(&checkout, &access, config),
         golden: Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}")),
         source: Source::Folder(source),
         name,
-        facts,
+        config,
         access,
         stage,
         choices,
@@ -135,7 +135,7 @@ fn chosen(entries: &[Entry], to: usize) -> Result<&Entry> {
         .and_then(|index| entries.get(index))
         .ok_or_else(|| {
             Failure::config(format!(
-                "the ledger has {} deployments, none of age {to}",
+                "the deployment history has {} deployments, none of age {to}",
                 entries.len()
             ))
             .hinted("`cargo xtask history` lists them with their age")
@@ -162,12 +162,12 @@ fn find_kept(checkout: &Checkout, access: &Access, stage: Stage, entry: &Entry) 
         return Err(Failure::new(
             Kind::Refused,
             format!(
-                "the kept project `{folder}` is not what was deployed: its digest is {}, the ledger says {}",
+                "the kept project `{folder}` is not what was deployed: its digest is {}, the deployment history says {}",
                 short(&digest),
                 short(&entry.digest)
             ),
         )
-        .hinted("somebody changed it; remove it, and its revision is built anew"));
+        .hinted("it was changed; remove it, and its revision is built anew"));
     }
     Ok(Some(folder))
 }
@@ -177,7 +177,7 @@ fn short(digest: &str) -> &str {
 }
 
 /// Rebuilds the project of a deployment from its revision, in a Git worktree of its own. What comes of it has to be
-/// what the ledger says. None when only the plan was asked for, which is printed.
+/// what the deployment history says. None when only the plan was asked for, which is printed.
 fn rebuilt(
     context: &Context,
     checkout: &Checkout,
@@ -193,7 +193,7 @@ fn rebuilt(
         ))
     };
     let Some(revision) = &entry.revision else {
-        return Err(not_here().hinted("the ledger names no revision that it could be rebuilt from"));
+        return Err(not_here().hinted("the deployment history names no revision that it could be rebuilt from"));
     };
     let to = access.folder.join("rebuilt").join(&entry.digest);
     let nonce = nonce();
@@ -207,7 +207,7 @@ fn rebuilt(
     let Some(parts) = rebuild.parts(&entry.source) else {
         return Err(not_here()
             .hinted(format!(
-                "it was a {} made elsewhere, so no revision has it; with the folder at hand: `deploy --stage {stage} \
+                "it was a {} made elsewhere, so no revision has it; with the folder available: `deploy --stage {stage} \
                  --source DIR`",
                 entry.source
             ))
@@ -235,7 +235,7 @@ fn rebuilt(
         .hinted("a host that kept it can roll back without them"));
     }
     context.ui.status(
-        Word::Building,
+        Status::Building,
         format!("the project of run {} at {}", entry.run, short(revision)),
     );
     let outcome = look(context, checkout, &plan.sections, &rebuild.work());
@@ -248,7 +248,7 @@ fn rebuilt(
     if digest != entry.digest {
         fs_err::remove_dir_all(checkout.path(&to))?;
         return Err(Failure::refused(format!(
-            "revision {} does not give what was deployed: its project has digest {}, the ledger says {}; nothing was \
+            "revision {} does not give what was deployed: its project has digest {}, the deployment history says {}; nothing was \
              changed",
             short(revision),
             short(&digest),

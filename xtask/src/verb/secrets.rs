@@ -5,14 +5,14 @@ use camino::Utf8PathBuf;
 
 use crate::base::failure::{Failure, Result};
 use crate::base::text::plural;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::cluster::access::Access;
 use crate::cluster::embedded;
 use crate::context::{Checkout, Context};
 use crate::recipe::resync;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::secrets::set::{self, Renewal};
-use crate::secrets::sops::{Desk, relative};
+use crate::secrets::sops::{SopsClient, relative};
 use crate::secrets::value::{self, Given};
 use crate::secrets::{check, edit, init, list, rotate};
 
@@ -39,7 +39,7 @@ pub enum Arguments {
   cargo xtask secrets set tofu-cloudflare
   cargo xtask secrets set step-ca-keys --regenerate")]
     Set(Set),
-    /// Make an encrypted file that the facts do not know yet
+    /// Make an encrypted file that the platform config does not know yet
     #[command(after_help = "Examples:
   cargo xtask secrets new k8s/secrets/local/mail.enc.yaml --key password
   cargo xtask secrets new k8s/secrets/local/mail.enc.yaml --namespace mail --name smtp --key user --key password")]
@@ -193,7 +193,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         return edit::run_editor(&arguments.file);
     }
     let checkout = context.checkout()?;
-    let desk = || Desk::open(context, &checkout);
+    let sops_client = || SopsClient::open(context, &checkout);
     let given = |stdin: bool| if stdin { Given::Stdin } else { Given::VariableOrPrompt };
     match arguments {
         Arguments::Init(arguments) => {
@@ -202,14 +202,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             } else {
                 init::TakeOver::Ask
             };
-            let mut desk = desk()?;
+            let mut sops_client = sops_client()?;
             if arguments.stdin {
-                desk.handed = value::handed(&checkout.platform, std::io::stdin().lock())?;
+                sops_client.handed = value::handed(&checkout.platform, std::io::stdin().lock())?;
             }
-            init::run(&desk, take_over)?;
+            init::run(&sops_client, take_over)?;
         }
         Arguments::Check(arguments) => run_check(context, &checkout, arguments)?,
-        Arguments::Edit(arguments) => edit::run(&desk()?, &arguments.file)?,
+        Arguments::Edit(arguments) => edit::run(&sops_client()?, &arguments.file)?,
         Arguments::Set(arguments) => {
             let wanted = set::Wanted {
                 keys: arguments.key.clone(),
@@ -220,7 +220,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
                 },
                 given: given(arguments.stdin),
             };
-            set::set(&desk()?, &arguments.name, &wanted)?;
+            set::set(&sops_client()?, &arguments.name, &wanted)?;
         }
         Arguments::New(arguments) => {
             let wanted = set::New {
@@ -230,7 +230,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
                 keys: arguments.key.clone(),
                 given: given(arguments.stdin),
             };
-            set::new(&desk()?, &wanted)?;
+            set::new(&sops_client()?, &wanted)?;
         }
         Arguments::Rotate(arguments) => {
             let wanted = rotate::Wanted {
@@ -239,7 +239,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
                 to: arguments.folder.clone(),
                 data_key: arguments.data_key,
             };
-            rotate::run(&desk()?, &wanted)?;
+            rotate::run(&sops_client()?, &wanted)?;
         }
         Arguments::Resync(arguments) => resync(context, &checkout, arguments)?,
         Arguments::List(arguments) => {
@@ -269,7 +269,7 @@ fn run_check(context: &Context, checkout: &Checkout, arguments: &Check) -> Resul
         ui.json(1, &serde_json::json!({"problems": problems}))?;
     }
     for problem in problems.iter().filter(|problem| !problem.stops(cluster)) {
-        ui.status(Word::Warning, problem.to_string());
+        ui.status(Status::Warning, problem.to_string());
     }
     check::judge(&problems, cluster)?;
     let required = &checkout.platform.secrets.required;
@@ -278,9 +278,9 @@ fn run_check(context: &Context, checkout: &Checkout, arguments: &Check) -> Resul
         .filter(|secret| checkout.path(&secret.file).exists())
         .count();
     ui.status(
-        Word::Checked,
+        Status::Checked,
         format!(
-            "{} of the facts, and every file of the checkout",
+            "{} of the platform config, and every file of the checkout",
             plural(there, "secret")
         ),
     );
@@ -289,7 +289,7 @@ fn run_check(context: &Context, checkout: &Checkout, arguments: &Check) -> Resul
 
 fn resync(context: &Context, checkout: &Checkout, arguments: &Resync) -> Result<()> {
     let name = &arguments.cluster;
-    let facts = checkout.platform.cluster(name)?;
+    let config = checkout.platform.cluster(name)?;
     let secret = set::named(&checkout.platform, &arguments.name)?;
     if !secret.clusters.contains(name) {
         return Err(
@@ -297,14 +297,14 @@ fn resync(context: &Context, checkout: &Checkout, arguments: &Resync) -> Result<
                 .hinted(format!("it is needed by: {}", secret.clusters.join(", "))),
         );
     }
-    let access = Access::of(name, facts);
+    let access = Access::of(name, config);
     if checkout.path(embedded::marker(&access)).exists() {
         return Err(Failure::preflight(format!(
             "nothing decrypts on cluster `{name}`: its operator is only simulated"
         ))
         .hinted("a virtual machine runs the operator: `cargo xtask local-up --backend colima`"));
     }
-    let plan = resync::plan(&access, facts, secret, &nonce());
+    let plan = resync::plan(&access, config, secret, &nonce());
     carry_out(
         context,
         checkout,

@@ -1,4 +1,4 @@
-//! `ssh`: a shell or a command in a guest; the exit status of the command becomes ours.
+//! `ssh`: a shell or a command in a VM; the exit status of the command becomes ours.
 
 use crate::base::failure::Result;
 use crate::cluster::access::Access;
@@ -29,7 +29,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         Some(profile) => platform
             .clusters
             .iter()
-            .find(|(_, facts)| facts.environment == Environment::Local && facts.profile.as_ref() == Some(profile))
+            .find(|(_, config)| config.environment == Environment::Local && config.profile.as_ref() == Some(profile))
             .map(|(name, _)| name.clone())
             .ok_or_else(|| {
                 crate::base::text::unknown(
@@ -40,14 +40,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
                 )
             })?,
     };
-    let facts = platform.cluster(&name)?;
-    let access = Access::of(&name, facts);
-    let setup = Setup::of(&checkout, &name, facts, vm::running(&checkout, &name)?)?;
+    let config = platform.cluster(&name)?;
+    let access = Access::of(&name, config);
+    let setup = Setup::of(&checkout, &name, config, vm::running(&checkout, &name)?)?;
     let tools = context
-        .toolbox(&facts.kubernetes)
+        .toolbox(&config.kubernetes)
         .ensure(&[crate::command::Tool::Limactl])?;
     setup.must_run(context, &checkout, &tools, &name)?;
-    let ssh = setup.guest(&access).ssh(&arguments.command);
+    let ssh = setup.vm(&access).ssh(&arguments.command);
     let runner = crate::run::exec::Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
     runner.become_tool(&ssh).map(|never| match never {})
 }

@@ -43,7 +43,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     };
     let name = local_cluster(&checkout, options.cluster.as_deref())?;
     let access = Access::of(&name, checkout.platform.cluster(&name)?);
-    let host = Host::observe(&host::guests_folder(&checkout.root)?)?;
+    let host = Host::observe(&host::vms_folder(&checkout.root)?)?;
     let store = store(&host)?;
     let certificate = checkout.path(trust::certificate(&access));
     if change == Change::Remove && store == Store::Keychain && !certificate.is_file() {

@@ -33,16 +33,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Some(name) => name.clone(),
         None => checkout.platform.default_cluster(Stage::Local)?.to_owned(),
     };
-    let facts = checkout.platform.cluster(&name)?;
-    let access = Access::of(&name, facts);
+    let config = checkout.platform.cluster(&name)?;
+    let access = Access::of(&name, config);
     let held = access.work().join("lease-found.json");
     let mut plan = Plan::new(format!("unlock {name}"));
     plan.target = Some(plan::Target {
         cluster: name.clone(),
-        production: facts.environment == Environment::Production,
+        production: config.environment == Environment::Production,
     });
     plan.choices.push(format!("cluster `{name}`, lock `{}`", arguments.id));
-    plan.sections.push(guard::section(&access, facts));
+    plan.sections.push(guard::section(&access, config));
     let mut unlock = Section::new(
         "unlock",
         format!("Take the lock of `{name}` away"),
@@ -69,7 +69,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     unlock.push(guard::release(&access, held, Effect::Destroy).unless(never));
     plan.sections.push(unlock);
     if arguments.plan.dry_run.is_none() {
-        target::preflight(context, &checkout, &name, facts, &plan, None)?;
+        target::preflight(context, &checkout, &name, config, &plan, None)?;
     }
     carry_out(context, &checkout, "unlock", plan, &arguments.plan, &Lock::Host(name))
 }

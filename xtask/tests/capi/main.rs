@@ -180,7 +180,7 @@ fn undisturbed() -> Ran {
         assert_eq!(times(&done, step), 1, "{step}: {ran}");
     }
     assert_eq!(
-        times(&done, "leftovers.delete"),
+        times(&done, "remnants.delete"),
         0,
         "an undisturbed move leaves nothing: {ran}"
     );

@@ -38,7 +38,7 @@ fn get(checkout: &Checkout, arguments: &[&str]) -> Value {
 }
 
 /// One control plane, two workers and the one that was made there: all Running, nothing twice, nothing paused, the
-/// token gone along, the pivot in the ledger with every identity.
+/// token gone along, the pivot in the deployment history with every identity.
 pub(crate) fn is_whole(checkout: &Checkout) {
     let machines = get(checkout, &["machines.cluster.x-k8s.io", "-n", "vanixiets"]);
     let machines = machines["items"].as_array().unwrap();
@@ -53,9 +53,9 @@ pub(crate) fn is_whole(checkout: &Checkout) {
     let secret = get(checkout, &["secret", "hetzner", "-n", "vanixiets"]);
     assert_eq!(secret["data"]["hcloud"], "cmVoZWFyc2Vk", "the Secret went along");
 
-    let ledger = get(checkout, &["configmap", "xtask-vanixiets", "-n", "kube-system"]);
-    assert_eq!(ledger["data"]["pivotState"], "done");
-    let identities: Value = serde_json::from_str(ledger["data"]["pivotIdentities"].as_str().unwrap()).unwrap();
+    let history = get(checkout, &["configmap", "xtask-vanixiets", "-n", "kube-system"]);
+    assert_eq!(history["data"]["pivotState"], "done");
+    let identities: Value = serde_json::from_str(history["data"]["pivotIdentities"].as_str().unwrap()).unwrap();
     assert_eq!(identities["source"], json!({}), "nothing is on the source");
     let names = |side: &str| -> Vec<String> { identities[side].as_object().unwrap().keys().cloned().collect() };
     assert_eq!(names("before"), names("target"), "what was there before is there now");
@@ -75,17 +75,17 @@ pub(crate) fn is_whole(checkout: &Checkout) {
     }
 }
 
-/// `capi status` of the cluster that the target now is, as if it were that of the facts.
+/// `capi status` of the cluster that the target now is, as if it were that of the platform config.
 pub(crate) fn has_a_status(checkout: &Checkout) {
-    let facts: Value =
+    let config: Value =
         serde_json::from_str(&fs_err::read_to_string(checkout.root.join("platform.json")).unwrap()).unwrap();
-    let facts = &facts["clusters"]["vanixiets"];
+    let config = &config["clusters"]["vanixiets"];
     let target = side(checkout, "target");
-    let kubeconfig = checkout.root.join(facts["kubeconfig"].as_str().unwrap());
+    let kubeconfig = checkout.root.join(config["kubeconfig"].as_str().unwrap());
     fs_err::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
     fs_err::copy(target.join("kubeconfig"), &kubeconfig).unwrap();
     let path = checkout.ok(&["tools", "path", "kubectl"]).stdout.trim().to_owned();
-    let config = |arguments: &[&str]| {
+    let rename = |arguments: &[&str]| {
         let ran = program(&path)
             .arg(format!("--kubeconfig={kubeconfig}"))
             .arg("config")
@@ -94,8 +94,8 @@ pub(crate) fn has_a_status(checkout: &Checkout) {
             .unwrap();
         String::from_utf8(ran.stdout).unwrap().trim().to_owned()
     };
-    let context = config(&["current-context"]);
-    config(&["rename-context", &context, facts["context"].as_str().unwrap()]);
+    let context = rename(&["current-context"]);
+    rename(&["rename-context", &context, config["context"].as_str().unwrap()]);
 
     let unrecorded = checkout.run(&["capi", "status"]);
     assert_eq!(unrecorded.code, Some(10), "{unrecorded}");

@@ -99,7 +99,7 @@ fn began(run: &Utf8Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// Objects with their generation, entries of the ledger, and whether a Lease is held.
+/// Objects with their generation, entries of the deployment history, and whether a Lease is held.
 fn end_state(checkout: &Checkout, cluster: &str) -> (Vec<String>, usize, bool) {
     let list = checkout.get(
         cluster,
@@ -204,7 +204,7 @@ fn deploys(cluster: &str, half: usize) {
         .into_iter()
         .filter(|step| done.contains(&step.id))
         .collect();
-    for needed in ["lease.take", "phase-base.deploy", "ledger.write", "lease.release"] {
+    for needed in ["lease.take", "phase-base.deploy", "history.write", "lease.release"] {
         assert!(
             steps.iter().any(|step| is(&step.id, needed)),
             "{needed} is no step: {steps:?}"

@@ -82,7 +82,7 @@ fn what_a_hand_changed_is_repaired_alone_and_what_another_manager_took_is_named(
     let repaired = checkout.ok(&["local-up"]);
     assert!(repaired.stderr.contains("1 of 5 objects differ"), "{repaired}");
     assert_eq!(colour(&checkout), "blue");
-    // The ledger is ours; of the stage exactly one object moved.
+    // The deployment history is ours; of the stage exactly one object moved.
     let moved: Vec<String> = versions(&checkout.get("k3s-dev", &kinds))
         .into_iter()
         .filter(|version| !before.contains(version))

@@ -53,7 +53,7 @@ fn a_folder_that_is_no_checkout_is_said_with_the_ways_to_name_one() {
         finish(command.spawn().unwrap())
     };
     fails(&at("/".as_ref()), 3, &["no checkout", "--root", "XTASK_ROOT"]);
-    // Not below the usual folder, where somebody may have left facts.
+    // Not below the usual folder, where somebody may have left platform config.
     let flake = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
     fs_err::write(flake.path().join("flake.nix"), "{ }").unwrap();
     fails(&at(flake.path()), 3, &["platform.json", "nix build .#platform"]);
@@ -82,15 +82,15 @@ fn a_checkout_is_found_from_below_by_flag_and_by_variable() {
     run(&|command| command.current_dir("/").env("XTASK_ROOT", &root), &["env"]);
 }
 
-fn facts(checkout: &Checkout, change: impl Fn(&mut Value)) {
+fn config(checkout: &Checkout, change: impl Fn(&mut Value)) {
     let path = checkout.root.join("platform.json");
-    let mut facts: Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
-    change(&mut facts);
-    fs_err::write(path, facts.to_string()).unwrap();
+    let mut config: Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+    change(&mut config);
+    fs_err::write(path, config.to_string()).unwrap();
 }
 
 #[test]
-fn facts_that_cannot_be_used_are_named_with_their_place() {
+fn config_that_cannot_be_used_are_named_with_their_place() {
     let checkout = Checkout::tiny();
     let path = checkout.root.join("platform.json");
     let whole = fs_err::read_to_string(&path).unwrap();
@@ -101,24 +101,24 @@ fn facts_that_cannot_be_used_are_named_with_their_place() {
     fails(&checkout.run(&["local-up"]), 3, &["platform.json"]);
 
     fs_err::write(&path, &whole).unwrap();
-    facts(&checkout, |facts| facts["schema"] = 2.into());
+    config(&checkout, |config| config["schema"] = 2.into());
     fails(&checkout.run(&["local-up"]), 3, &["schema 2", "schema 1"]);
 
     fs_err::write(&path, &whole).unwrap();
-    facts(&checkout, |facts| {
-        facts["clusters"]["k3s-dev"]["colour"] = "blue".into();
+    config(&checkout, |config| {
+        config["clusters"]["k3s-dev"]["colour"] = "blue".into();
     });
     fails(&checkout.run(&["local-up"]), 3, &["colour"]);
 }
 
 #[test]
-fn facts_that_contradict_themselves_are_all_reported_at_once() {
+fn config_that_contradict_themselves_are_all_reported_at_once() {
     let checkout = Checkout::tiny();
-    facts(&checkout, |facts| {
-        let port = facts["clusters"]["k3s-dev"]["apiPort"].clone();
-        facts["clusters"]["k3s-capi"]["apiPort"] = port;
-        facts["clusters"]["k3s-dev"]["profile"] = "none".into();
-        facts["clusters"]["k3s-dev"]["kubeconfig"] = "/etc/kubernetes/admin.conf".into();
+    config(&checkout, |config| {
+        let port = config["clusters"]["k3s-dev"]["apiPort"].clone();
+        config["clusters"]["k3s-capi"]["apiPort"] = port;
+        config["clusters"]["k3s-dev"]["profile"] = "none".into();
+        config["clusters"]["k3s-dev"]["kubeconfig"] = "/etc/kubernetes/admin.conf".into();
     });
     fails(
         &checkout.run(&["local-up"]),
@@ -166,7 +166,11 @@ fn a_record_of_a_run_that_was_tampered_with_is_never_taken_for_nothing_done() {
         &["version 3", "byte 0"],
     );
     damaged(&journal.replacen("started", "strated", 1), &plan, &["byte"]);
-    damaged(&journal.replace("fence.check", "fence.skip"), &plan, &["fence.skip"]);
+    damaged(
+        &journal.replace("identity.check", "identity.skip"),
+        &plan,
+        &["identity.skip"],
+    );
     damaged(
         &journal.replacen("\"version\":2", "\"version\":1", 1),
         &plan,

@@ -208,12 +208,12 @@ fn a_part_of_the_way_without_what_comes_before_it_says_everything_that_is_missin
 }
 
 #[test]
-fn a_cluster_that_the_facts_know_is_not_bootstrapped_a_second_time_from_another_host() {
+fn a_cluster_that_the_config_know_is_not_bootstrapped_a_second_time_from_another_host() {
     let fakes = planned();
-    let facts = fakes.checkout.root.join("platform.json");
-    let mut platform: Value = serde_json::from_str(&fs_err::read_to_string(&facts).unwrap()).unwrap();
+    let config = fakes.checkout.root.join("platform.json");
+    let mut platform: Value = serde_json::from_str(&fs_err::read_to_string(&config).unwrap()).unwrap();
     platform["clusters"]["vanixiets"]["uid"] = "11111111-2222-3333-4444-555555555555".into();
-    fs_err::write(&facts, platform.to_string()).unwrap();
+    fs_err::write(&config, platform.to_string()).unwrap();
     fails(
         &fakes.run(&["capi", "bootstrap", "--yes"]),
         8,

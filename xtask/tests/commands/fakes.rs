@@ -19,14 +19,14 @@ impl Fakes {
     /// The tools of an embedded cluster, answering as one that is empty until kluctl was called.
     pub(crate) fn new() -> Self {
         let mut checkout = Checkout::tiny();
-        let facts = checkout.root.join("platform.json");
-        let mut platform: Value = serde_json::from_str(&fs_err::read_to_string(&facts).unwrap()).unwrap();
+        let config = checkout.root.join("platform.json");
+        let mut platform: Value = serde_json::from_str(&fs_err::read_to_string(&config).unwrap()).unwrap();
         for cluster in ["k3s-dev", "k3s-capi"] {
             // The tiny stage has no operator, and so nobody who needs an identity.
             let components = platform["clusters"][cluster]["components"].as_array_mut().unwrap();
             components.retain(|component| component != xtask::secrets::OPERATOR);
         }
-        fs_err::write(facts, platform.to_string()).unwrap();
+        fs_err::write(config, platform.to_string()).unwrap();
         let bin = checkout.base().join("bin");
         fs_err::create_dir_all(&bin).unwrap();
         let fake = Utf8PathBuf::from(XTASK).with_file_name("examples").join("fake-tool");

@@ -28,8 +28,8 @@ fn every_plan() -> &'static [(String, Plan)] {
 fn make_every_plan() -> Vec<(String, Plan)> {
     let platform = platform();
     let mut descriptions = Descriptions::new();
-    for (name, facts) in &platform.clusters {
-        for stage in facts.stages.keys() {
+    for (name, config) in &platform.clusters {
+        for stage in config.stages.keys() {
             let golden = repository().join(format!("k8s/golden/{name}/{stage}"));
             descriptions.insert((name.clone(), *stage), StageDescription::read(&golden).unwrap());
         }
@@ -457,9 +457,9 @@ fn nothing_is_destroyed_but_by_the_verbs_for_it_and_after_a_check() {
         let steps: Vec<&Step> = plan.steps().collect();
         for (index, step) in steps.iter().enumerate() {
             if step.effect == Effect::Destroy {
-                // A guest that no longer fits the facts is made anew: said, with what is lost, and asked.
+                // A VM that no longer fits the platform config is made anew: said, with what is lost, and asked.
                 let brings_up = name.starts_with("local-up-") || name.starts_with("capi-bootstrap-");
-                let recreated = step.id == "guest.recreate" && brings_up;
+                let recreated = step.id == "vm.recreate" && brings_up;
                 assert!(
                     recreated
                         || [
@@ -487,7 +487,7 @@ fn nothing_is_destroyed_but_by_the_verbs_for_it_and_after_a_check() {
 }
 
 #[test]
-fn whatever_changes_a_cluster_of_the_facts_has_looked_which_it_is() {
+fn whatever_changes_a_cluster_of_the_config_has_looked_which_it_is() {
     every_step(|plan, index, step| {
         // These act on this host alone, or are verbs of ours with guards of their own.
         let elsewhere = matches!(
@@ -496,11 +496,11 @@ fn whatever_changes_a_cluster_of_the_facts_has_looked_which_it_is() {
                 if matches!(command.tool, Tool::Xtask | Tool::Colima | Tool::Limactl | Tool::Sudo | Tool::Security)
         );
         if step.effect >= Effect::Remote && index < plan.steps().count() && !elsewhere {
-            let fenced = plan
+            let known = plan
                 .steps()
                 .take(index)
-                .any(|step| step.id == "fence.check" && step.guard);
-            holds(fenced, "no fence before it")?;
+                .any(|step| step.id == "identity.check" && step.guard);
+            holds(known, "no identity check before it")?;
         }
         Ok(())
     });
@@ -525,7 +525,7 @@ fn every_tool_is_in_the_table() {
     every_command(|command| {
         command.tools().try_for_each(|tool| {
             let row = xtask::tool::table::row(tool);
-            holds(!row.why.is_empty(), format!("nobody says why {tool:?} is needed"))
+            holds(!row.why.is_empty(), format!("nothing says why {tool:?} is needed"))
         })
     });
 }
@@ -535,7 +535,7 @@ fn doctor_names_every_tool_that_a_plan_of_the_verb_starts() {
     let command = <xtask::cli::Cli as clap::CommandFactory>::command();
     let verbs: Vec<&str> = xtask::cli::shown(&command).map(clap::Command::get_name).collect();
     for (name, plan) in every_plan() {
-        // A guest, and what is built for a real cluster, are asked after where they are chosen.
+        // A VM, and what is built for a real cluster, are asked after where they are chosen.
         if name.ends_with("-colima") || name.ends_with("-lima") {
             continue;
         }
@@ -552,9 +552,9 @@ fn doctor_names_every_tool_that_a_plan_of_the_verb_starts() {
         let known = xtask::tool::table::for_verb(verb);
         // Of the parts of `capi`, only the rehearsal starts controllers and control planes.
         if !name.starts_with("capi-rehearse-") {
-            // The guest of a bootstrap is asked after where it is chosen, too.
-            let guests = [Tool::Colima, Tool::Limactl];
-            for tool in plan.tools().into_iter().filter(|tool| !guests.contains(tool)) {
+            // The VM of a bootstrap is asked after where it is chosen, too.
+            let vms = [Tool::Colima, Tool::Limactl];
+            for tool in plan.tools().into_iter().filter(|tool| !vms.contains(tool)) {
                 assert!(
                     known.contains(&tool),
                     "`doctor --for {verb}` does not name {tool:?}, which {name} starts"
@@ -625,7 +625,7 @@ fn what_is_read_later_was_written_by_an_earlier_step() {
                 // What lies elsewhere is no run's, but a person's.
                 holds(
                     !file.starts_with(".xtask") || before.iter().any(|step| step.contains(&text)),
-                    format!("nobody has written `{file}`"),
+                    format!("no step has written `{file}`"),
                 )
             })
         })
@@ -667,9 +667,9 @@ struct Names(Vec<String>);
 impl Names {
     fn of(platform: &Platform) -> Self {
         let mut names: BTreeSet<String> = ["local", "capi", "full"].map(ToOwned::to_owned).into();
-        for (name, facts) in &platform.clusters {
-            names.extend([name.clone(), facts.context.clone()]);
-            for stage in facts.stages.keys() {
+        for (name, config) in &platform.clusters {
+            names.extend([name.clone(), config.context.clone()]);
+            for stage in config.stages.keys() {
                 let golden = repository().join(format!("k8s/golden/{name}/{stage}"));
                 names.extend(StageDescription::read(&golden).unwrap().phases);
             }

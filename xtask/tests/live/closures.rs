@@ -63,8 +63,8 @@ fn before_the_phase(world: &World) {
         .says("clusters.prod.closureStore");
     assert!(!exists());
 
-    let facts = fs_err::read_to_string(world.root.join("platform.json")).unwrap();
-    let mut with: Value = serde_json::from_str(&facts).unwrap();
+    let config = fs_err::read_to_string(world.root.join("platform.json")).unwrap();
+    let mut with: Value = serde_json::from_str(&config).unwrap();
     with["clusters"]["prod"]["closureStore"] = json!(STORE);
     world.write("platform.json", &with.to_string());
     world.commit("a store");
@@ -94,6 +94,6 @@ fn before_the_phase(world: &World) {
     // Nothing differs, so nothing is copied.
     deploy().ends(0).says("as they should be");
     assert_eq!(fs_err::read_to_string(tools.join("copied")).unwrap(), copied);
-    world.write("platform.json", &facts);
+    world.write("platform.json", &config);
     world.commit("no store");
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::world::{For, World, config, finish, item, namespace};
+use crate::world::{For, World, config_map, finish, item, namespace};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_crd_and_its_custom_resource_go_through_in_one_pass", crd_and_resource),
@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
         "a_field_removed_from_the_project_is_removed_from_the_cluster",
         removed_from_project,
     ),
-    ("only_a_part_is_deployed_and_the_ledger_says_so", only_a_part),
+    ("only_a_part_is_deployed_and_the_history_says_so", only_a_part),
     (
         "a_lost_field_ends_with_the_object_the_field_and_the_manager",
         lost_field,
@@ -38,7 +38,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("nothing_is_taken_from_another_stage_unless_that_is_said", another_stage),
     ("a_stage_that_was_rendered_empty_is_refused", empty),
     (
-        "a_reason_that_would_not_fit_into_the_ledger_is_refused_before_anything",
+        "a_reason_that_would_not_fit_into_the_history_is_refused_before_anything",
         long_reason,
     ),
 ];
@@ -109,14 +109,14 @@ fn no_op(world: &World) {
         &[item(
             "base",
             "base",
-            vec![namespace("no-op"), config("no-op", "a", json!({"k": "v"}))],
+            vec![namespace("no-op"), config_map("no-op", "a", json!({"k": "v"}))],
         )],
     );
     world.deploy(world.on(), &project).ends(0);
     let before = world.versions(world.on());
     assert!(
         before.contains_key(&world.own("ConfigMap")),
-        "the first deploy wrote its ledger entry"
+        "the first deploy wrote its deployment history entry"
     );
     world
         .deploy(world.on(), &project)
@@ -204,9 +204,9 @@ fn hand_edit(world: &World) {
             item(
                 "base",
                 "base",
-                vec![namespace("edit"), config("edit", "one", json!({"a": "1"}))],
+                vec![namespace("edit"), config_map("edit", "one", json!({"a": "1"}))],
             ),
-            item("other", "base", vec![config("edit", "two", json!({"a": "1"}))]),
+            item("other", "base", vec![config_map("edit", "two", json!({"a": "1"}))]),
         ],
     );
     world.deploy(world.on(), &project).ends(0);
@@ -255,9 +255,9 @@ fn removed_and_foreign(world: &World) {
             "base",
             vec![
                 namespace("foreign"),
-                config("foreign", "removed", json!({"a": "1", "b": "2"})),
-                config("foreign", "taken", json!({"a": "1", "b": "2"})),
-                config("foreign", "shared", json!({"a": "1"})),
+                config_map("foreign", "removed", json!({"a": "1", "b": "2"})),
+                config_map("foreign", "taken", json!({"a": "1", "b": "2"})),
+                config_map("foreign", "shared", json!({"a": "1"})),
             ],
         )],
     );
@@ -277,7 +277,7 @@ fn removed_and_foreign(world: &World) {
     );
     let apply = |name: &str, data: Value| {
         let path = format!("projects/{name}.apply.json");
-        world.write(&path, &config("foreign", name, data).to_string());
+        world.write(&path, &config_map("foreign", name, data).to_string());
         world.kubectl(
             world.on(),
             &[
@@ -325,7 +325,7 @@ fn removed_from_project(world: &World) {
             &[item(
                 "base",
                 "base",
-                vec![namespace("shrink"), config("shrink", "x", data)],
+                vec![namespace("shrink"), config_map("shrink", "x", data)],
             )],
         )
     };
@@ -351,9 +351,9 @@ fn only_a_part(world: &World) {
             item(
                 "base",
                 "base",
-                vec![namespace("only"), config("only", "one", json!({"a": "1"}))],
+                vec![namespace("only"), config_map("only", "one", json!({"a": "1"}))],
             ),
-            item("other", "late", vec![config("only", "two", json!({"a": "1"}))]),
+            item("other", "late", vec![config_map("only", "two", json!({"a": "1"}))]),
         ],
     );
     world
@@ -385,7 +385,7 @@ fn only_a_part(world: &World) {
 
 fn lost_field(world: &World) {
     let project = |value: &str, annotations: Value| {
-        let mut object = config("lost", "x", json!({"a": value, "ours": "1"}));
+        let mut object = config_map("lost", "x", json!({"a": value, "ours": "1"}));
         object["metadata"]["annotations"] = annotations;
         world.project(
             "lost",
@@ -397,7 +397,7 @@ fn lost_field(world: &World) {
     world.deploy(world.on(), &project("1", json!({}))).ends(0);
     world.write(
         "projects/lost.json",
-        &config("lost", "x", json!({"a": "theirs", "more": "theirs"})).to_string(),
+        &config_map("lost", "x", json!({"a": "theirs", "more": "theirs"})).to_string(),
     );
     world.kubectl(
         world.on(),
@@ -447,7 +447,7 @@ fn terminating(world: &World) {
         &[item(
             "base",
             "base",
-            vec![namespace("going"), config("going", "x", json!({"a": "1"}))],
+            vec![namespace("going"), config_map("going", "x", json!({"a": "1"}))],
         )],
     );
     world.deploy(world.on(), &project).ends(0);
@@ -490,7 +490,7 @@ fn missed_gate(world: &World) {
     let items = [item(
         "base",
         "base",
-        vec![namespace("gate"), config("gate", "x", json!({"a": "1"}))],
+        vec![namespace("gate"), config_map("gate", "x", json!({"a": "1"}))],
     )];
     let project = world.project_with_gates("gate", world.on(), &items, &gates);
     world
@@ -587,7 +587,7 @@ fn not_ready(world: &World) {
 
 fn immutable(world: &World) {
     let project = |value: &str| {
-        let mut fixed = config("fixed", "x", json!({"a": value}));
+        let mut fixed = config_map("fixed", "x", json!({"a": value}));
         fixed["immutable"] = json!(true);
         world.project(
             "fixed",
@@ -615,7 +615,7 @@ fn another_stage(world: &World) {
         &[item(
             "base",
             "base",
-            vec![namespace("moved"), config("moved", "x", json!({"a": "1"}))],
+            vec![namespace("moved"), config_map("moved", "x", json!({"a": "1"}))],
         )],
     );
     world.deploy(world.on(), &project).ends(0);
@@ -659,7 +659,7 @@ fn long_reason(world: &World) {
     world
         .verb("deploy", world.on(), &project, &["--yes", "--reason", &reason])
         .ends(3)
-        .says("the ledger keeps 500");
+        .says("the deployment history keeps 500");
 }
 
 fn odd_names(world: &World) {
@@ -672,7 +672,7 @@ fn odd_names(world: &World) {
     let odd = "odd:role $(touch pwned); `touch pwned` 'x'";
     let with = |roles: Vec<Value>| {
         let mut objects = vec![namespace("odd")];
-        objects.extend((0..20).map(|index| config("odd", &format!("c{index}"), json!({"a": "1"}))));
+        objects.extend((0..20).map(|index| config_map("odd", &format!("c{index}"), json!({"a": "1"}))));
         objects.extend(roles);
         let folder = world.project("odd", world.on(), &[item("base", "base", objects)]);
         let strange = format!("{folder} $(touch pwned) 'q'");
@@ -696,9 +696,9 @@ fn odd_names(world: &World) {
 
 fn going_namespace(world: &World) {
     let project = |more: bool| {
-        let mut objects = vec![namespace("leaving"), config("leaving", "x", json!({"a": "1"}))];
+        let mut objects = vec![namespace("leaving"), config_map("leaving", "x", json!({"a": "1"}))];
         if more {
-            objects.push(config("leaving", "late", json!({"a": "1"})));
+            objects.push(config_map("leaving", "late", json!({"a": "1"})));
         }
         world.project("leaving", world.on(), &[item("base", "base", objects)])
     };
@@ -742,7 +742,7 @@ fn dead_apiservice(world: &World) {
     let part = For::Twin;
     let with = |more: Vec<Value>| {
         let mut objects = vec![namespace("haunted-by")];
-        objects.extend((0..20).map(|index| config("haunted-by", &format!("c{index}"), json!({"a": "1"}))));
+        objects.extend((0..20).map(|index| config_map("haunted-by", &format!("c{index}"), json!({"a": "1"}))));
         objects.extend(more);
         world.project("haunted", part, &[item("base", "base", objects)])
     };
@@ -758,7 +758,7 @@ fn dead_apiservice(world: &World) {
         .to_string(),
     );
     world.kubectl(part, &["create", "--filename=projects/dead.json"]);
-    let project = with(vec![config("haunted-by", "more", json!({}))]);
+    let project = with(vec![config_map("haunted-by", "more", json!({}))]);
     // A deploy may be what brings its backend back.
     world.deploy(part, &project).ends(0);
     let mut command = world.command();

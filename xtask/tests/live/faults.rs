@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::Test;
 use crate::proxy::{Fate, Proxy};
-use crate::world::{For, Run, World, child, config, finish, item, namespace};
+use crate::world::{For, Run, World, child, config_map, finish, item, namespace};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_second_deploy_diff_and_drift_send_no_request_that_writes", only_reads),
@@ -33,7 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 fn project(world: &World, name: &'static str, value: &str) -> String {
-    let objects = (0..5).map(|index| config(name, &format!("c{index}"), json!({"a": value})));
+    let objects = (0..5).map(|index| config_map(name, &format!("c{index}"), json!({"a": value})));
     world.project(
         name,
         For::Twin,
@@ -189,8 +189,8 @@ fn stays_away(world: &World) {
 }
 
 fn shrinking(world: &World, name: &'static str, objects: usize) -> String {
-    let kept = (0..30).map(|index| config(name, &format!("k{index}"), json!({})));
-    let going = (0..objects).map(|index| config(name, &format!("g{index}"), json!({})));
+    let kept = (0..30).map(|index| config_map(name, &format!("k{index}"), json!({})));
+    let going = (0..objects).map(|index| config_map(name, &format!("g{index}"), json!({})));
     world.project(
         name,
         For::Twin,
@@ -271,10 +271,10 @@ fn made_anew(world: &World) {
 
 fn changed_before_the_lease(world: &World) {
     let with = |name: &str, old: Option<&str>| {
-        let kept = (0..40).map(|index| config("raced", &format!("m{index}"), json!({"a": "1"})));
+        let kept = (0..40).map(|index| config_map("raced", &format!("m{index}"), json!({"a": "1"})));
         let objects = std::iter::once(namespace("raced"))
             .chain(kept)
-            .chain(old.map(|value| config("raced", "old", json!({"a": value}))))
+            .chain(old.map(|value| config_map("raced", "old", json!({"a": value}))))
             .collect();
         world.project(name, For::Twin, &[item("base", "base", objects)])
     };
@@ -406,7 +406,7 @@ fn certificates(world: &World) {
 }
 
 /// A server whose certificate is its own authority's and over since 2001, and where it answers. It is etcd, for that is
-/// at hand and speaks TLS; nobody gets as far as to notice.
+/// available and speaks TLS; nobody gets as far as to notice.
 fn expired(world: &World) -> (Standing, String) {
     let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2000, 1, 1);

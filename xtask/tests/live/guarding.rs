@@ -1,4 +1,4 @@
-//! Fence, lock, saved plans, and what keeps a deploy from running.
+//! Identity check, lock, saved plans, and what keeps a deploy from running.
 
 use std::process::Stdio;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 use xtask::verb::kubectl::{FLAGS, Flag};
 
 use crate::Test;
-use crate::world::{For, World, config, finish, item, namespace, rename_context};
+use crate::world::{For, World, config_map, finish, item, namespace, rename_context};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
         "a_local_cluster_that_leads_to_production_is_never_taken_for_it",
         local_to_production,
     ),
-    ("kubectl_passes_the_fence_too", kubectl_fence),
+    ("kubectl_passes_the_fence_too", kubectl_identity_check),
     (
         "another_checkout_waits_for_the_lease_of_a_living_run_and_explains_that_of_a_dead_one",
         two_checkouts,
@@ -42,7 +42,7 @@ fn small(world: &World, name: &'static str, value: &str) -> String {
         &[item(
             "base",
             "base",
-            vec![namespace(name), config(name, "x", json!({"a": value}))],
+            vec![namespace(name), config_map(name, "x", json!({"a": value}))],
         )],
     )
 }
@@ -63,7 +63,7 @@ fn twins_as_dev(world: &World) -> String {
 }
 
 fn other_cluster(world: &World) {
-    let project = small(world, "fence", "1");
+    let project = small(world, "identity check", "1");
     let before = world.versions(For::Twin);
     with_kubeconfig(world, &twins_as_dev(world), || {
         for verb in ["deploy", "prune"] {
@@ -127,7 +127,7 @@ fn local_to_production(world: &World) {
         world
             .verb("deploy", For::Dev, &project, &["--yes"])
             .ends(8)
-            .says("which the facts commit to production cluster `prod`");
+            .says("which the platform config commits to production cluster `prod`");
         world
             .run(&["adopt", "--cluster", "dev", "--yes"])
             .ends(8)
@@ -145,7 +145,7 @@ fn local_to_production(world: &World) {
     assert_eq!(before, world.versions(For::Production), "production was written to");
 }
 
-fn kubectl_fence(world: &World) {
+fn kubectl_identity_check(world: &World) {
     for flag in ["--context=twin", "--server=https://127.0.0.1:1", "-As"] {
         world
             .try_kubectl(For::Dev, &["get", "nodes", flag])
@@ -205,7 +205,7 @@ fn not_reached(world: &World) {
         (
             own.replace(&server, &format!("{indent}server: https://127.0.0.1:1")),
             5,
-            "nobody answers",
+            "no server answers",
         ),
         (own.replace("name: dev\n", "name: other\n"), 5, "no such context"),
     ];
@@ -320,7 +320,7 @@ fn two_at_once(world: &World) {
     let items = [item(
         "base",
         "base",
-        vec![namespace("twice"), config("twice", "x", json!({"a": "1"}))],
+        vec![namespace("twice"), config_map("twice", "x", json!({"a": "1"}))],
     )];
     let project = world.project_with_gates("twice", For::Dev, &items, &gates);
     let mut first = world.command();
@@ -373,7 +373,7 @@ fn saved_plan(world: &World) {
     world.run(&apply).ends(8).says("live object ConfigMap/saved/x: is new");
 }
 
-/// A second checkout with the same facts and kubeconfigs, as another host has one.
+/// A second checkout with the same platform config and kubeconfigs, as another host has one.
 pub(crate) fn elsewhere(world: &World, part: For) -> (tempfile::TempDir, camino::Utf8PathBuf) {
     let folder = tempfile::Builder::new().prefix("xtask-elsewhere-").tempdir().unwrap();
     let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("a checkout");
@@ -408,7 +408,7 @@ fn two_checkouts(world: &World) {
     let items = [item(
         "base",
         "base",
-        vec![namespace("hosts"), config("hosts", "x", json!({"a": "1"}))],
+        vec![namespace("hosts"), config_map("hosts", "x", json!({"a": "1"}))],
     )];
     let project = world.project_with_gates("hosts", For::Dev, &items, &gates);
     // One plan, saved here and applied in two places at once: whoever is second has a nonce of his own.
@@ -476,11 +476,11 @@ fn moved_inputs(world: &World) {
     world.write("k8s/golden/dev/local/more.txt", "x");
     apply().says("golden: was");
     fs_err::remove_file(world.root.join("k8s/golden/dev/local/more.txt")).unwrap();
-    // The facts.
-    let facts = fs_err::read_to_string(world.root.join("platform.json")).unwrap();
-    world.write("platform.json", &format!("{facts}\n"));
-    apply().says("facts (platform.json): was");
-    world.write("platform.json", &facts);
+    // The platform config.
+    let config = fs_err::read_to_string(world.root.join("platform.json")).unwrap();
+    world.write("platform.json", &format!("{config}\n"));
+    apply().says("platform config (platform.json): was");
+    world.write("platform.json", &config);
     // A tool.
     let real = world.path_of_kubectl();
     let script = format!(

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::Test;
 use crate::terminal::Session;
-use crate::world::{For, World, child, config, finish, item, namespace, rename_context};
+use crate::world::{For, World, child, config_map, finish, item, namespace, rename_context};
 
 pub(crate) const TESTS: &[Test] = &[
     ("production_deploys_what_is_reviewed_and_committed_and_asks", reviewed),
@@ -26,7 +26,7 @@ fn project(world: &World, value: &str) -> String {
         &[item(
             "base",
             "base",
-            vec![namespace("prod"), config("prod", "x", json!({"a": value}))],
+            vec![namespace("prod"), config_map("prod", "x", json!({"a": value}))],
         )],
     )
 }
@@ -96,12 +96,12 @@ fn wrong(world: &World) {
         .ends(8)
         .says("stage `local` never goes to production");
     // Production without a committed UID.
-    let facts = fs_err::read_to_string(world.root.join("platform.json")).unwrap();
-    let mut without: serde_json::Value = serde_json::from_str(&facts).unwrap();
+    let config = fs_err::read_to_string(world.root.join("platform.json")).unwrap();
+    let mut without: serde_json::Value = serde_json::from_str(&config).unwrap();
     without["clusters"]["prod"]["uid"] = serde_json::Value::Null;
     world.write("platform.json", &without.to_string());
     deploy().ends(8).says("cargo xtask adopt --cluster prod");
-    world.write("platform.json", &facts);
+    world.write("platform.json", &config);
 }
 
 fn bare(world: &World) {
@@ -218,7 +218,7 @@ fn conditions(world: &World) {
         item("base", "base", vec![namespace("cond")]),
         item("crds", "base", vec![definition]).waiting(),
         item("certs", "certs", vec![certificate]),
-        item("late", "late", vec![config("cond", "late", json!({"a": "1"}))]),
+        item("late", "late", vec![config_map("cond", "late", json!({"a": "1"}))]),
     ];
     let deploy = |seconds: u32| {
         let project = world.project_with_gates("cond", For::Production, &items, &gates(seconds));
@@ -243,9 +243,9 @@ fn conditions(world: &World) {
 /// Enough objects that one of them is a small part, with or without one to prune.
 fn thin(world: &World, more: bool) -> String {
     let mut objects = vec![namespace("thin")];
-    objects.extend((0..20).map(|index| config("thin", &format!("c{index}"), json!({"a": "1"}))));
+    objects.extend((0..20).map(|index| config_map("thin", &format!("c{index}"), json!({"a": "1"}))));
     if more {
-        objects.push(config("thin", "gone", json!({})));
+        objects.push(config_map("thin", "gone", json!({})));
     }
     world.project("thin", For::Production, &[item("base", "base", objects)])
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::Test;
-use crate::world::{For, World, config, finish, item, namespace};
+use crate::world::{For, World, config_map, finish, item, namespace};
 
 pub(crate) const TESTS: &[Test] = &[
     ("prune_deletes_what_it_showed_and_keeps_what_is_protected", prune),
@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 fn many(namespace: &str) -> Vec<serde_json::Value> {
     (0..40)
-        .map(|index| config(namespace, &format!("m{index}"), json!({"a": "1"})))
+        .map(|index| config_map(namespace, &format!("m{index}"), json!({"a": "1"})))
         .collect()
 }
 
@@ -32,21 +32,21 @@ fn prune(world: &World) {
         world.project("prune", For::Twin, &[item("base", "base", objects)])
     };
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "prune"}, "data": {"a": "Yg=="}});
-    let mut keep = config("prune", "keep", json!({}));
+    let mut keep = config_map("prune", "keep", json!({}));
     keep["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
     let project = with(vec![
-        config("prune", "gone", json!({})),
-        config("prune", "shared", json!({})),
+        config_map("prune", "gone", json!({})),
+        config_map("prune", "shared", json!({})),
         keep,
         secret,
     ]);
     world.deploy(For::Twin, &project).ends(0);
     // An object that a controller copied carries the label, but kluctl never applied it.
-    let mut copy = config("prune", "copy", json!({}));
+    let mut copy = config_map("prune", "copy", json!({}));
     copy["metadata"]["labels"] = json!({"kluctl.io/discriminator": For::Twin.discriminator()});
     world.write("projects/copy.json", &copy.to_string());
     world.kubectl(For::Twin, &["create", "--filename=projects/copy.json"]);
-    let project = with(vec![config("prune", "shared", json!({}))]);
+    let project = with(vec![config_map("prune", "shared", json!({}))]);
     world
         .deploy(For::Twin, &project)
         .ends(0)
@@ -111,12 +111,12 @@ fn resumed_otherwise(world: &World) {
         objects.extend(more);
         world.project(name, For::Twin, &[item("base", "base", objects)])
     };
-    let state = || vec![namespace("abuse"), config("abuse", "state", json!({}))];
-    let mut whole = vec![config("resumed", "old", json!({}))];
+    let state = || vec![namespace("abuse"), config_map("abuse", "state", json!({}))];
+    let mut whole = vec![config_map("resumed", "old", json!({}))];
     whole.extend(state());
     let before = with("resumed", whole);
     crate::faults::alone(world, &before);
-    let removed = with("removed", vec![config("resumed", "old", json!({}))]);
+    let removed = with("removed", vec![config_map("resumed", "old", json!({}))]);
     world.deploy(For::Twin, &removed).ends(0);
     let folder = |name: &str| format!("projects/{name}");
     let mut killed = world.command();
@@ -170,7 +170,7 @@ fn cascade(world: &World) {
     world
         .deploy(
             For::Twin,
-            &with(vec![namespace("cascade"), config("cascade", "x", json!({}))]),
+            &with(vec![namespace("cascade"), config_map("cascade", "x", json!({}))]),
         )
         .ends(0);
     world.kubectl(For::Twin, &["create", "configmap", "by-hand", "--namespace=cascade"]);
@@ -199,7 +199,7 @@ fn refused(world: &World) {
         &[item(
             "base",
             "base",
-            vec![namespace("prune"), config("prune", "new", json!({}))],
+            vec![namespace("prune"), config_map("prune", "new", json!({}))],
         )],
     );
     world

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::world::{For, World, child, config, finish, item, namespace, write_project};
+use crate::world::{For, World, child, config_map, finish, item, namespace, write_project};
 
 pub(crate) const TESTS: &[Test] = &[
     ("rollback_deploys_the_kept_project_without_nix", kept),
@@ -24,7 +24,7 @@ fn small(world: &World, name: &'static str, value: &str) -> String {
         &[item(
             "base",
             "base",
-            vec![namespace(name), config(name, "x", json!({"a": value}))],
+            vec![namespace(name), config_map(name, "x", json!({"a": value}))],
         )],
     )
 }
@@ -32,7 +32,7 @@ fn small(world: &World, name: &'static str, value: &str) -> String {
 fn golden(world: &World, value: &str) {
     let folder = world.root.join("k8s/golden/dev/local");
     fs_err::remove_dir_all(&folder).unwrap();
-    let objects = vec![config("default", "greeting", json!({"a": value}))];
+    let objects = vec![config_map("default", "greeting", json!({"a": value}))];
     write_project(&folder, For::Dev, &[item("base", "base", objects)], &json!([]));
 }
 
@@ -111,7 +111,7 @@ fn definitions(world: &World) {
             }),
         ];
         if more {
-            objects.push(config("kinds", "newer", json!({})));
+            objects.push(config_map("kinds", "newer", json!({})));
         }
         world.project("kinds", For::Dev, &[item("base", "base", objects)])
     };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::world::{For, World, config, item, namespace};
+use crate::world::{For, World, config_map, item, namespace};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -42,7 +42,7 @@ fn unsound(world: &World) {
         item(
             "base",
             "base",
-            vec![namespace("unsound"), config("unsound", "first", json!({}))],
+            vec![namespace("unsound"), config_map("unsound", "first", json!({}))],
         ),
         item(
             "apps",
@@ -51,11 +51,11 @@ fn unsound(world: &World) {
                 job("test", json!({"helm.sh/hook": "test"})),
                 job("migrate", json!({"argocd.argoproj.io/hook": "PreSync"})),
                 annotated(
-                    config("unsound", "gone", json!({})),
+                    config_map("unsound", "gone", json!({})),
                     json!({"kluctl.io/delete": "true"}),
                 ),
-                config("unsound", "first", json!({"other": "content"})),
-                config("", "nowhere", json!({})),
+                config_map("unsound", "first", json!({"other": "content"})),
+                config_map("", "nowhere", json!({})),
                 json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": [],
                     "metadata": {"name": "unsound", "namespace": "unsound"}}),
                 json!({"apiVersion": "apps/v1", "kind": "Deploymnt", "metadata": {"name": "a", "namespace": "unsound"}}),
@@ -105,7 +105,7 @@ fn warned(world: &World) {
 
 fn left_alone(world: &World) {
     let shared = annotated(
-        config("left", "shared", json!({"a": "ours", "b": "ours"})),
+        config_map("left", "shared", json!({"a": "ours", "b": "ours"})),
         json!({"kluctl.io/ignore-conflicts-field": "data.b"}),
     );
     let project = world.project(
@@ -114,7 +114,7 @@ fn left_alone(world: &World) {
         &[item("base", "base", vec![namespace("left"), shared])],
     );
     world.deploy(For::Twin, &project).ends(0);
-    let theirs = config("left", "shared", json!({"b": "theirs"}));
+    let theirs = config_map("left", "shared", json!({"b": "theirs"}));
     world.write("projects/theirs.json", &theirs.to_string());
     world.kubectl(
         For::Twin,
@@ -206,7 +206,7 @@ fn unlisted(world: &World) {
         assert!(start.elapsed().as_secs() < 60, "it is still converted");
     }
 
-    let objects = vec![namespace("unlisted"), config("unlisted", "a", json!({}))];
+    let objects = vec![namespace("unlisted"), config_map("unlisted", "a", json!({}))];
     let project = world.project("unlisted", For::Twin, &[item("base", "base", objects.clone())]);
     world
         .deploy(For::Twin, &project)
@@ -227,9 +227,9 @@ fn unlisted(world: &World) {
 
 fn protected(world: &World) {
     let keep = |name: &str, annotation: &str, value: &str| {
-        annotated(config("protect", name, json!({})), json!({annotation: value}))
+        annotated(config_map("protect", name, json!({})), json!({annotation: value}))
     };
-    let rest = (0..20).map(|index| config("protect", &format!("r{index}"), json!({})));
+    let rest = (0..20).map(|index| config_map("protect", &format!("r{index}"), json!({})));
     let mut objects = vec![namespace("protect")];
     objects.extend(rest);
     let without = world.project("protect", For::Twin, &[item("base", "base", objects.clone())]);

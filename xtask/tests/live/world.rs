@@ -1,4 +1,4 @@
-//! A checkout with clusters of its own: facts, projects and two embedded control planes on free ports, one of
+//! A checkout with clusters of its own: platform config, projects and two embedded control planes on free ports, one of
 //! which plays production. It judges nothing.
 
 use std::collections::BTreeMap;
@@ -84,7 +84,7 @@ pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "annotations": {"kluctl.io/skip-delete": "true"}}})
 }
 
-pub(crate) fn config(namespace: &str, name: &str, data: Value) -> Value {
+pub(crate) fn config_map(namespace: &str, name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data})
 }
 
@@ -131,7 +131,7 @@ impl For {
 }
 
 impl World {
-    /// A checkout with its facts, committed; no cluster runs yet.
+    /// A checkout with its platform config, committed; no cluster runs yet.
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("xtask-cluster-").tempdir().unwrap();
         let root = Utf8Path::from_path(folder.path()).unwrap().canonicalize_utf8().unwrap();
@@ -140,7 +140,7 @@ impl World {
             root,
             on: std::cell::Cell::new(For::Dev),
         };
-        world.write("platform.json", &facts(None).to_string());
+        world.write("platform.json", &config(None).to_string());
         world.write(".gitignore", "/.xtask\n/projects\n");
         world.write("modules/platform.nix", "{ }\n");
         world.git(&["init", "--quiet", "--initial-branch=main"]);
@@ -155,12 +155,12 @@ impl World {
                 &[item(
                     "base",
                     "base",
-                    vec![config("default", "greeting", json!({"a": "1"}))],
+                    vec![config_map("default", "greeting", json!({"a": "1"}))],
                 )],
                 &json!([]),
             );
         }
-        world.commit("facts");
+        world.commit("platform config");
         world
     }
 
@@ -170,7 +170,7 @@ impl World {
             .ends(0);
     }
 
-    /// Makes the stand the production cluster: its kubeconfig, and its UID in the facts.
+    /// Makes the stand the production cluster: its kubeconfig, and its UID in the platform config.
     pub(crate) fn make_production(&self) {
         let kubeconfig = fs_err::read_to_string(self.root.join(".xtask/kubeconfigs/stand.yaml")).unwrap();
         self.write_private(
@@ -181,7 +181,7 @@ impl World {
             For::Stand,
             &["get", "namespace", "kube-system", "--output=jsonpath={.metadata.uid}"],
         );
-        self.write("platform.json", &facts(Some(&uid)).to_string());
+        self.write("platform.json", &config(Some(&uid)).to_string());
         self.commit("the production cluster's UID");
     }
 
@@ -414,7 +414,7 @@ pub(crate) fn rename_context(kubeconfig: &str, from: &str, to: &str) -> String {
         .replace(&format!("name: {from}\n"), &format!("name: {to}\n"))
 }
 
-fn facts(uid: Option<&str>) -> Value {
+fn config(uid: Option<&str>) -> Value {
     let cluster = |part: For, backends: &[&str], uid: Option<&str>| {
         let name = part.cluster();
         let mut stages = serde_json::Map::new();

@@ -162,7 +162,11 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
         &["secret", "sops-age-key-file", "--namespace=sops-secrets-operator"],
     );
     let held = held(&checkout, &secret);
-    assert_eq!(held.trim(), dev, "exactly one identity, the one that the facts name");
+    assert_eq!(
+        held.trim(),
+        dev,
+        "exactly one identity, the one that the platform config names"
+    );
     let again = json!({"apiVersion": live["apiVersion"], "kind": live["kind"],
         "metadata": {"name": "argocd-redis", "namespace": "argocd"}, "spec": live["spec"], "sops": live["sops"]});
     fs_err::write(checkout.root.join("live.json"), again.to_string()).unwrap();
@@ -173,8 +177,8 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
     );
 
     // The identity and both values, in every form, in everything that was said or written.
-    let ledger = checkout.kubectl("k3s-dev", &["get", "configmaps,leases", "-A", "-o", "json"]);
-    let said = [&ran.stdout, &ran.stderr, &plan.stdout, &plan.stderr, &ledger].map(|text| text.as_bytes().to_vec());
+    let history = checkout.kubectl("k3s-dev", &["get", "configmaps,leases", "-A", "-o", "json"]);
+    let said = [&ran.stdout, &ran.stderr, &plan.stdout, &plan.stderr, &history].map(|text| text.as_bytes().to_vec());
     let said = said.into_iter().chain(arguments.into_iter().map(String::into_bytes));
     let mut written = contents(&checkout.root);
     let mut folders = vec![checkout.root.join(".xtask")];
@@ -316,13 +320,13 @@ fn an_exchanged_identity_reaches_the_operator_and_what_it_said_before_counts_no_
     checkout.ok(&["local-down"]);
 }
 
-/// Makes the control plane of k3s-dev the production cluster `hetzner`: its kubeconfig, and its UID in the facts.
+/// Makes the control plane of k3s-dev the production cluster `hetzner`: its kubeconfig, and its UID in the platform config.
 fn make_production(checkout: &Checkout) {
     let path = checkout.root.join("platform.json");
-    let mut facts: Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
-    facts["clusters"]["hetzner"]["uid"] =
+    let mut config: Value = serde_json::from_str(&fs_err::read_to_string(&path).unwrap()).unwrap();
+    config["clusters"]["hetzner"]["uid"] =
         checkout.get("k3s-dev", &["namespace", "kube-system"])["metadata"]["uid"].clone();
-    let hetzner = &facts["clusters"]["hetzner"];
+    let hetzner = &config["clusters"]["hetzner"];
     let kubeconfig = checkout.root.join(hetzner["kubeconfig"].as_str().unwrap());
     let context = hetzner["context"].as_str().unwrap();
     fs_err::copy(checkout.root.join(".xtask/kubeconfigs/k3s-dev.yaml"), &kubeconfig).unwrap();
@@ -333,7 +337,7 @@ fn make_production(checkout: &Checkout) {
         .output()
         .unwrap();
     assert!(renamed.status.success());
-    fs_err::write(path, facts.to_string()).unwrap();
+    fs_err::write(path, config.to_string()).unwrap();
 }
 
 #[test]
@@ -418,7 +422,7 @@ fn a_newcomer_without_an_identity_gets_a_cluster_with_a_throw_away_one_and_is_to
 fn a_sops_secret_alone_in_a_file_is_decrypted_by_kluctl_and_refused_by_the_check() {
     let checkout = taken_over();
     let file = fs_err::read_to_string(checkout.root.join(REDIS)).unwrap();
-    // What kluctl does with it: rendered, not applied, with the key at hand.
+    // What kluctl does with it: rendered, not applied, with the key available.
     let project = checkout.base().join("trap");
     write(&project.join(".kluctl.yaml"), "discriminator: trap\n");
     write(&project.join("deployment.yaml"), "deployments:\n- path: item\n");

@@ -161,7 +161,7 @@ fn check_finds_every_problem_at_once_and_names_what_mends_it() {
     assert_eq!(ran.code, Some(4), "{ran}");
     for said in [
         "production/[^/]+[.]enc[.]yaml$` (`.sops.yaml:11`) does not name recipients that can read it: dev",
-        "step-ca-ca-password.enc.yaml`: is encrypted to nobody",
+        "step-ca-ca-password.enc.yaml`: has no recipient",
         "nix-csi-cache-ssh.enc.yaml`: demands 3 of 1 key group",
         "`token` is not encrypted",
         "`passphrase` is empty",
@@ -299,7 +299,7 @@ fn tokens_of_a_new_checkout_come_from_standard_input_and_a_linked_file_of_keys_s
 }
 
 #[test]
-fn a_file_that_the_facts_do_not_know_is_made_listed_and_opened() {
+fn a_file_that_the_config_do_not_know_is_made_listed_and_opened() {
     let checkout = taken_over();
     let file = "k8s/secrets/local/extra.enc.yaml";
     let new = [
@@ -336,7 +336,7 @@ fn a_file_that_the_facts_do_not_know_is_made_listed_and_opened() {
     assert_eq!(readers, ["admin", "ci", "dev"]);
     let table = checkout.ok(&["secrets", "list"]).stdout;
     assert!(
-        table.contains("(not in the facts)") && table.contains("not given"),
+        table.contains("(not in the platform config)") && table.contains("not given"),
         "{table}"
     );
     assert_eq!(fed(&checkout, &new, "again\n").code, Some(8));
@@ -389,7 +389,7 @@ fn an_editor_that_fails_or_saves_no_yaml_changes_nothing() {
 }
 
 #[test]
-fn a_rotation_changes_every_file_the_rules_and_the_facts_or_nothing() {
+fn a_rotation_changes_every_file_the_rules_and_the_config_or_nothing() {
     let checkout = taken_over();
     let old = identity(&checkout, Some("ci"));
     let keygen = checkout.ok(&["tools", "path", "age-keygen"]).stdout.trim().to_owned();
@@ -435,12 +435,12 @@ fn a_rotation_changes_every_file_the_rules_and_the_facts_or_nothing() {
         assert!(decrypted(&checkout, path, &new).is_some(), "{path}");
         assert!(decrypted(&checkout, path, &old).is_none(), "{path}");
     }
-    for facts in ["platform.json", "modules/platform.nix"] {
+    for config in ["platform.json", "modules/platform.nix"] {
         assert!(
-            fs_err::read_to_string(checkout.root.join(facts))
+            fs_err::read_to_string(checkout.root.join(config))
                 .unwrap()
                 .contains(&recipient),
-            "{facts}"
+            "{config}"
         );
     }
 

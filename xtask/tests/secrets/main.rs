@@ -26,7 +26,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use support::{Checkout, Ran, repository, write};
 
-/// A checkout of the facts' own platform that the test has taken over, so that it can read every secret.
+/// A checkout of the platform config' own platform that the test has taken over, so that it can read every secret.
 fn taken_over() -> Checkout {
     let checkout = Checkout::tiny();
     write(

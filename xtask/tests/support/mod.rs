@@ -1,4 +1,4 @@
-//! Checkouts for tests: a folder with the real facts and a tiny stage, and runs of the binary in it.
+//! Checkouts for tests: a folder with the real platform config and a tiny stage, and runs of the binary in it.
 //! Whatever a test starts there is ended with it, also when the test panics.
 
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ pub(crate) struct Ran {
 }
 
 impl Checkout {
-    /// With the facts of this checkout and a stage of five objects for both local clusters.
+    /// With the platform config of this checkout and a stage of five objects for both local clusters.
     pub(crate) fn tiny() -> Self {
         Self::named("checkout")
     }
@@ -184,21 +184,21 @@ impl Checkout {
         finish(self.command(arguments).spawn().unwrap())
     }
 
-    /// Runs the binary, which has to end 0.
+    /// Runs the binary, which has to exit with code 0.
     pub(crate) fn ok(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments);
         assert_eq!(ran.code, Some(0), "{arguments:?}: {ran}");
         ran
     }
 
-    /// What kubectl answers about a cluster of the facts, as JSON.
+    /// What kubectl answers about a cluster of the platform config, as JSON.
     pub(crate) fn get(&self, cluster: &str, arguments: &[&str]) -> Value {
         let mut all = vec!["get", "--output=json"];
         all.extend(arguments);
         serde_json::from_str(&self.kubectl(cluster, &all)).unwrap()
     }
 
-    /// Runs kubectl itself on a cluster of the facts; has to end 0.
+    /// Runs kubectl itself on a cluster of the platform config; has to exit with code 0.
     pub(crate) fn kubectl(&self, cluster: &str, arguments: &[&str]) -> String {
         let path = self
             .kubectl

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::process::redact::{Stream, Veil};
+use super::process::redact::{Redactor, Stream};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 
 /// Lines of output that a failure shows.
@@ -55,7 +55,7 @@ pub(crate) struct Process {
     /// Where it is noted while it runs, so that it can be ended should xtask die before it.
     pub(crate) note: Option<Utf8PathBuf>,
     /// What it was given and nothing may show, whatever it says.
-    pub(crate) veil: Veil,
+    pub(crate) redactor: Redactor,
     pub(crate) deadline: Duration,
 }
 
@@ -255,7 +255,7 @@ impl Process {
         // The expression holds the write ends of the pipes; the readers end only when they are closed.
         drop(expression);
         let _running = Running::new(&handle, self.note.as_deref());
-        let log = Log::follow(log_reader, self.log.clone(), self.veil.clone());
+        let log = Log::follow(log_reader, self.log.clone(), self.redactor.clone());
         let captured = capture.map(Capture::follow);
 
         let mut asked_to_end: Option<(Instant, Ended)> = None;
@@ -462,12 +462,12 @@ struct Log {
 }
 
 impl Log {
-    fn follow(reader: std::io::PipeReader, path: Option<Utf8PathBuf>, veil: Veil) -> Self {
+    fn follow(reader: std::io::PipeReader, path: Option<Utf8PathBuf>, redactor: Redactor) -> Self {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         let (sender, done) = std::sync::mpsc::channel();
         let shared = Arc::clone(&tail);
         std::thread::spawn(move || {
-            copy_log(reader, path, &veil, &shared);
+            copy_log(reader, path, &redactor, &shared);
             let _nobody_waits = sender.send(());
         });
         Self { tail, done }
@@ -480,12 +480,17 @@ impl Log {
     }
 }
 
-fn copy_log(mut reader: std::io::PipeReader, path: Option<Utf8PathBuf>, veil: &Veil, tail: &Mutex<VecDeque<String>>) {
+fn copy_log(
+    mut reader: std::io::PipeReader,
+    path: Option<Utf8PathBuf>,
+    redactor: &Redactor,
+    tail: &Mutex<VecDeque<String>>,
+) {
     let mut file = path.and_then(|path| fs_err::OpenOptions::new().create(true).append(true).open(path).ok());
     let mut written: u64 = 0;
     let mut line: Vec<u8> = Vec::new();
     let mut buffer = vec![0_u8; 64 * 1024];
-    let mut stream = Stream::new(veil);
+    let mut stream = Stream::new(redactor);
     let keep = |line: &mut Vec<u8>| {
         let text = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
         line.clear();
@@ -556,7 +561,7 @@ impl Capture {
 }
 
 /// The path of the running xtask itself.
-pub(crate) fn own_binary() -> Result<Utf8PathBuf> {
+pub(crate) fn current_exe() -> Result<Utf8PathBuf> {
     let path = std::env::current_exe()?;
     if !path.exists() && cfg!(target_os = "linux") {
         // Built anew while it runs, as by the tests of `ci`; the kernel still has the one that runs.
@@ -587,7 +592,7 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
         log: None,
         partial: None,
         note: None,
-        veil: Veil::default(),
+        redactor: Redactor::default(),
         deadline: Duration::MAX,
     };
     process.pass_through()
@@ -606,7 +611,7 @@ pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
         log: None,
         partial: None,
         note: None,
-        veil: Veil::default(),
+        redactor: Redactor::default(),
         deadline: Duration::from_secs(10),
     };
     let outcome = process.run(&Interrupt::default()).ok()?;
@@ -628,7 +633,7 @@ mod tests {
             log: None,
             partial: None,
             note: None,
-            veil: Veil::default(),
+            redactor: Redactor::default(),
             deadline,
         }
     }
@@ -714,7 +719,7 @@ mod tests {
             Duration::from_secs(5),
         );
         process.env.insert("TOKEN".into(), "a-token-of-a-test".into());
-        process.veil = Veil::over(["a-token-of-a-test"]);
+        process.redactor = Redactor::over(["a-token-of-a-test"]);
         process.log = Some(log.clone());
         let outcome = process.run(&Interrupt::default()).unwrap();
         assert_eq!(outcome.tail, ["using [hidden]", "half [hidden]"]);

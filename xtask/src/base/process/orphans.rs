@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result};
 
-/// How long a leftover may take to end by itself; its work may be half done, so it is asked first.
+/// How long an orphaned process may take to end by itself; its work may be half done, so it is asked first.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a killed process may take to be gone.

@@ -13,13 +13,13 @@ const LEAST: usize = 6;
 
 /// Values, in every form that a tool could give them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Veil {
+pub(crate) struct Redactor {
     /// Longest first: a value inside another must not leave the rest of it open.
     forms: Vec<Vec<u8>>,
 }
 
-impl Veil {
-    /// A veil over these values. Each line of one counts for itself too: logs are lines.
+impl Redactor {
+    /// A redactor over these values. Each line of one counts for itself too: logs are lines.
     pub(crate) fn over<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms = Vec::new();
         for value in values {
@@ -60,18 +60,21 @@ impl Veil {
 
 /// The same over bytes that come piece by piece; a value may lie across two of them.
 pub(crate) struct Stream<'a> {
-    veil: &'a Veil,
+    redactor: &'a Redactor,
     held: Vec<u8>,
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(veil: &'a Veil) -> Self {
-        Self { veil, held: Vec::new() }
+    pub(crate) fn new(redactor: &'a Redactor) -> Self {
+        Self {
+            redactor,
+            held: Vec::new(),
+        }
     }
 
     /// What can be said of what came so far.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        if self.veil.is_empty() {
+        if self.redactor.is_empty() {
             return bytes.to_vec();
         }
         self.held.extend_from_slice(bytes);
@@ -88,10 +91,10 @@ impl<'a> Stream<'a> {
         let mut place = 0;
         while place < self.held.len() {
             let rest = &self.held[place..];
-            if end == End::NotYet && self.veil.may_become(rest) {
+            if end == End::NotYet && self.redactor.may_become(rest) {
                 break;
             }
-            match self.veil.form_at(rest) {
+            match self.redactor.form_at(rest) {
                 Some(form) => {
                     out.extend_from_slice(COVER.as_bytes());
                     place += form.len();
@@ -163,26 +166,26 @@ mod tests {
 
     #[test]
     fn a_value_is_covered_in_every_form_and_nothing_else_is() {
-        let veil = Veil::over([VALUE]);
-        assert_eq!(veil.cover(&format!("token={VALUE}!")), "token=[hidden]!");
+        let redactor = Redactor::over([VALUE]);
+        assert_eq!(redactor.cover(&format!("token={VALUE}!")), "token=[hidden]!");
         let json = serde_json::json!({ "token": VALUE }).to_string();
-        assert_eq!(veil.cover(&json), r#"{"token":"[hidden]"}"#);
-        assert_eq!(veil.cover(&json.replace('&', "\\u0026")), r#"{"token":"[hidden]"}"#);
+        assert_eq!(redactor.cover(&json), r#"{"token":"[hidden]"}"#);
+        assert_eq!(redactor.cover(&json.replace('&', "\\u0026")), r#"{"token":"[hidden]"}"#);
         assert_eq!(
-            veil.cover("?t=pa55%2F%22word%2Bof%26the%3Dtest&u=pa55%2f%22word%2bof%26the%3dtest"),
+            redactor.cover("?t=pa55%2F%22word%2Bof%26the%3Dtest&u=pa55%2f%22word%2bof%26the%3dtest"),
             "?t=[hidden]&u=[hidden]"
         );
         for before in ["", "x", "xy"] {
-            let covered = veil.cover(&base64(format!("{before}{VALUE}").as_bytes()));
+            let covered = redactor.cover(&base64(format!("{before}{VALUE}").as_bytes()));
             assert!(covered.contains(COVER) && covered.len() < 20, "{covered}");
         }
-        assert_eq!(veil.cover("pa55/ is no value"), "pa55/ is no value");
+        assert_eq!(redactor.cover("pa55/ is no value"), "pa55/ is no value");
     }
 
     #[test]
     fn a_value_that_comes_in_two_pieces_is_covered_and_every_line_of_a_key_is() {
-        let veil = Veil::over([VALUE, "first-line-of-key\nsecond-line-of-key\n"]);
-        let mut stream = Stream::new(&veil);
+        let redactor = Redactor::over([VALUE, "first-line-of-key\nsecond-line-of-key\n"]);
+        let mut stream = Stream::new(&redactor);
         let mut said = Vec::new();
         for byte in format!("a {VALUE} b second-line-of-key c pa55").bytes() {
             said.extend(stream.push(&[byte]));
@@ -193,8 +196,8 @@ mod tests {
 
     #[test]
     fn a_longer_value_is_covered_before_the_one_inside_it() {
-        let veil = Veil::over(["secret", "secret-and-more"]);
-        assert_eq!(veil.cover("secret-and-more secret"), "[hidden] [hidden]");
-        assert!(Veil::over(["ab"]).is_empty());
+        let redactor = Redactor::over(["secret", "secret-and-more"]);
+        assert_eq!(redactor.cover("secret-and-more secret"), "[hidden] [hidden]");
+        assert!(Redactor::over(["ab"]).is_empty());
     }
 }

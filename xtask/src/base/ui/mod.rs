@@ -47,7 +47,7 @@ impl Styles {
 
 /// The first word of a status line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum Status {
     /// A step begins.
     Running,
     /// A step ended well.
@@ -80,7 +80,7 @@ pub enum Word {
     Interrupted,
 }
 
-impl Word {
+impl Status {
     fn text(self) -> &'static str {
         match self {
             Self::Running => "Running",
@@ -176,7 +176,7 @@ struct Shared {
     /// Held while a line is written, so that lines of two threads do not mix.
     line: Mutex<()>,
     /// What steps have said since it was taken.
-    told: Mutex<(Option<Word>, Told)>,
+    told: Mutex<(Option<Status>, Told)>,
     /// Warnings that steps have given: two looks at the same thing warn once.
     warned: Mutex<BTreeSet<String>>,
 }
@@ -285,7 +285,7 @@ impl Ui {
     }
 
     /// Keeps what a step said, if it is not printed.
-    fn keeps(&self, word: Word, text: &str) -> bool {
+    fn keeps(&self, word: Status, text: &str) -> bool {
         if self.speaker == Speaker::Verb {
             return false;
         }
@@ -296,20 +296,20 @@ impl Ui {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let (last, told) = &mut *told;
         match word {
-            Word::Skipped => told.left_out.push(text.to_owned()),
-            Word::Stale => {
+            Status::Skipped => told.left_out.push(text.to_owned()),
+            Status::Stale => {
                 // Everything that differs is told, and nothing that is well beside it.
-                let before = told.outcome.take().filter(|_| *last == Some(Word::Stale));
+                let before = told.outcome.take().filter(|_| *last == Some(Status::Stale));
                 told.outcome = Some(before.map_or_else(|| text.to_owned(), |before| format!("{before}; {text}")));
                 *last = Some(word);
             }
-            Word::Checked | Word::Done | Word::Fresh | Word::Wrote | Word::Removed => {
-                if *last != Some(Word::Stale) {
+            Status::Checked | Status::Done | Status::Fresh | Status::Wrote | Status::Removed => {
+                if *last != Some(Status::Stale) {
                     *last = Some(word);
                     told.outcome = Some(text.to_owned());
                 }
             }
-            Word::Warning => {
+            Status::Warning => {
                 let mut warned = self
                     .shared
                     .warned
@@ -330,7 +330,7 @@ impl Ui {
     }
 
     /// Prints what a run came to, also with `-q`.
-    pub fn result(&self, word: Word, text: impl AsRef<str>) {
+    pub fn result(&self, word: Status, text: impl AsRef<str>) {
         self.write_line(word.text(), word.style(&self.shared.styles), &sanitise(text.as_ref()));
     }
 
@@ -350,17 +350,20 @@ impl Ui {
     }
 
     /// Prints a status line to stderr: a right-aligned word, then the text.
-    pub fn status(&self, word: Word, text: impl AsRef<str>) {
+    pub fn status(&self, word: Status, text: impl AsRef<str>) {
         if self.keeps(word, text.as_ref()) {
             return;
         }
-        let result = matches!(word, Word::Stale | Word::Warning | Word::Failed | Word::Interrupted);
+        let result = matches!(
+            word,
+            Status::Stale | Status::Warning | Status::Failed | Status::Interrupted
+        );
         if self.verbosity == Verbosity::Quiet && !result {
             return;
         }
         let text = sanitise(text.as_ref());
         self.write_line(word.text(), word.style(&self.shared.styles), &text);
-        if word == Word::Warning {
+        if word == Status::Warning {
             self.annotate("warning", text.lines().next().unwrap_or_default());
         }
     }
@@ -413,7 +416,7 @@ impl Ui {
     }
 
     /// Shows what is going on in the spinner line; nothing where there is none.
-    pub fn spin(&self, text: impl AsRef<str>) {
+    pub fn progress(&self, text: impl AsRef<str>) {
         if let Some(spinner) = &self.shared.spinner {
             if !self.shared.spinning.swap(true, Ordering::SeqCst) {
                 spinner.reset();
@@ -424,7 +427,7 @@ impl Ui {
     }
 
     /// Takes the spinner line away.
-    pub fn still(&self) {
+    pub fn clear_progress(&self) {
         if let Some(spinner) = &self.shared.spinner
             && self.shared.spinning.swap(false, Ordering::SeqCst)
         {
@@ -440,7 +443,7 @@ impl Ui {
 
     /// Prints a failure: kind, chain, hints.
     pub fn failure(&self, failure: &Failure) {
-        self.still();
+        self.clear_progress();
         self.write_stderr(&self.failure_text(failure));
         self.annotate("error", &failure.error.to_string());
     }

@@ -42,7 +42,7 @@ impl Answer {
 
 impl Ui {
     /// Lets this flag end a prompt.
-    pub fn heed(&self, interrupt: &Arc<AtomicBool>) {
+    pub fn on_interrupt(&self, interrupt: &Arc<AtomicBool>) {
         let _the_first_is_the_process = self.shared.interrupt.set(Arc::clone(interrupt));
     }
 
@@ -62,7 +62,7 @@ impl Ui {
         if !self.can_ask() {
             return Ok(None);
         }
-        self.still();
+        self.clear_progress();
         self.write_stderr(&sanitise(question));
         self.wait_for_a_line()?;
         let mut line = String::new();

@@ -12,7 +12,7 @@ use super::look::text;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::http::{Api, query};
 use crate::base::process::Interrupt;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
 /// Sets a record through Cloudflare's interface; a record that is right is left alone.
@@ -32,7 +32,7 @@ impl SetRecord {
         let address = address(on.root, record)?;
         let token = on.secret(&at.token)?;
         let done = set(at, &token, &record.name, address, record.ttl, on.interrupt)?;
-        on.ui.status(Word::Checked, done);
+        on.ui.status(Status::Checked, done);
         Ok(())
     }
 }
@@ -51,7 +51,7 @@ impl AskForRecord {
         let Record { name, address, ttl } = &self.record;
         let address = on.read_or_null(address)?;
         on.ui.status(
-            Word::Checked,
+            Status::Checked,
             format!("set this record: {name}. {ttl} IN A {}", text(&address, "/address")),
         );
         Ok(())
@@ -95,7 +95,9 @@ pub(crate) fn address(root: &Utf8Path, record: &Record) -> Result<IpAddr> {
 /// Sets the record so that it leads to the address alone; returns what was done. Set already, nothing is written.
 fn set(to: &Cloudflare, token: &str, name: &str, address: IpAddr, ttl: u32, interrupt: &Interrupt) -> Result<String> {
     if let Some(outside) = outside(to, name) {
-        return Err(Failure::config(outside).hinted("the facts name both: `domain` and the cluster's `apiHost`"));
+        return Err(
+            Failure::config(outside).hinted("the platform config names both: `domain` and the cluster's `apiHost`")
+        );
     }
     let api = conversation(to, token, interrupt);
     let records = records(&api, to)?;
@@ -158,7 +160,7 @@ fn records(api: &Api<'_>, to: &Cloudflare) -> Result<String> {
         }
         _ => Err(
             Failure::new(Kind::Step, format!("the token sees no zone `{}`, or several", to.zone))
-                .hinted("is it the zone of the facts, and has the token Zone:Read on it?"),
+                .hinted("is it the zone of the platform config, and has the token Zone:Read on it?"),
         ),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::look::{flag, items, kind, text};
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::project::ObjectRef;
 
@@ -47,11 +47,11 @@ impl MoveGraph {
                     objects.len()
                 ),
             )
-            .hinted("clusterctl moves nothing and ends 0 in a namespace without a Cluster"));
+            .hinted("clusterctl moves nothing and exits with code 0 in a namespace without a Cluster"));
         }
         on.write_json(&self.to, &graph)?;
         on.ui
-            .status(Word::Checked, format!("{} objects have to move", graph.objects.len()));
+            .status(Status::Checked, format!("{} objects have to move", graph.objects.len()));
         Ok(())
     }
 }
@@ -69,7 +69,7 @@ pub struct LocateObjects {
     /// JSON file of the type [`Located`].
     pub to: Utf8PathBuf,
     /// JSON list of what may be deleted from the source, for the target has it.
-    pub leftovers: Utf8PathBuf,
+    pub remnants: Utf8PathBuf,
 }
 
 impl LocateObjects {
@@ -78,9 +78,9 @@ impl LocateObjects {
         let graph: Graph = on.read(&self.graph)?;
         let source = on.read_or_null(&self.source)?;
         let located = graph.locate(&source, &on.read_or_null(&self.target)?);
-        on.write_json(&self.leftovers, &leftovers(&located, &source))?;
+        on.write_json(&self.remnants, &remnants(&located, &source))?;
         on.write_json(&self.to, &located)?;
-        on.ui.status(Word::Checked, located.reason);
+        on.ui.status(Status::Checked, located.reason);
         Ok(())
     }
 }
@@ -275,7 +275,7 @@ impl Graph {
 }
 
 /// What may be deleted from the source: what the target has too, children before their owners, the Cluster last.
-pub(super) fn leftovers(located: &Located, source: &Value) -> Value {
+pub(super) fn remnants(located: &Located, source: &Value) -> Value {
     let mut objects: Vec<&Value> = items(source)
         .iter()
         .filter(|object| {
@@ -372,7 +372,7 @@ mod tests {
             (found.place, found.unpause_source, found.move_on),
             (Place::Deleting, false, false)
         );
-        let left = leftovers(&found, &list(&["Cluster"], true));
+        let left = remnants(&found, &list(&["Cluster"], true));
         assert_eq!(left["items"].as_array().unwrap().len(), 1);
     }
 
@@ -390,7 +390,7 @@ mod tests {
         let found = place(&["Cluster"], true, &["Cluster"], true);
         assert_eq!(found.place, Place::Lost);
         assert_eq!(found.missing, ["Machine.cluster.x-k8s.io/n/x"]);
-        assert_eq!(leftovers(&found, &list(&["Cluster"], true))["items"], json!([]));
+        assert_eq!(remnants(&found, &list(&["Cluster"], true))["items"], json!([]));
     }
 
     #[test]

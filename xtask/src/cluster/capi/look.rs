@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::providers::Provider;
 use crate::base::failure::{self, Failure, Kind};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
 /// What is asked of the ClusterAPI objects that a command lists.
@@ -51,7 +51,7 @@ impl EndpointAddress {
             )
         })?;
         on.write_json(&self.to, &json!({"address": address}))?;
-        on.ui.status(Word::Checked, format!("the endpoint is at {address}"));
+        on.ui.status(Status::Checked, format!("the endpoint is at {address}"));
         Ok(())
     }
 }
@@ -213,7 +213,7 @@ fn branch(object: &Value, items: &[Value], depth: usize) -> Value {
     })
 }
 
-/// Conditions that say that something is not as it should be. `True` is bad for those that name a trouble.
+/// Conditions that say that something is unhealthy. `True` is bad for those that name a trouble.
 fn is_open(condition: &Value) -> bool {
     let kind = text(condition, "/type");
     let negative = [

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::graph::{Graph, Located};
 use super::look::text;
 use crate::base::failure::{Failure, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::live::lease;
 
@@ -52,7 +52,7 @@ impl DistinctClusters {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let note = distinct(&on.read_or_null(&self.one)?, &on.read_or_null(&self.other)?)?;
-        on.ui.status(Word::Checked, note);
+        on.ui.status(Status::Checked, note);
         Ok(())
     }
 }

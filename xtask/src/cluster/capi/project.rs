@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::golden::object::digest_of;
 use crate::project::{self, DIGEST, Project};
@@ -32,7 +32,7 @@ impl InMemoryProject {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let (from, to) = (on.root.join(&self.from), on.root.join(&self.to));
         for note in in_memory(&from, self.control_planes, &self.workers, &to)? {
-            on.ui.status(Word::Checked, note);
+            on.ui.status(Status::Checked, note);
         }
         Ok(())
     }

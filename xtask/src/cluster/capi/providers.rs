@@ -182,7 +182,7 @@ const HETZNER: [(&str, std::ops::RangeInclusive<u64>, std::ops::RangeInclusive<u
 /// The version of the in-memory provider: that of the controllers among the tools.
 const REHEARSED: &str = "v1.13.4";
 
-/// Versions with which a rehearsal replaces those of the facts.
+/// Versions with which a rehearsal replaces those of the platform config.
 pub fn rehearsed() -> BTreeMap<String, String> {
     ["cluster-api", "kubeadm", "docker"]
         .map(|name| (name.to_owned(), REHEARSED.to_owned()))
@@ -212,7 +212,7 @@ pub fn pinned(infrastructure: &str, versions: &BTreeMap<String, String>) -> Resu
         "the providers cannot be pinned",
         &problems,
     )
-    .hinted("`clusterApi.providers` of the facts names versions; the pins are in `xtask/tools`"))
+    .hinted("`clusterApi.providers` of the platform config names versions; the pins are in `xtask/tools`"))
 }
 
 fn pin(name: &str, role: Role, versions: &BTreeMap<String, String>) -> Result<Pinned, String> {
@@ -222,7 +222,7 @@ fn pin(name: &str, role: Role, versions: &BTreeMap<String, String>) -> Result<Pi
         .ok_or_else(|| format!("no {} `{name}` is known", role.kind()))?;
     let version = versions
         .get(name)
-        .ok_or_else(|| format!("the facts give no version of `{name}`"))?;
+        .ok_or_else(|| format!("the platform config gives no version of `{name}`"))?;
     let parsed = semver::Version::parse(version.trim_start_matches('v'))
         .map_err(|error| format!("`{version}` of `{name}` is no version: {error}"))?;
     let origin = match known.module {
@@ -299,7 +299,7 @@ pub fn mismatches(versions: &BTreeMap<String, String>, infrastructure: &str, kub
     }
     if infrastructure == "hetzner" {
         let Some(hetzner) = parsed("hetzner") else {
-            problems.push("the facts give no version of `hetzner`".to_owned());
+            problems.push("the platform config gives no version of `hetzner`".to_owned());
             return problems;
         };
         let series = format!("{}.{}", hetzner.major, hetzner.minor);
@@ -331,15 +331,15 @@ pub fn mismatches(versions: &BTreeMap<String, String>, infrastructure: &str, kub
 mod tests {
     use super::*;
 
-    fn facts(core: &str, hetzner: &str) -> BTreeMap<String, String> {
+    fn config(core: &str, hetzner: &str) -> BTreeMap<String, String> {
         [("cluster-api", core), ("kubeadm", core), ("hetzner", hetzner)]
             .map(|(name, version)| (name.to_owned(), version.to_owned()))
             .into()
     }
 
     #[test]
-    fn the_providers_of_the_facts_are_pinned_and_go_together() {
-        let versions = facts("v1.13.6", "v1.1.8");
+    fn the_providers_of_the_config_are_pinned_and_go_together() {
+        let versions = config("v1.13.6", "v1.1.8");
         let pinned = pinned("hetzner", &versions).unwrap();
         assert_eq!(pinned.len(), 4);
         assert!(matches!(&pinned[0].origin, Origin::Module { sum, .. } if sum.starts_with("h1:")));
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_version_without_a_pin_is_not_installed() {
-        let failure = pinned("hetzner", &facts("v1.13.5", "v1.1.8")).unwrap_err();
+        let failure = pinned("hetzner", &config("v1.13.5", "v1.1.8")).unwrap_err();
         assert!(
             failure
                 .chain()
@@ -360,14 +360,14 @@ mod tests {
 
     #[test]
     fn versions_that_do_not_go_together_are_all_named() {
-        let problems = mismatches(&facts("v1.10.7", "v1.0.7"), "hetzner", "1.35.4");
+        let problems = mismatches(&config("v1.10.7", "v1.0.7"), "hetzner", "1.35.4");
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[1].contains("not 1.35.4"), "{problems:?}");
     }
 
     #[test]
     fn a_clusterctl_of_another_minor_than_the_core_is_no_clusterctl() {
-        let pinned = pinned("hetzner", &facts("v1.13.6", "v1.1.8")).unwrap();
+        let pinned = pinned("hetzner", &config("v1.13.6", "v1.1.8")).unwrap();
         assert_eq!(clusterctl_mismatch(&semver::Version::new(1, 13, 2), &pinned), None);
         let problem = clusterctl_mismatch(&semver::Version::new(1, 12, 8), &pinned).unwrap();
         assert!(

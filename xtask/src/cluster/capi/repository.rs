@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::look::text;
 use super::providers::Provider;
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
 /// Whether a downloaded module has the pinned sum; links its folder.
@@ -38,9 +38,7 @@ impl ProviderModule {
                     self.sum
                 ),
             )
-            .hinted(
-                "somebody changed it on the way: nothing of it is used; `go clean -modcache` and look at the proxy",
-            ));
+            .hinted("it was changed on the way: nothing of it is used; `go clean -modcache` and look at the proxy"));
         }
         let folder = Utf8Path::new(text(&module, "/Dir"));
         if !folder.is_dir() {
@@ -113,7 +111,7 @@ impl ProviderComponents {
         on.write(&folder.join("metadata.yaml"), metadata(provider).as_bytes(), 0o644)?;
         if !left.is_empty() {
             on.ui.status(
-                Word::Checked,
+                Status::Checked,
                 format!("{}: without {}", provider.label(), left.join(", ")),
             );
         }

@@ -24,11 +24,11 @@ pub struct Status {
     pub bootstrap: Side,
     /// Trees of the workload cluster itself, or why it does not answer.
     pub target: Side,
-    /// What is not as it should be, or waited for, a sentence each.
+    /// What is unhealthy, or waited for, a sentence each.
     pub waiting: Vec<String>,
     /// Whether nothing is lost with the bootstrap cluster.
     pub bootstrap_may_go: bool,
-    /// Whether everything is as it should be.
+    /// Whether everything is healthy.
     pub healthy: bool,
 }
 
@@ -40,7 +40,7 @@ impl Status {
             "target" => "on the workload cluster itself",
             "both" => "on both clusters",
             "nowhere" => "on neither cluster",
-            _ => "where nobody can tell",
+            _ => "where it is not known",
         }
     }
 }

@@ -10,7 +10,7 @@ use super::wanted::{Machine, Requirements};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::http::{Api, query};
 use crate::base::process::Interrupt;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
 /// Looks at what has to be there outside of every cluster; everything that is missing is one failure.
@@ -47,7 +47,7 @@ impl ProviderPreflight {
         }
         judge(&requirements, &found)?;
         on.ui.status(
-            Word::Checked,
+            Status::Checked,
             format!(
                 "token, server types, images, SSH keys, regions and zone of `{}`",
                 requirements.cluster

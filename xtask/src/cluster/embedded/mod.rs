@@ -94,19 +94,19 @@ pub fn raw_context() -> String {
 }
 
 /// kwokctl for this cluster, told its home and the kubectl that it looks for on PATH.
-pub fn kwokctl(access: &Access, facts: &Cluster) -> Command {
+pub fn kwokctl(access: &Access, config: &Cluster) -> Command {
     Command::new(Tool::Kwokctl)
         .arg(format!("--name={NAME}"))
         .env("HOME", access.folder.join("home"))
         .env("KUBECACHEDIR", access.folder.join("kubectl-cache"))
-        .env("KWOK_KUBE_VERSION", format!("v{}", facts.kubernetes))
+        .env("KWOK_KUBE_VERSION", format!("v{}", config.kubernetes))
         .env("KWOK_RUNTIME", "binary")
         .env("PATH", Arg::SearchPath(vec![Tool::Kubectl]))
 }
 
 /// kwokctl about to make this cluster, told every binary: it would download what it is not told.
-pub fn kwokctl_create(access: &Access, facts: &Cluster) -> Command {
-    let create = kwokctl(access, facts).args(["create", "cluster"]);
+pub fn kwokctl_create(access: &Access, config: &Cluster) -> Command {
+    let create = kwokctl(access, config).args(["create", "cluster"]);
     [
         ("--etcd-binary", Tool::Etcd),
         ("--kube-apiserver-binary", Tool::KubeApiserver),
@@ -145,7 +145,7 @@ pub fn controllers(access: &Access) -> [(&'static str, Command); 2] {
 
 /// The kwokctl configuration of a cluster: loopback only, no webhook admission, for nothing answers on a
 /// ClusterIP and the API server would dial it over the default route.
-pub fn config(facts: &Cluster) -> String {
+pub fn config(config: &Cluster) -> String {
     let mut text = String::from(
         "# Written by `cargo xtask local-up` and `rehearse`; remade whenever the cluster is.\n\
          apiVersion: config.kwok.x-k8s.io/v1alpha1\n\
@@ -154,7 +154,7 @@ pub fn config(facts: &Cluster) -> String {
     writeln!(
         text,
         "options:\n  runtime: binary\n  bindAddress: 127.0.0.1\n  kubeVersion: v{}\n  quietPull: true\n  kubeAuthorization: true",
-        facts.kubernetes
+        config.kubernetes
     )
     .expect("a string takes everything");
     // kwokctl would look for ports from the same number downwards, and two that start at once take the same.
@@ -170,7 +170,7 @@ pub fn config(facts: &Cluster) -> String {
         ("advertise-address", "127.0.0.1"),
         // The `kubernetes` Endpoints would otherwise hold the advertised loopback address, which is refused.
         ("endpoint-reconciler-type", "none"),
-        ("service-cluster-ip-range", &facts.service_cidr),
+        ("service-cluster-ip-range", &config.service_cidr),
         // With it the first listing by label of each kind that a stage has just defined is answered 429, and a client
         // comes back a second later (`ResilientWatchCacheInitialization`, locked on since 1.34).
         ("watch-cache", "false"),

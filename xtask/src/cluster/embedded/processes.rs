@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::plural;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
 /// Ends the processes whose pid files are in a folder, and looks that they are gone.
@@ -25,8 +25,10 @@ impl EndProcesses {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let ended = end_processes(&on.root.join(&self.folder))?;
         if ended > 0 {
-            on.ui
-                .status(Word::Removed, plural(ended, "process").replace("processs", "processes"));
+            on.ui.status(
+                Status::Removed,
+                plural(ended, "process").replace("processs", "processes"),
+            );
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::project::kinds::Kinds;
 use crate::project::resources;
@@ -32,7 +32,7 @@ impl EmbeddedProject {
         let path = |path: &Utf8Path| on.root.join(path);
         let adapted = copy(&path(&self.from), &path(&self.served), &path(&self.to))?;
         for note in adapted.notes {
-            on.ui.status(Word::Skipped, note);
+            on.ui.status(Status::Skipped, note);
         }
         on.write_json(&self.left_out, &adapted.left_out)
     }

@@ -1,5 +1,5 @@
 //! Colima's command lines, by host and profile. Its exit codes and its own status are not trusted:
-//! what became of a guest is read from `limactl list --json`.
+//! what became of a VM is read from `limactl list --json`.
 
 use super::host::System;
 use super::{Driver, VmRequirements};
@@ -30,15 +30,15 @@ fn colima() -> Command {
 /// What a start is given beside the profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
-    /// A new guest boots this image.
+    /// A new VM boots this image.
     Image(Arg),
-    /// A guest that exists keeps its disk.
+    /// A VM that exists keeps its disk.
     Disk,
 }
 
 /// `colima start` with everything that decides what it does; nothing is left to its file or its defaults.
 pub fn start(wanted: &VmRequirements, system: System, boot: Boot) -> Command {
-    debug_assert!(wanted.driver == Driver::Colima, "a guest of Colima's");
+    debug_assert!(wanted.driver == Driver::Colima, "a VM of Colima's");
     let mut command = colima()
         .args(["start", "--profile", &wanted.profile])
         // Else a new profile copies the user's template.
@@ -86,7 +86,7 @@ pub fn stop_hard(wanted: &VmRequirements) -> Command {
         .within(120)
 }
 
-/// `colima delete`; without `--force` and a terminal it deletes nothing and ends 0.
+/// `colima delete`; without `--force` and a terminal it deletes nothing and exits with code 0.
 pub fn delete(wanted: &VmRequirements) -> Command {
     colima()
         .args(["delete", "--profile", &wanted.profile, "--force", "--data"])

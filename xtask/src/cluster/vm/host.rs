@@ -1,4 +1,4 @@
-//! Facts of the host that decide how a guest can run here: system, architecture, cores, memory, helpers.
+//! Platform config of the host that decide how a VM can run here: system, architecture, cores, memory, helpers.
 //! It looks and decides nothing; a file can stand in for the look, so that another host can be planned for.
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -11,10 +11,10 @@ use crate::platform::Arch;
 /// Variable with a JSON file of [`Host`] that is taken instead of a look at this host.
 pub const VARIABLE: &str = "XTASK_HOST";
 
-/// Variable with the folder of all guests, instead of the one below the user's home.
+/// Variable with the folder of all VMs, instead of the one below the user's home.
 pub const HOME_VARIABLE: &str = "XTASK_VM_HOME";
 
-/// What a guest needs to know of its host.
+/// What a VM needs to know of its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Host {
@@ -26,7 +26,7 @@ pub struct Host {
     pub cores: u32,
     /// Bytes of memory.
     pub memory: u64,
-    /// Bytes that are free where guests are kept.
+    /// Bytes that are free where VMs are kept.
     pub free_disk: u64,
     /// Whether `/dev/kvm` can be opened; only Linux has it.
     pub kvm: bool,
@@ -57,10 +57,10 @@ pub enum System {
 
 impl Host {
     /// This host, or the one that [`VARIABLE`] describes.
-    pub fn observe(guests: &Utf8Path) -> Result<Self> {
+    pub fn observe(vms: &Utf8Path) -> Result<Self> {
         match std::env::var(VARIABLE) {
             Ok(path) if !path.is_empty() => Self::read(Utf8Path::new(&path)),
-            _ => Self::look(guests),
+            _ => Self::look(vms),
         }
     }
 
@@ -69,7 +69,7 @@ impl Host {
         serde_json::from_str(&text).or_fail(Kind::Config, format!("`{VARIABLE}={path}` does not describe a host"))
     }
 
-    fn look(guests: &Utf8Path) -> Result<Self> {
+    fn look(vms: &Utf8Path) -> Result<Self> {
         let arch = arch()?;
         let emulator = match arch {
             Arch::Aarch64 => "qemu-system-aarch64",
@@ -81,7 +81,7 @@ impl Host {
             cores: std::thread::available_parallelism()
                 .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
             memory: memory()?,
-            free_disk: free_disk(guests),
+            free_disk: free_disk(vms),
             kvm: kvm(),
             qemu: on_path(emulator) && on_path("qemu-img"),
             low_ports: low_ports(),
@@ -99,9 +99,9 @@ impl Host {
     }
 }
 
-/// The folder of this checkout's guests. Unix sockets lie in it, whose paths may have about 100 characters, so it
+/// The folder of this checkout's VMs. Unix sockets lie in it, whose paths may have about 100 characters, so it
 /// is short: a hash of the root below a folder of the user's home. Another checkout has another.
-pub fn guests_folder(root: &Utf8Path) -> Result<Utf8PathBuf> {
+pub fn vms_folder(root: &Utf8Path) -> Result<Utf8PathBuf> {
     let given = std::env::var(HOME_VARIABLE).unwrap_or_default();
     if !given.is_empty() {
         let path = Utf8PathBuf::from(given);
@@ -116,7 +116,7 @@ pub fn guests_folder(root: &Utf8Path) -> Result<Utf8PathBuf> {
     let home = std::env::var("HOME").unwrap_or_default();
     if !home.starts_with('/') {
         return Err(
-            Failure::preflight("`HOME` names no absolute folder, so guests have no place")
+            Failure::preflight("`HOME` names no absolute folder, so VMs have no place")
                 .hinted(format!("name one: `{HOME_VARIABLE}=/short/path`")),
         );
     }
@@ -143,7 +143,7 @@ fn system() -> Result<System> {
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 fn system() -> Result<System> {
-    Err(Failure::preflight("guests run on Linux and macOS only").hinted("use `--backend embedded`"))
+    Err(Failure::preflight("VMs run on Linux and macOS only").hinted("use `--backend embedded`"))
 }
 
 fn arch() -> Result<Arch> {
@@ -157,10 +157,10 @@ fn arch() -> Result<Arch> {
     match std::env::consts::ARCH {
         "aarch64" => Ok(Arch::Aarch64),
         "x86_64" => Ok(Arch::X86_64),
-        other => Err(
-            Failure::preflight(format!("there is no guest for architecture `{other}`"))
-                .hinted("use `--backend embedded`"),
-        ),
+        other => {
+            Err(Failure::preflight(format!("there is no VM for architecture `{other}`"))
+                .hinted("use `--backend embedded`"))
+        }
     }
 }
 

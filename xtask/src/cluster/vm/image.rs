@@ -1,4 +1,4 @@
-//! Images of guests: the one qcow2 of a build or a file, and what is recorded of it.
+//! Images of VMs: the one qcow2 of a build or a file, and what is recorded of it.
 //! It builds nothing; a recorded image is believed only as long as it is the same file.
 
 use std::io::Read;
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::base::failure::{Failure, Result};
 use crate::base::root::STATE;
 use crate::base::text::bytes;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::platform::Arch;
 
@@ -39,7 +39,7 @@ impl VmImage {
         };
         let image = Image::look(&on.root.join(&self.from), self.digest.as_deref(), &self.arch, kernel)?;
         on.ui.status(
-            Word::Checked,
+            Status::Checked,
             format!(
                 "{} ({}, a disk of {}, SHA-256 {})",
                 image.path,
@@ -79,9 +79,9 @@ pub struct Image {
     pub digest: String,
     /// Bytes of the file.
     pub size: u64,
-    /// Bytes of the disk that a guest sees.
+    /// Bytes of the disk that a VM sees.
     pub virtual_size: u64,
-    /// Architecture of the guest.
+    /// Architecture of the VM.
     pub arch: String,
     /// Version of its kernel, if it is known.
     pub kernel: Option<String>,

@@ -1,4 +1,4 @@
-//! Lima's command lines and its template of our guest; also what every guest is asked through, Colima's too.
+//! Lima's command lines and its template of our VM; also what every VM is asked through, Colima's too.
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::command::{Arg, Command, Tool};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LimaTemplate {
-    /// What the facts ask for.
+    /// What the platform config asks for.
     pub wanted: VmRequirements,
     /// Image that it boots.
     pub image: Utf8PathBuf,
@@ -49,21 +49,21 @@ pub fn list() -> Command {
     limactl().args(["list", "--json"]).within(60)
 }
 
-/// A command in the guest; its exit status is kept, its words are quoted by Lima.
+/// A command in the VM; its exit status is kept, its words are quoted by Lima.
 pub fn shell(instance: &str) -> Command {
     limactl().args(["shell", "--workdir", "/", instance]).within(60)
 }
 
-/// Makes the guest of a template and starts it.
+/// Makes the VM of a template and starts it.
 pub fn create(wanted: &VmRequirements, template: Arg) -> Command {
-    debug_assert!(wanted.driver == Driver::Lima, "a guest of Lima's");
+    debug_assert!(wanted.driver == Driver::Lima, "a VM of Lima's");
     limactl()
         .args(["start", "--tty=false", "--name", &wanted.instance])
         .arg(template)
         .within(START)
 }
 
-/// Sets what may change in a stopped guest; the disk only grows.
+/// Sets what may change in a stopped VM; the disk only grows.
 pub fn set(wanted: &VmRequirements) -> Command {
     let mut settings = format!(
         ".cpus = {} | .memory = \"{}GiB\" | .disk = \"{}GiB\"",
@@ -81,7 +81,7 @@ pub fn set(wanted: &VmRequirements) -> Command {
         .arg(wanted.instance.as_str())
 }
 
-/// Starts a guest that exists.
+/// Starts a VM that exists.
 pub fn start(wanted: &VmRequirements) -> Command {
     limactl().args(["start", "--tty=false", &wanted.instance]).within(START)
 }
@@ -101,7 +101,7 @@ pub fn delete(wanted: &VmRequirements) -> Command {
     limactl().args(["delete", "--force", &wanted.instance]).within(180)
 }
 
-/// The template of a guest that boots an image. Lima reads YAML, which JSON is.
+/// The template of a VM that boots an image. Lima reads YAML, which JSON is.
 pub fn template(wanted: &VmRequirements, image: &str) -> Value {
     let mut template = json!({
         "vmType": wanted.vm_type,
@@ -125,11 +125,11 @@ pub fn template(wanted: &VmRequirements, image: &str) -> Value {
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 
-/// What is reached of a guest: what listens on all of its addresses at this port, on the host's loopback.
+/// What is reached of a VM: what listens on all of its addresses at this port, on the host's loopback.
 fn reached(port: u16) -> Value {
     json!({
         "guestIP": "0.0.0.0",
-        // What listens on the guest's own loopback is its own affair, also at the same port.
+        // What listens on the VM's own loopback is its own affair, also at the same port.
         "guestIPMustBeZero": true,
         "guestPort": port,
         "hostIP": "127.0.0.1",
@@ -139,8 +139,8 @@ fn reached(port: u16) -> Value {
 }
 
 /// What every instance of this checkout is given before its own settings; the first rule that fits decides.
-/// Colima would forward everything that listens in the guest to every address of the host, and Lima what listens on
-/// the guest's loopback to the host's. Both would let two guests take each other's ports: k3s keeps the API server
+/// Colima would forward everything that listens in the VM to every address of the host, and Lima what listens on
+/// the VM's loopback to the host's. Both would let two VMs take each other's ports: k3s keeps the API server
 /// itself on the port after its own, on loopback, and that is the port of the next cluster.
 pub fn overrides(api_ports: &[u16]) -> Value {
     let mut rules: Vec<Value> = api_ports

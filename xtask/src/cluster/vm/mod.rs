@@ -1,5 +1,5 @@
-//! Guests: what the facts ask for against what Lima says is there, and what a kubeconfig of k3s becomes.
-//! Pure functions over text; only `limactl list --json` says what a guest is, no exit code and no status line.
+//! VMs: what the platform config asks for against what Lima says is there, and what a kubeconfig of k3s becomes.
+//! Pure functions over text; only `limactl list --json` says what a VM is, no exit code and no status line.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -23,17 +23,17 @@ const SOCKET_LINUX: usize = 108;
 /// What Lima appends to a socket's name while it makes it.
 const SOCKET_NAME: &str = "ssh.sock.1234567890123456";
 
-/// A program for x86_64 Linux that ends with status 42, in base64; it needs nothing of the guest.
+/// A program for x86_64 Linux that ends with status 42, in base64; it needs nothing of the VM.
 pub(crate) const AMD64: &str = "f0VMRgIBAQAAAAAAAAAAAAIAPgABAAAAeABAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAAAAEAAOAABAAAAAAAAAAEAAAAFAAAAAAAAAAAAAAAAAEAAAAAAAAAAQAAAAAAAhAAAAAAAAACEAAAAAAAAAAAQAAAAAAAAuDwAAAC/KgAAAA8F";
 
-/// Where the folder of this checkout's guests is written down.
+/// Where the folder of this checkout's VMs is written down.
 pub fn home_file() -> Utf8PathBuf {
-    Utf8Path::new(STATE).join("guests.json")
+    Utf8Path::new(STATE).join("VMs.json")
 }
 
-/// What is remembered of a cluster's guest.
+/// What is remembered of a cluster's VM.
 pub fn record_path(access: &Access) -> Utf8PathBuf {
-    access.folder.join("guest.json")
+    access.folder.join("vm.json")
 }
 
 /// What starts a VM.
@@ -46,13 +46,13 @@ pub enum Driver {
     Lima,
 }
 
-/// What the facts ask of a VM, on this host.
+/// What the platform config asks of a VM, on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct VmRequirements {
     /// What starts it.
     pub driver: Driver,
-    /// Profile of the facts.
+    /// Profile of the platform config.
     pub profile: String,
     /// Name of Lima's instance.
     pub instance: String,
@@ -84,7 +84,7 @@ pub enum VmState {
     Switched,
 }
 
-/// What the facts ask of a guest on this host.
+/// What the platform config asks of a VM on this host.
 pub fn wanted(driver: Driver, name: &str, profile: &Profile, host: &Host) -> VmRequirements {
     let macos = matches!(host.system, System::Macos { .. });
     VmRequirements {
@@ -99,7 +99,7 @@ pub fn wanted(driver: Driver, name: &str, profile: &Profile, host: &Host) -> VmR
         cpus: profile.cpus,
         memory: profile.memory,
         disk: profile.disk,
-        // Another host has no Rosetta to ask for; the facts are shared by all of them.
+        // Another host has no Rosetta to ask for; the platform config is shared by all of them.
         rosetta: profile.rosetta && macos && host.arch == Arch::Aarch64,
         api_port: profile.api_port,
     }
@@ -260,7 +260,7 @@ pub fn instances(listing: &str) -> Result<Vec<Instance>> {
             Kind::Step,
             format!("`limactl list --json` printed a line that is no instance: {why}: `{line}`"),
         )
-        .hinted("nothing is known of the guests, so nothing was done to them; try `limactl list` yourself")
+        .hinted("nothing is known of the VMs, so nothing was done to them; try `limactl list` yourself")
     };
     listing
         .lines()
@@ -277,7 +277,7 @@ pub fn instance(listing: &str, name: &str) -> Result<Option<Instance>> {
     Ok(instances(listing)?.into_iter().find(|instance| instance.name == name))
 }
 
-/// What is remembered of a guest.
+/// What is remembered of a VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Record {
@@ -287,7 +287,7 @@ pub struct Record {
     pub instance: String,
     /// How far it is.
     pub state: VmState,
-    /// Image that it booted, or was switched to; none for a guest that somebody else made.
+    /// Image that it booted, or was switched to; none for a VM that somebody else made.
     pub image: Option<Image>,
     /// Whether it was started with Rosetta.
     pub rosetta: bool,
@@ -301,12 +301,12 @@ impl Record {
         }
         let text = fs_err::read_to_string(path)?;
         serde_json::from_str(&text).map(Some).map_err(|error| {
-            Failure::config(format!("`{path}` is no record of a guest: {error}"))
-                .hinted("remove it: the guest is then looked at as one that somebody else made, its data is kept")
+            Failure::config(format!("`{path}` is no record of a VM: {error}"))
+                .hinted("remove it: the VM is then taken for one that another program made, its data is kept")
         })
     }
 
-    /// The record of a guest in a new state, given what was remembered before.
+    /// The record of a VM in a new state, given what was remembered before.
     pub fn next(wanted: &VmRequirements, state: VmState, image: Option<Image>, before: Option<Self>) -> Self {
         Self {
             driver: wanted.driver,
@@ -328,15 +328,15 @@ impl Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Then {
-    /// Lima does not say what the guest has: nothing is decided from it.
+    /// Lima does not say what the VM has: nothing is decided from it.
     Unknown,
-    /// It stays as it is: nothing short of another guest changes it, and it is not worth one.
+    /// It stays as it is: nothing short of another VM changes it, and it is not worth one.
     Kept,
     /// The next start writes it anew.
     Rewritten,
-    /// The guest is stopped and started.
+    /// The VM is stopped and started.
     Restart,
-    /// The guest is deleted and made anew, once that was agreed to.
+    /// The VM is deleted and made anew, once that was agreed to.
     Recreate,
 }
 
@@ -345,10 +345,10 @@ impl Then {
     pub fn words(self) -> &'static str {
         match self {
             Self::Unknown => "Lima does not say it, so nothing is decided from it",
-            Self::Kept => "kept; only a new guest has it (`local-down --delete`, then `local-up`)",
+            Self::Kept => "kept; only a new VM has it (`local-down --delete`, then `local-up`)",
             Self::Rewritten => "the next start writes it anew",
-            Self::Restart => "`local-up` stops and starts the guest; its data is kept",
-            Self::Recreate => "`local-up` asks, deletes the guest with its data, and makes it anew",
+            Self::Restart => "`local-up` stops and starts the VM; its data is kept",
+            Self::Recreate => "`local-up` asks, deletes the VM with its data, and makes it anew",
         }
     }
 }
@@ -359,12 +359,12 @@ impl Then {
 pub struct Field {
     /// Its name.
     pub field: String,
-    /// What the facts ask for.
-    pub facts: String,
+    /// What the platform config asks for.
+    pub config: String,
     /// What is saved of the profile, if anything.
     pub saved: Option<String>,
-    /// What the guest has.
-    pub guest: String,
+    /// What the VM has.
+    pub vm: String,
     /// What follows.
     pub then: Then,
 }
@@ -377,20 +377,20 @@ impl Field {
             .as_ref()
             .map_or_else(String::new, |saved| format!(", saved profile {saved}"));
         format!(
-            "{}: facts {}{saved}, guest {}: {}",
+            "{}: config {}{saved}, VM {}: {}",
             self.field,
-            self.facts,
-            self.guest,
+            self.config,
+            self.vm,
             self.then.words()
         )
     }
 }
 
-/// What differs between the facts, the saved profile and the guest.
+/// What differs between the platform config, the saved profile and the VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Drift {
-    /// Whether there is a guest.
+    /// Whether there is a VM.
     pub exists: bool,
     /// What Lima says of it; empty when there is none.
     pub status: String,
@@ -408,7 +408,7 @@ pub struct Drift {
     pub fields: Vec<Field>,
 }
 
-/// What is saved of a profile beside the guest.
+/// What is saved of a profile beside the VM.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Saved {
     /// Nothing, or the backend saves nothing.
@@ -433,7 +433,7 @@ pub fn saved(home: &Utf8Path, wanted: &VmRequirements) -> Result<Saved> {
     })
 }
 
-/// Compares the facts with what is saved and with what Lima lists.
+/// Compares the platform config with what is saved and with what Lima lists.
 pub fn compare(
     wanted: &VmRequirements,
     instance: Option<&Instance>,
@@ -456,35 +456,35 @@ pub fn compare(
     };
     let half_made = record.is_some_and(|record| record.state == VmState::Making);
     let mut fields = Vec::new();
-    let mut differs = |field: &str, facts: String, key: Option<&str>, guest: Option<String>, then: Then| {
+    let mut differs = |field: &str, config: String, key: Option<&str>, vm: Option<String>, then: Then| {
         let saved = match (saved, key) {
             (Saved::Profile(profile), Some(key)) => profile.get(key).map(crate::base::files::text_of),
             _ => None,
         };
-        let Some(guest) = guest else {
+        let Some(vm) = vm else {
             fields.push(Field {
                 field: field.to_owned(),
-                facts,
+                config,
                 saved,
-                guest: "unknown".to_owned(),
+                vm: "unknown".to_owned(),
                 then: Then::Unknown,
             });
             return;
         };
-        if facts != guest {
+        if config != vm {
             fields.push(Field {
                 field: field.to_owned(),
-                facts,
+                config,
                 saved,
-                guest,
+                vm,
                 then,
             });
-        } else if let Some(saved) = saved.filter(|saved| *saved != facts) {
+        } else if let Some(saved) = saved.filter(|saved| *saved != config) {
             fields.push(Field {
                 field: field.to_owned(),
-                facts,
+                config,
                 saved: Some(saved),
-                guest,
+                vm,
                 then: Then::Rewritten,
             });
         }
@@ -557,9 +557,9 @@ pub fn compare(
     if let Saved::Unreadable(why) = saved {
         fields.push(Field {
             field: "colima.yaml".to_owned(),
-            facts: "readable".to_owned(),
+            config: "readable".to_owned(),
             saved: Some(why.clone()),
-            guest: "unchanged".to_owned(),
+            vm: "unchanged".to_owned(),
             then: Then::Rewritten,
         });
     }
@@ -569,9 +569,9 @@ pub fn compare(
                 let word = |on: bool| if on { "on" } else { "off" }.to_owned();
                 fields.push(Field {
                     field: "rosetta".to_owned(),
-                    facts: word(wanted.rosetta),
+                    config: word(wanted.rosetta),
                     saved: None,
-                    guest: word(record.rosetta),
+                    vm: word(record.rosetta),
                     then: Then::Restart,
                 });
             }
@@ -580,18 +580,18 @@ pub fn compare(
             {
                 fields.push(Field {
                     field: "image".to_owned(),
-                    facts: short(image),
+                    config: short(image),
                     saved: None,
-                    guest: short(booted),
+                    vm: short(booted),
                     then: Then::Recreate,
                 });
             }
         }
         None => fields.push(Field {
             field: "image".to_owned(),
-            facts: image.map_or_else(|| "none recorded".to_owned(), short),
+            config: image.map_or_else(|| "none recorded".to_owned(), short),
             saved: None,
-            guest: "unknown, for this checkout did not make the guest".to_owned(),
+            vm: "unknown, for this checkout did not make the VM".to_owned(),
             then: Then::Kept,
         }),
     }
@@ -613,7 +613,7 @@ fn short(image: &Image) -> String {
     image.digest.chars().take(12).collect()
 }
 
-/// Checks that the guest that runs is the one that was asked for; `start` ends 0 with another.
+/// Checks that the VM that runs is the one that was asked for; `start` exits with code 0 with another.
 pub fn fits(wanted: &VmRequirements, instance: Option<&Instance>) -> Result<String> {
     let Some(instance) = instance else {
         return Err(Failure::new(
@@ -633,7 +633,7 @@ pub fn fits(wanted: &VmRequirements, instance: Option<&Instance>) -> Result<Stri
     let arch = or_unknown(instance.arch.clone());
     if differs(&instance.vm_type, &wanted.vm_type) || differs(&instance.arch, &wanted.arch) {
         return Err(Failure::refused(format!(
-            "the guest runs as {vm_type} on {arch}, asked for was {} on {}: it would be emulated, which is many times slower",
+            "the VM runs as {vm_type} on {arch}, asked for was {} on {}: it would be emulated, which is many times slower",
             wanted.vm_type, wanted.arch
         ))
         .hinted("take it down with `cargo xtask local-down --delete`, and leave `arch` of the profile to the host"));
@@ -645,7 +645,7 @@ pub fn fits(wanted: &VmRequirements, instance: Option<&Instance>) -> Result<Stri
         return Err(Failure::new(
             Kind::Step,
             format!(
-                "the guest has {cpus} CPUs and {has} after its start, asked for were {} and {}",
+                "the VM has {cpus} CPUs and {has} after its start, asked for were {} and {}",
                 wanted.cpus,
                 bytes(memory)
             ),
@@ -658,13 +658,13 @@ pub fn fits(wanted: &VmRequirements, instance: Option<&Instance>) -> Result<Stri
     ))
 }
 
-/// What is lost with a guest; one that a person protected is refused. Lima says nothing of the protection of a guest
+/// What is lost with a VM; one that a person protected is refused. Lima says nothing of the protection of a VM
 /// that it cannot inspect, so the caller looks for the file that is the protection.
 pub fn deletion(instance: &Instance, file: Protection) -> Result<String> {
     let protected = instance.protected == Some(true) || file == Protection::On;
     if protected {
         return Err(
-            Failure::refused(format!("guest `{}` is protected; nothing was deleted", instance.name))
+            Failure::refused(format!("VM `{}` is protected; nothing was deleted", instance.name))
                 .hinted("whoever protected it meant it; `limactl unprotect` takes that back"),
         );
     }
@@ -687,7 +687,7 @@ pub fn deletion(instance: &Instance, file: Protection) -> Result<String> {
     ))
 }
 
-/// Whether the file is there with which a person forbids that a guest is deleted.
+/// Whether the file is there with which a person forbids that a VM is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protection {
     /// It is.
@@ -711,7 +711,7 @@ impl Protection {
 /// own, or would not verify it, is refused.
 pub fn kubeconfig(k3s: &Value, context: &str, port: u16) -> Result<Value> {
     let refused = |why: &str| {
-        Failure::refused(format!("the kubeconfig of the guest {why}; nothing was written"))
+        Failure::refused(format!("the kubeconfig of the VM {why}; nothing was written"))
             .hinted("look at it: `cargo xtask ssh sudo cat /etc/rancher/k3s/k3s.yaml`")
     };
     let one = |list: &str| match k3s.get(list).and_then(Value::as_array).map(Vec::as_slice) {
@@ -750,10 +750,10 @@ pub fn kubeconfig(k3s: &Value, context: &str, port: u16) -> Result<Value> {
     }))
 }
 
-/// Whether k3s has written its kubeconfig; a line for the shell of the guest's root, that says why it has not.
+/// Whether k3s has written its kubeconfig; a line for the shell of the VM's root, that says why it has not.
 pub const WRITTEN: &str = "test -s /etc/rancher/k3s/k3s.yaml || { echo \"k3s is $(systemctl is-active k3s) and has written no kubeconfig; 'cargo xtask ssh sudo journalctl --unit=k3s' says why\" >&2; exit 1; }";
 
-/// The lines of an `fstab` that decide whether a system boots from a guest's disk: device and place, a line each.
+/// The lines of an `fstab` that decide whether a system boots from a VM's disk: device and place, a line each.
 pub fn disks(fstab: &str) -> String {
     let mut text = String::new();
     for line in fstab.lines() {
@@ -768,25 +768,25 @@ pub fn disks(fstab: &str) -> String {
     text
 }
 
-/// The same of the system that runs in a guest, and its kernel, as JSON; a line for its shell.
+/// The same of the system that runs in a VM, and its kernel, as JSON; a line for its shell.
 pub const BOOTED: &str = "disks=$(while read -r device point rest; do case $point in /|/boot) printf '%s %s;' \"$device\" \"$point\";; esac; done </run/current-system/etc/fstab) && printf '{\"kernel\":\"%s\",\"disks\":\"%s\"}' \"$(readlink -f /run/booted-system/kernel)\" \"$disks\"";
 
-/// Everything that decides whether a guest can run here.
+/// Everything that decides whether a VM can run here.
 #[derive(Debug, Clone)]
 pub struct Preflight<'a> {
     /// The host.
     pub host: &'a Host,
-    /// The guest.
+    /// The VM.
     pub wanted: &'a VmRequirements,
-    /// Where guests are kept.
+    /// Where VMs are kept.
     pub home: &'a Utf8Path,
-    /// The guest as Lima lists it.
+    /// The VM as Lima lists it.
     pub instance: Option<&'a Instance>,
-    /// Bytes that become free with the guest that is there, where it is deleted to be made anew; none where it is kept.
+    /// Bytes that become free with the VM that is there, where it is deleted to be made anew; none where it is kept.
     pub replaced: Option<u64>,
     /// Whether the port of the API is free on the host's loopback.
     pub port_free: bool,
-    /// Image that a new guest would boot.
+    /// Image that a new VM would boot.
     pub image: Option<&'a Image>,
     /// Why no image can be built here, when there is none and it cannot.
     pub no_builder: Option<String>,
@@ -794,10 +794,10 @@ pub struct Preflight<'a> {
     pub lima_wrapper: bool,
 }
 
-/// What keeps a guest from running here, all at once.
+/// What keeps a VM from running here, all at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
-    /// Guards: nothing but other facts helps.
+    /// Guards: nothing but other platform config helps.
     pub refused: Vec<String>,
     /// What the host lacks.
     pub unready: Vec<String>,
@@ -820,7 +820,7 @@ impl Problems {
             format!("profile `{profile}` cannot run on this host; nothing was changed"),
             &all,
         )
-        .hinted("`--backend embedded` runs the control plane without a guest; its pods are simulated"))
+        .hinted("`--backend embedded` runs the control plane without a VM; its pods are simulated"))
     }
 }
 
@@ -831,14 +831,14 @@ impl Preflight<'_> {
         self.emulation(&mut problems);
         self.rosetta(&mut problems);
         let running = self.instance.is_some_and(Instance::running);
-        // What a new guest needs is looked at before the old one is touched.
+        // What a new VM needs is looked at before the old one is touched.
         let made = self.instance.is_none() || self.replaced.is_some();
         self.size(running && !made, &mut problems);
         self.helpers(&mut problems);
         self.place(&mut problems);
         if !running && !self.port_free {
             problems.unready.push(format!(
-                "port {port} of the host is taken, and the API of the guest is reached there\nsee who holds it: `lsof -nP -iTCP:{port} -sTCP:LISTEN`, or give profile `{}` another `apiPort`",
+                "port {port} of the host is taken, and the API of the VM is reached there\nsee who holds it: `lsof -nP -iTCP:{port} -sTCP:LISTEN`, or give profile `{}` another `apiPort`",
                 self.wanted.profile,
                 port = self.wanted.api_port,
             ));
@@ -847,7 +847,7 @@ impl Preflight<'_> {
             if let Some(image) = self.image {
                 if image.arch != self.wanted.arch {
                     problems.refused.push(format!(
-                        "the recorded image is for {}, the guest is {}",
+                        "the recorded image is for {}, the VM is {}",
                         image.arch, self.wanted.arch
                     ));
                 }
@@ -875,7 +875,7 @@ impl Preflight<'_> {
             "QEMU would emulate it without KVM"
         };
         problems.refused.push(format!(
-            "the guest is {} and this host is {}: {vz}, many times slower\nset `arch = null` in the profile; for amd64 containers on Apple Silicon there is `rosetta = true`, a real {} guest needs such a host",
+            "the VM is {} and this host is {}: {vz}, many times slower\nset `arch = null` in the profile; for amd64 containers on Apple Silicon there is `rosetta = true`, a real {} VM needs such a host",
             self.wanted.arch,
             self.host.words(),
             self.wanted.arch
@@ -935,7 +935,7 @@ impl Preflight<'_> {
         let made = self.instance.is_none() || self.replaced.is_some();
         if made && self.host.free_disk.saturating_add(self.replaced.unwrap_or_default()) < disk {
             let with = match self.replaced {
-                Some(old) => format!(", and {} with the guest that would be deleted", bytes(old)),
+                Some(old) => format!(", and {} with the VM that would be deleted", bytes(old)),
                 None => String::new(),
             };
             problems.unready.push(format!(
@@ -968,7 +968,7 @@ impl Preflight<'_> {
             }
             if !self.host.kvm {
                 problems.unready.push(
-                    "`/dev/kvm` cannot be opened, so QEMU would emulate the guest\n`sudo usermod -aG kvm \"$USER\"` and log in again, or turn virtualisation on in the firmware"
+                    "`/dev/kvm` cannot be opened, so QEMU would emulate the VM\n`sudo usermod -aG kvm \"$USER\"` and log in again, or turn virtualisation on in the firmware"
                         .to_owned(),
                 );
             }
@@ -984,7 +984,7 @@ impl Preflight<'_> {
         let length = socket.as_str().len();
         if length >= limit {
             problems.unready.push(format!(
-                "the folder of guests `{}` is too long: its sockets would have {length} characters, fewer than {limit} are allowed\nname a shorter one: `{}=/short/path`",
+                "the folder of VMs `{}` is too long: its sockets would have {length} characters, fewer than {limit} are allowed\nname a shorter one: `{}=/short/path`",
                 self.home,
                 host::HOME_VARIABLE
             ));
@@ -998,7 +998,7 @@ impl Preflight<'_> {
             });
         if !writable {
             problems.unready.push(format!(
-                "the folder of guests `{}` cannot be written\nname another: `{}=/short/path`",
+                "the folder of VMs `{}` cannot be written\nname another: `{}=/short/path`",
                 self.home,
                 host::HOME_VARIABLE
             ));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::trust;
 use crate::base::failure::{Kind, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::project::{ObjectRef, Project};
 
@@ -43,7 +43,7 @@ impl FindRoutes {
         };
         for address in &addresses {
             on.ui
-                .status(Word::Checked, format!("{address}, to be verified by {verified}"));
+                .status(Status::Checked, format!("{address}, to be verified by {verified}"));
         }
         on.write_json(&self.to, &Routes { addresses, root })
     }

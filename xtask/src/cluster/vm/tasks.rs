@@ -1,4 +1,4 @@
-//! Tasks about VMs: their folder, comparison with the facts, kubeconfig and system.
+//! Tasks about VMs: their folder, comparison with the platform config, kubeconfig and system.
 //! They start nothing; what Lima said is in the files that they read.
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,7 +9,7 @@ use super::image::Image;
 use super::{Driver, Protection, Record, Saved, VmRequirements, VmState, host};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::files::write;
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 use crate::cluster::vm;
 
@@ -30,11 +30,11 @@ impl VmHome {
     }
 }
 
-/// What differs between the facts, what is saved of a VM, and the VM that runs.
+/// What differs between the platform config, what is saved of a VM, and the VM that runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct VmCompare {
-    /// What the facts ask for.
+    /// What the platform config asks for.
     pub wanted: VmRequirements,
     /// `limactl list --json`.
     pub listing: Utf8PathBuf,
@@ -62,11 +62,11 @@ impl VmCompare {
             instance.inspected()?;
         }
         for field in &drift.fields {
-            on.ui.status(Word::Stale, field.words());
+            on.ui.status(Status::Stale, field.words());
         }
         if drift.half_made {
             on.ui.status(
-                Word::Stale,
+                Status::Stale,
                 format!("an earlier start of `{}` never came to its end", wanted.instance),
             );
         }
@@ -78,7 +78,7 @@ impl VmCompare {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct VmFits {
-    /// What the facts ask for.
+    /// What the platform config asks for.
     pub wanted: VmRequirements,
     /// `limactl list --json`.
     pub listing: Utf8PathBuf,
@@ -89,7 +89,7 @@ impl VmFits {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let instance = vm::instance(&on.text(&self.listing)?, &self.wanted.instance)?;
         let note = vm::fits(&self.wanted, instance.as_ref())?;
-        on.ui.status(Word::Checked, note);
+        on.ui.status(Status::Checked, note);
         Ok(())
     }
 }
@@ -109,7 +109,7 @@ impl VmDeletion {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         if let Some(found) = vm::instance(&on.text(&self.listing)?, &self.instance)? {
             on.ui
-                .status(Word::Checked, vm::deletion(&found, Protection::look(&found))?);
+                .status(Status::Checked, vm::deletion(&found, Protection::look(&found))?);
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl VmGone {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct VmRecord {
-    /// What the facts ask for.
+    /// What the platform config asks for.
     pub wanted: VmRequirements,
     /// Image that a new VM boots.
     pub image: Utf8PathBuf,
@@ -183,7 +183,7 @@ impl VmKubeconfig {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let value = crate::base::formats::yaml::read_one(&on.text(&self.from)?)
-            .or_fail(Kind::Step, "the kubeconfig of the guest cannot be read")?;
+            .or_fail(Kind::Step, "the kubeconfig of the VM cannot be read")?;
         let own = vm::kubeconfig(&value, &self.context, self.port)?;
         on.write(&self.to, crate::base::formats::yaml::write(&own).as_bytes(), 0o600)
     }
@@ -205,7 +205,7 @@ impl VmSystem {
         let path = on.root.join(&self.link).canonicalize_utf8()?;
         let kernel = path.join("kernel").canonicalize_utf8()?;
         let disks = vm::disks(&fs_err::read_to_string(path.join("etc/fstab"))?);
-        let home = host::guests_folder(on.root)?;
+        let home = host::vms_folder(on.root)?;
         let mut ssh = serde_json::Map::new();
         for instance in fs_err::read_dir(home.join("_lima"))? {
             let name = instance?.file_name().to_string_lossy().into_owned();
@@ -237,19 +237,19 @@ impl VmSystemFits {
         let (new, old): (Value, Value) = (on.read(&self.system)?, on.read(&self.booted)?);
         let why = if new["kernel"] != old["kernel"] {
             format!(
-                "the guest runs kernel {}, the new system has {}",
+                "the VM runs kernel {}, the new system has {}",
                 old["kernel"], new["kernel"]
             )
         } else if new["disks"] != old["disks"] {
             format!(
-                "the guest has the disks {}, the new system wants {}",
+                "the VM has the disks {}, the new system wants {}",
                 old["disks"], new["disks"]
             )
         } else {
             return Ok(());
         };
         Err(Failure::refused(format!("{why}; nothing was switched"))
-            .hinted("make the guest anew with the new image: `cargo xtask image build`, then `cargo xtask local-up`"))
+            .hinted("make the VM anew with the new image: `cargo xtask image build`, then `cargo xtask local-up`"))
     }
 }
 
@@ -257,13 +257,13 @@ impl VmSystemFits {
 fn make_home(root: &Utf8Path, api_ports: &[u16]) -> Result<Value> {
     use std::os::unix::fs::DirBuilderExt;
 
-    let home = host::guests_folder(root)?;
+    let home = host::vms_folder(root)?;
     // Colima ignores a folder that does not exist and takes the user's own.
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(home.join("_lima/_config"))
-        .or_fail(Kind::Preflight, format!("cannot make the folder of guests `{home}`"))
+        .or_fail(Kind::Preflight, format!("cannot make the folder of VMs `{home}`"))
         .map_err(|failure| failure.hinted(format!("name another: `{}=/short/path`", host::HOME_VARIABLE)))?;
     let overrides = serde_json::to_string_pretty(&super::lima::overrides(api_ports)).expect("plain data");
     write(
@@ -323,7 +323,7 @@ mod tests {
             log: None,
             partial: None,
             note: None,
-            veil: crate::base::process::redact::Veil::default(),
+            redactor: crate::base::process::redact::Redactor::default(),
             deadline: std::time::Duration::from_secs(10),
         }
         .run(&Interrupt::default())

@@ -1,10 +1,10 @@
-//! Tests of what is compared, refused and asked of guests. No process and no file.
+//! Tests of what is compared, refused and asked of VMs. No process and no file.
 
 use serde_json::json;
 
 use super::*;
 use crate::plan::{Action, Effect};
-use crate::recipe::vm::{Guest, ImageStep};
+use crate::recipe::vm::{ImageStep, Vm};
 
 const GIB_8: u64 = 8 * GIB;
 
@@ -76,7 +76,7 @@ fn record(digest: &str) -> Record {
 }
 
 #[test]
-fn a_guest_as_the_facts_ask_differs_in_nothing() {
+fn a_vm_as_the_config_ask_differs_in_nothing() {
     let saved = Saved::Profile(json!({
         "cpu": 4, "memory": 8, "disk": 60, "arch": "aarch64", "vmType": "vz", "runtime": "none",
     }));
@@ -109,32 +109,26 @@ fn each_field_that_differs_costs_what_it_costs() {
         (drift.fields[0].field.clone(), drift.fields[0].then)
     };
     let colima = Driver::Colima;
+    assert_eq!(cost(colima, |vm| vm.cpus = Some(2)), ("cpus".into(), Then::Restart));
     assert_eq!(
-        cost(colima, |guest| guest.cpus = Some(2)),
-        ("cpus".into(), Then::Restart)
-    );
-    assert_eq!(
-        cost(colima, |guest| guest.memory = Some(GIB)),
+        cost(colima, |vm| vm.memory = Some(GIB)),
         ("memory".into(), Then::Restart)
     );
     assert_eq!(
-        cost(colima, |guest| guest.arch = Some("x86_64".into())),
+        cost(colima, |vm| vm.arch = Some("x86_64".into())),
         ("arch".into(), Then::Recreate)
     );
     assert_eq!(
-        cost(colima, |guest| guest.vm_type = Some("qemu".into())),
+        cost(colima, |vm| vm.vm_type = Some("qemu".into())),
         ("vmType".into(), Then::Recreate)
     );
     assert_eq!(
-        cost(colima, |guest| guest.disk = Some(80 * GIB)),
+        cost(colima, |vm| vm.disk = Some(80 * GIB)),
         ("disk".into(), Then::Recreate)
     );
+    assert_eq!(cost(colima, |vm| vm.disk = Some(20 * GIB)), ("disk".into(), Then::Kept));
     assert_eq!(
-        cost(colima, |guest| guest.disk = Some(20 * GIB)),
-        ("disk".into(), Then::Kept)
-    );
-    assert_eq!(
-        cost(Driver::Lima, |guest| guest.disk = Some(20 * GIB)),
+        cost(Driver::Lima, |vm| vm.disk = Some(20 * GIB)),
         ("disk".into(), Then::Restart)
     );
 }
@@ -155,7 +149,7 @@ fn a_running_profile_whose_file_was_changed_is_told_but_left_alone() {
 }
 
 #[test]
-fn another_image_is_a_new_guest_and_a_half_made_one_is_no_loss() {
+fn another_image_is_a_new_vm_and_a_half_made_one_is_no_loss() {
     let drift = |state: VmState| {
         let mut before = record("bb");
         before.state = state;
@@ -287,7 +281,7 @@ fn each_field_that_a_listing_leaves_out_is_unknown_and_the_others_are_still_comp
 }
 
 #[test]
-fn what_a_new_guest_needs_is_looked_at_before_the_old_one_is_deleted() {
+fn what_a_new_vm_needs_is_looked_at_before_the_old_one_is_deleted() {
     let found = |replaced: Option<u64>, free: u64| {
         let mut host = mac();
         host.free_disk = free;
@@ -332,7 +326,7 @@ fn the_kubeconfig_gets_our_names_and_address_and_keeps_its_authority() {
 }
 
 #[test]
-fn what_listens_on_the_guests_own_loopback_is_never_forwarded() {
+fn what_listens_on_the_vms_own_loopback_is_never_forwarded() {
     let rules = crate::cluster::vm::lima::overrides(&[6443, 6444]);
     let rules = rules["portForwards"].as_array().unwrap();
     let (last, first) = rules.split_last().unwrap();
@@ -352,7 +346,7 @@ fn what_listens_on_the_guests_own_loopback_is_never_forwarded() {
 }
 
 #[test]
-fn disks_are_read_alike_here_and_in_the_guest() {
+fn disks_are_read_alike_here_and_in_the_vm() {
     let fstab = "# made by Nix\n/dev/disk/by-label/nixos / ext4 x 0 1\n\n/dev/disk/by-label/ESP /boot vfat x 0 2\ntmpfs /tmp tmpfs x 0 0\n";
     assert_eq!(disks(fstab), "/dev/disk/by-label/nixos /;/dev/disk/by-label/ESP /boot;");
 }
@@ -408,12 +402,12 @@ fn a_folder_is_refused_at_the_length_at_which_sockets_fail() {
 
 #[test]
 fn rosetta_is_refused_with_a_kernel_that_its_macos_does_not_know() {
-    let mut facts = profile();
-    facts.rosetta = true;
+    let mut config = profile();
+    config.rosetta = true;
     let tells = |major: u32, kernel: &str| {
         let mut host = mac();
         host.system = System::Macos { major, minor: 0 };
-        let wanted = wanted(Driver::Colima, "k3s-dev", &facts, &host);
+        let wanted = wanted(Driver::Colima, "k3s-dev", &config, &host);
         problems(&host, &wanted, "/tmp", &image("aa", kernel))
             .unready
             .iter()
@@ -425,7 +419,7 @@ fn rosetta_is_refused_with_a_kernel_that_its_macos_does_not_know() {
 }
 
 #[test]
-fn an_image_for_another_guest_or_a_larger_disk_is_refused() {
+fn an_image_for_another_vm_or_a_larger_disk_is_refused() {
     let mut large = image("aa", "6.12");
     large.virtual_size = 61 * GIB;
     large.arch = "x86_64".to_owned();
@@ -443,7 +437,7 @@ fn names_that_mean_something_to_a_tool_are_no_profiles() {
 }
 
 #[test]
-fn a_guest_that_a_person_protected_is_not_deleted() {
+fn a_vm_that_a_person_protected_is_not_deleted() {
     let mut instance = running();
     assert_eq!(
         deletion(&instance, Protection::Off).unwrap(),
@@ -452,14 +446,14 @@ fn a_guest_that_a_person_protected_is_not_deleted() {
     assert_eq!(
         deletion(&instance, Protection::On).unwrap_err().kind,
         Kind::Refused,
-        "Lima does not look for the file where it cannot inspect the guest"
+        "Lima does not look for the file where it cannot inspect the VM"
     );
     instance.protected = Some(true);
     assert_eq!(deletion(&instance, Protection::Off).unwrap_err().kind, Kind::Refused);
 }
 
 #[test]
-fn a_guest_that_is_emulated_or_stands_still_does_not_fit() {
+fn a_vm_that_is_emulated_or_stands_still_does_not_fit() {
     let wanted = on_mac(Driver::Colima);
     fits(&wanted, Some(&running())).unwrap();
     let mut other = running();
@@ -472,13 +466,13 @@ fn a_guest_that_is_emulated_or_stands_still_does_not_fit() {
 }
 
 #[test]
-fn plans_about_guests_hold_the_laws() {
+fn plans_about_vms_hold_the_laws() {
     let access = Access::rehearsal("k3s-dev", "aaaa");
     for driver in [Driver::Colima, Driver::Lima] {
-        let mut facts = profile();
-        facts.rosetta = true;
-        let wanted = wanted(driver, "k3s-dev", &facts, &mac());
-        let guest = Guest {
+        let mut config = profile();
+        config.rosetta = true;
+        let wanted = wanted(driver, "k3s-dev", &config, &mac());
+        let vm = Vm {
             access: &access,
             api_ports: &[6443, 6444],
             wanted: &wanted,
@@ -488,13 +482,7 @@ fn plans_about_guests_hold_the_laws() {
             low_ports: true,
             image: ImageStep::Build,
         };
-        for steps in [
-            guest.up(),
-            guest.down(),
-            guest.delete(),
-            guest.load("/a.tar".into()),
-            guest.switch(),
-        ] {
+        for steps in [vm.up(), vm.down(), vm.delete(), vm.load("/a.tar".into()), vm.switch()] {
             let steps = steps.steps();
             let mut ids: Vec<&str> = steps.iter().map(|step| step.id.as_str()).collect();
             let count = ids.len();
@@ -507,11 +495,7 @@ fn plans_about_guests_hold_the_laws() {
                     assert!(*deadline >= *every && *every >= 1, "{}", step.id);
                 }
                 if step.effect == Effect::Destroy {
-                    assert!(
-                        ["guest.recreate", "guest.delete"].contains(&step.id.as_str()),
-                        "{}",
-                        step.id
-                    );
+                    assert!(["vm.recreate", "vm.delete"].contains(&step.id.as_str()), "{}", step.id);
                     assert!(
                         step.unless.is_some(),
                         "{} asks even when there is nothing to lose",
@@ -537,7 +521,7 @@ fn plans_about_guests_hold_the_laws() {
 }
 
 #[test]
-fn without_a_guest_nothing_is_destroyed_or_restarted() {
+fn without_a_vm_nothing_is_destroyed_or_restarted() {
     let drift = compare(&on_mac(Driver::Colima), None, &Saved::None, None, Some(&record("aa")));
     assert!(
         !drift.recreate && !drift.exists && !drift.restart && !drift.half_made,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::base::failure::{Failure, Result};
-use crate::base::ui::Word;
+use crate::base::ui::Status;
 use crate::call::Caller;
 
 /// The root certificate of the local authority, out of the ConfigMap in which it publishes it; its fingerprint is said.
@@ -29,7 +29,7 @@ impl RootCertificate {
         let object: Value = on.read(&self.from)?;
         let pem = certificate(&object)?;
         on.ui.status(
-            Word::Checked,
+            Status::Checked,
             format!("root certificate, SHA-256 of it {}", fingerprint(pem)?),
         );
         on.write(&self.to, pem.as_bytes(), 0o644)

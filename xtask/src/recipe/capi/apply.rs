@@ -120,7 +120,7 @@ impl Bootstrap<'_> {
             Step::new(
                 "secret.label",
                 format!("Label Secret `{secret}` so that it goes along"),
-                "A move leaves behind what nobody owns, and the target would have no token.",
+                "A move leaves behind what has no owner, and the target would have no token.",
                 Effect::Remote,
                 Action::Run(
                     access
@@ -153,7 +153,7 @@ pub fn guard_moved(access: &Access, describes: &str, workload: &Access, work: &U
         Step::new(
             "pivot.read",
             "Read whether a pivot is recorded",
-            "Its ledger says where the objects are.",
+            "Its deployment history says where the objects are.",
             Effect::Read,
             Action::Run(
                 access

@@ -120,7 +120,7 @@ impl Bootstrap<'_> {
             Step::new(
                 "graph.read",
                 "Read what has to move",
-                "clusterctl moves nothing and ends 0 where there is no Cluster.",
+                "clusterctl moves nothing and exits with code 0 where there is no Cluster.",
                 Effect::Read,
                 Action::task(MoveGraph {
                     backup: backup.join("objects"),
@@ -148,7 +148,7 @@ impl Bootstrap<'_> {
         Step::new(
             id,
             "Unpause the source, should an earlier backup have been cut off",
-            "A paused Cluster is looked at by nobody, and clusterctl refuses to move it.",
+            "No controller looks at a paused Cluster, and clusterctl refuses to move it.",
             Effect::Remote,
             Action::Run(self.patch_paused(access)),
         )

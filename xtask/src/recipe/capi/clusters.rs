@@ -12,9 +12,9 @@ impl Bootstrap<'_> {
     pub(super) fn source_up(&self, goal: &str) -> Parts {
         let access = &self.source.access;
         let deploy = self.deploy(&self.source, &self.local, goal);
-        let cluster = match &self.guest {
-            None => embedded::up(access, self.source.facts).unless(self.done()),
-            Some(guest) => {
+        let cluster = match &self.vm {
+            None => embedded::up(access, self.source.config).unless(self.done()),
+            Some(vm) => {
                 let answers = Probe::Succeeds(
                     access
                         .kubectl()
@@ -22,19 +22,19 @@ impl Bootstrap<'_> {
                         .within(10),
                 );
                 let moves_on = Probe::All(vec![self.moving(), answers]);
-                local_up::cluster(&deploy, Some(guest)).unless(Probe::Any(vec![self.done(), moves_on]))
+                local_up::cluster(&deploy, Some(vm)).unless(Probe::Any(vec![self.done(), moves_on]))
             }
         };
         let parts = deploy.parts();
         let mut section = Section::new(
             "source",
             format!("Bring bootstrap cluster `{}` up with its stage", access.cluster),
-            "Somebody has to make the first machines.",
+            "Controllers have to make the first machines.",
         )
         .with(cluster)
         .with(parts.section.unless(self.moving()));
-        if let Some(guest) = &self.guest {
-            section.push(local_up::reach(&deploy, guest).unless(self.moving()));
+        if let Some(vm) = &self.vm {
+            section.push(local_up::reach(&deploy, vm).unless(self.moving()));
         }
         Parts {
             section,
@@ -45,14 +45,14 @@ impl Bootstrap<'_> {
     /// The cluster that will manage itself, up where that is a control plane of this host.
     pub(super) fn target_up(&self) -> Option<Section> {
         (self.target.backend == Backend::Embedded)
-            .then(|| embedded::up(&self.target.access, self.target.facts).named("target"))
+            .then(|| embedded::up(&self.target.access, self.target.config).named("target"))
     }
 
     /// Removes the bootstrap cluster, once the pivot is done.
     pub(super) fn source_down(&self) -> Section {
         let access = &self.source.access;
         // A bootstrap cluster is asked for by its own name, never by that of the cluster that it made.
-        let production = self.source.facts.environment == Environment::Production;
+        let production = self.source.config.environment == Environment::Production;
         let check = Step::new(
             "pivot.check",
             "Check that the pivot is done and recorded",
@@ -60,7 +60,7 @@ impl Bootstrap<'_> {
             Effect::Read,
             Action::task(PivotDone { record: self.pivot() }),
         );
-        let down = match &self.guest {
+        let down = match &self.vm {
             None => embedded::down(access).each_step(&|mut step| {
                 if step.id == "cluster.stop" {
                     step.effect = Effect::Destroy;
@@ -68,7 +68,7 @@ impl Bootstrap<'_> {
                 }
                 step
             }),
-            Some(guest) => guest
+            Some(vm) => vm
                 .delete()
                 .unless(Probe::Not(Box::new(Probe::Exists(access.kubeconfig.clone())))),
         };

@@ -49,7 +49,7 @@ impl Bootstrap<'_> {
         steps.push(Step::new(
             &format!("{prefix}-controllers.answer"),
             "Wait until the controllers answer",
-            "What is applied before them nobody looks at.",
+            "What is applied before them has no controller.",
             Effect::Read,
             Action::Wait {
                 until: Probe::All(answers),

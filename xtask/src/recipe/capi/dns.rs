@@ -23,7 +23,7 @@ impl Bootstrap<'_> {
             Some(at) => Step::new(
                 "record.set",
                 format!("Set the record of `{}` in zone `{}`", dns.name, at.zone),
-                "The first machine has an address, and nobody else can know it.",
+                "The first machine has an address, and only this step can know it.",
                 Effect::Remote,
                 Action::task(SetRecord {
                     record: record.clone(),
@@ -33,7 +33,7 @@ impl Bootstrap<'_> {
             None => Step::new(
                 "record.tell",
                 format!("Say which record `{}` needs", dns.name),
-                "A person sets it, as the facts have it.",
+                "A person sets it, as the platform config has it.",
                 Effect::Read,
                 Action::task(AskForRecord { record: record.clone() }),
             ),

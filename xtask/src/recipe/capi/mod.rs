@@ -21,7 +21,7 @@ use camino::Utf8PathBuf;
 use serde_json::json;
 
 use super::deploy::{Deploy, Mode};
-use super::vm::Guest;
+use super::vm::Vm;
 use super::{Source, age_key};
 use crate::base::failure::{Failure, Result};
 use crate::cluster::access::Access;
@@ -58,8 +58,8 @@ pub enum Controllers {
 pub struct Side<'a> {
     /// How it is reached.
     pub access: Access,
-    /// Its facts.
-    pub facts: &'a Cluster,
+    /// Its platform config.
+    pub config: &'a Cluster,
     /// What runs it.
     pub backend: Backend,
     /// The identity of its operator.
@@ -91,7 +91,7 @@ pub struct Staged {
 pub struct Bootstrap<'a> {
     /// Name of the workload cluster.
     pub name: &'a str,
-    /// Its facts of ClusterAPI.
+    /// Its platform config of ClusterAPI.
     pub api: &'a ClusterApi,
     /// The bootstrap cluster.
     pub source: Side<'a>,
@@ -115,8 +115,8 @@ pub struct Bootstrap<'a> {
     pub workers: BTreeMap<String, u32>,
     /// Secret that must go along.
     pub secret: Option<Token<'a>>,
-    /// The guest that runs the bootstrap cluster; none where it is a control plane of this host.
-    pub guest: Option<Guest<'a>>,
+    /// The VM that runs the bootstrap cluster; none where it is a control plane of this host.
+    pub vm: Option<Vm<'a>>,
     /// Where the objects are; a part of the way that goes from one side to the other does not ask.
     pub home: Home,
     /// The record of the endpoint; none where the infrastructure gives its own.
@@ -162,44 +162,44 @@ pub struct Stages {
     pub full: StageDescription,
 }
 
-/// Facts of the bootstrap cluster and of the workload cluster, as a run takes them: the clusters of a rehearsal are
-/// nobody's, so no UID of the facts is theirs and nobody depends on them.
-pub fn facts(platform: &Platform, name: &str, controllers: Controllers) -> Result<(Cluster, Cluster)> {
+/// Platform config of the bootstrap cluster and of the workload cluster, as a run takes them: the clusters of a rehearsal are
+/// nobody's, so no UID of the platform config is theirs and nobody depends on them.
+pub fn config(platform: &Platform, name: &str, controllers: Controllers) -> Result<(Cluster, Cluster)> {
     let workload = platform.cluster(name)?;
     let bootstrap = platform.cluster(&api(name, workload)?.bootstrap)?;
-    let mut facts = (bootstrap.clone(), workload.clone());
+    let mut config = (bootstrap.clone(), workload.clone());
     if controllers == Controllers::Processes {
-        for facts in [&mut facts.0, &mut facts.1] {
-            facts.uid = None;
-            facts.environment = Environment::Local;
+        for config in [&mut config.0, &mut config.1] {
+            config.uid = None;
+            config.environment = Environment::Local;
         }
     }
-    Ok(facts)
+    Ok(config)
 }
 
-/// What the facts say of how ClusterAPI makes a cluster.
-pub fn api<'a>(name: &str, facts: &'a Cluster) -> Result<&'a ClusterApi> {
-    facts
+/// What the platform config says of how ClusterAPI makes a cluster.
+pub fn api<'a>(name: &str, config: &'a Cluster) -> Result<&'a ClusterApi> {
+    config
         .cluster_api
         .as_ref()
         .ok_or_else(|| Failure::config(format!("cluster `{name}` is not made by ClusterAPI")))
 }
 
 impl<'a> Bootstrap<'a> {
-    /// Everything from the facts; the facts of the two clusters come from [`facts`].
+    /// Everything from the platform config; the platform config of the two clusters come from [`platform config`].
     pub fn of(
         platform: &'a Platform,
         name: &'a str,
-        facts: &'a (Cluster, Cluster),
+        config: &'a (Cluster, Cluster),
         stages: Stages,
         controllers: Controllers,
         nonce: &'a str,
     ) -> Result<Self> {
-        let api = api(name, &facts.1)?;
+        let api = api(name, &config.1)?;
         let rehearsal = controllers == Controllers::Processes;
         let (source, target, workload) = if rehearsal {
             let target = Access::rehearsal(name, &format!("{nonce}-target"));
-            let mut workload = Access::of(name, &facts.1);
+            let mut workload = Access::of(name, &config.1);
             workload.folder = target.folder.join("workload");
             workload.kubeconfig = target.folder.join("workload/kubeconfig");
             (
@@ -208,14 +208,14 @@ impl<'a> Bootstrap<'a> {
                 workload,
             )
         } else {
-            let target = Access::of(name, &facts.1);
-            (Access::of(&api.bootstrap, &facts.0), target.clone(), target)
+            let target = Access::of(name, &config.1);
+            (Access::of(&api.bootstrap, &config.0), target.clone(), target)
         };
         let source_backend = if rehearsal {
             Backend::Embedded
         } else {
             // The controllers of a real provider need real pods.
-            let real = facts
+            let real = config
                 .0
                 .backends
                 .iter()
@@ -226,7 +226,7 @@ impl<'a> Bootstrap<'a> {
                     "bootstrap cluster `{}` has no backend that runs containers",
                     api.bootstrap
                 ))
-                .hinted("the facts name `clusters.<name>.backends`")
+                .hinted("the platform config names `clusters.<name>.backends`")
             })?
         };
         let target_backend = if rehearsal { Backend::Embedded } else { Backend::Remote };
@@ -254,13 +254,13 @@ impl<'a> Bootstrap<'a> {
             api,
             source: Side {
                 access: source,
-                facts: &facts.0,
+                config: &config.0,
                 backend: source_backend,
                 key: age_key::of(platform, &api.bootstrap, source_backend),
             },
             target: Side {
                 access: target,
-                facts: &facts.1,
+                config: &config.1,
                 backend: target_backend,
                 key: age_key::of(platform, name, target_backend),
             },
@@ -281,11 +281,11 @@ impl<'a> Bootstrap<'a> {
             },
             workers,
             secret: secret(platform, name),
-            guest: None,
+            vm: None,
             home: Home::Bootstrap,
             dns: (!rehearsal).then(|| Dns {
-                name: facts.1.api_host.clone(),
-                port: facts.1.api_port,
+                name: config.1.api_host.clone(),
+                port: config.1.api_port,
                 cloudflare: (api.dns == DnsProvider::Cloudflare).then(|| Cloudflare {
                     api: "https://api.cloudflare.com/client/v4".to_owned(),
                     zone: platform.domain.clone(),
@@ -350,7 +350,7 @@ impl Bootstrap<'_> {
     fn deploy<'b>(&'b self, side: &'b Side<'b>, staged: &'b Staged, goal: &'b str) -> Deploy<'b> {
         Deploy {
             access: &side.access,
-            facts: side.facts,
+            config: side.config,
             backend: side.backend,
             stage: staged.stage,
             description: &staged.description,

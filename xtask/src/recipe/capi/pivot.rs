@@ -62,7 +62,7 @@ impl Bootstrap<'_> {
         carry.push(Step::new(
             "move.check",
             "Check that everything is on the target and nothing on the source",
-            "clusterctl ends 0 also when it has moved nothing; only the objects count.",
+            "clusterctl exits with code 0 also when it has moved nothing; only the objects count.",
             Effect::Read,
             Action::task(MoveDone {
                 located: self.work("located-done.json"),
@@ -117,7 +117,7 @@ impl Bootstrap<'_> {
         Step::new(
             &format!("{name}.unpause"),
             format!("Unpause `{}` on `{}`", self.name, side.access.cluster),
-            "A move that was cut off leaves it paused, and nobody would look at it again.",
+            "A move that was cut off leaves it paused, and no controller would look at it again.",
             Effect::Remote,
             Action::Run(self.patch_paused(&side.access)),
         )
@@ -127,18 +127,18 @@ impl Bootstrap<'_> {
     /// Completes a move that was cut off while it deleted: what the target has is taken from the source.
     pub(super) fn complete(&self) -> Section {
         let access = &self.source.access;
-        let leftovers = self.work("leftovers-moved.json");
+        let remnants = self.work("remnants-moved.json");
         let not_needed = Probe::Not(Box::new(self.says("moved", "/place", json!("deleting"))));
         let on = |verb: &str| {
             access
                 .kubectl()
                 .arg(verb)
-                .list_path("--filename", &leftovers)
+                .list_path("--filename", &remnants)
                 .within(120)
         };
         let steps = [
             Step::new(
-                "leftovers.mark",
+                "remnants.mark",
                 "Mark what is left on the source as moved",
                 "As clusterctl does, so that no webhook forbids the deletion.",
                 Effect::Remote,
@@ -150,14 +150,14 @@ impl Bootstrap<'_> {
                 ),
             ),
             Step::new(
-                "leftovers.delete",
+                "remnants.delete",
                 "Delete it from the source",
                 "The target has every object of it; the machines belong to the target now.",
                 Effect::Remote,
                 Action::Run(on("delete").args(["--ignore-not-found", "--wait=false"])),
             ),
             Step::new(
-                "leftovers.release",
+                "remnants.release",
                 "Take its finalizers off",
                 "No controller may carry the deletion out: it would delete the machines themselves.",
                 Effect::Remote,

@@ -40,7 +40,7 @@ impl Bootstrap<'_> {
                 source: files[0].clone(),
                 target: files[1].clone(),
                 to: self.work(&format!("located-{round}.json")),
-                leftovers: self.work(&format!("leftovers-{round}.json")),
+                remnants: self.work(&format!("remnants-{round}.json")),
             }),
         ));
         steps
@@ -81,7 +81,7 @@ impl Bootstrap<'_> {
             steps.push(Step::new(
                 &format!("record-{id}-{name}.apply"),
                 format!("Record it in `{}`", side.access.cluster),
-                "The ledger of both clusters says where the objects are.",
+                "The deployment history of both clusters says where the objects are.",
                 Effect::Remote,
                 Action::Run(
                     side.access

@@ -29,7 +29,7 @@ impl Bootstrap<'_> {
             _ => self.empty(verb, choices),
         };
         let identity = |prefix: &str, side: &Side<'_>| {
-            guard::section(&side.access, side.facts).named(&format!("{prefix}-identity"))
+            guard::section(&side.access, side.config).named(&format!("{prefix}-identity"))
         };
         let source = identity("source", &self.source);
         match verb {

@@ -61,7 +61,7 @@ impl Bootstrap<'_> {
             steps.push(Step::new(
                 "workload.tell",
                 "Check that the kubeconfig leads to another cluster",
-                "A wrong record would lead back to the bootstrap cluster or to somebody else's.",
+                "A wrong record would lead back to the bootstrap cluster or to a foreign one.",
                 Effect::Read,
                 Action::task(DistinctClusters {
                     one: here,

@@ -10,7 +10,7 @@ use super::Runner;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::process::{Ended, Outcome};
 use crate::base::text::plural;
-use crate::base::ui::{Verbosity, Word};
+use crate::base::ui::{Status, Verbosity};
 use crate::call::process::judge;
 use crate::call::{kluctl, kubectl, nix};
 use crate::command::{Arg, Command, OnFailure, Tool};
@@ -27,7 +27,7 @@ impl Runner<'_> {
                 while !ended.load(Ordering::SeqCst) {
                     let printed = fs_err::read(log).unwrap_or_default();
                     if let Some((begun, all)) = kluctl::progress(&String::from_utf8_lossy(&printed)) {
-                        ui.spin(format!("Deploy: {begun} of {}", plural(all, "object")));
+                        ui.progress(format!("Deploy: {begun} of {}", plural(all, "object")));
                     }
                     std::thread::sleep(Duration::from_millis(200));
                 }
@@ -46,7 +46,8 @@ impl Runner<'_> {
             }
             let dead = outcome.tail.iter().find(|line| line.contains(kubectl::DEAD_GROUPS));
             if let Some(line) = dead.filter(|_| command.on_failure == OnFailure::Partial) {
-                self.ui.status(Word::Warning, format!("an APIService is dead; {line}"));
+                self.ui
+                    .status(Status::Warning, format!("an APIService is dead; {line}"));
             }
             Ok(())
         })
@@ -74,7 +75,7 @@ impl Runner<'_> {
             failure.kind
         };
         let mut words = said.chain();
-        for line in self.evidence(command, &kluctl::not_ready(&value)) {
+        for line in self.diagnostics(command, &kluctl::not_ready(&value)) {
             words.push_str("\n    ");
             words.push_str(&line);
         }

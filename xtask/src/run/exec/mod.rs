@@ -2,7 +2,7 @@
 //! It knows no recipe and decides nothing that the plan does not say.
 
 mod command;
-mod evidence;
+mod diagnostics;
 mod probe;
 mod route;
 
@@ -15,7 +15,7 @@ use crate::base::failure::{Failure, Kind, Result};
 use crate::base::files::{remove, write};
 use crate::base::process::Interrupt;
 use crate::base::text::seconds;
-use crate::base::ui::{Answer, Ui, Verbosity, Word};
+use crate::base::ui::{Answer, Status, Ui, Verbosity};
 use crate::call::Caller;
 use crate::call::kubectl::UNKNOWN_AUTHORITY;
 use crate::call::process::{interrupted_failure, longest_wait};
@@ -166,7 +166,7 @@ impl Runner<'_> {
             self.clean_up(&mut walk, section, "", &mut cleanup);
             walk.summary.times.push((section.id.clone(), started.elapsed()));
         }
-        self.ui.still();
+        self.ui.clear_progress();
         match steps {
             Ok(()) if interrupted => Err(interrupted_failure()),
             Ok(()) => cleanup.map(|()| walk.summary),
@@ -208,14 +208,14 @@ impl Runner<'_> {
         if own_line {
             let change = Change::None;
             walk.lines.push((Line { change, started }, None));
-            self.ui.still();
-            self.ui.spin(&section.title);
+            self.ui.clear_progress();
+            self.ui.progress(&section.title);
         }
         for item in &section.items {
             match item {
                 Item::Section(inner) => {
                     self.run_section(walk, inner, &path, depth + 1)?;
-                    self.ui.spin(&section.title);
+                    self.ui.progress(&section.title);
                 }
                 Item::Step(step) => {
                     if walk.chosen(walk.index, step) {
@@ -283,7 +283,7 @@ impl Runner<'_> {
                     walk.summary.changed.push(own.to_owned());
                 }
             }
-            // The fence says which cluster it is at every verb; a person hears of it when it is another.
+            // The identity check says which cluster it is at every verb; a person hears of it when it is another.
             if told.outcome.is_some() && !step.guard {
                 *outcome = told.outcome;
             }
@@ -295,7 +295,7 @@ impl Runner<'_> {
     fn clean_up(&self, walk: &mut Walk<'_>, section: &Section, above: &str, outcome: &mut Result<()>) {
         let path = section::path(above, &section.id);
         let told = |failure: Failure, path: &str, outcome: &mut Result<()>| {
-            self.ui.status(Word::Failed, format!("{path}: {}", failure.chain()));
+            self.ui.status(Status::Failed, format!("{path}: {}", failure.chain()));
             *outcome = Err(failure);
         };
         let done = self.is_done(section).and_then(|done| {
@@ -333,7 +333,7 @@ impl Runner<'_> {
     /// Records what became of something in `finally`; it is done also where that cannot be recorded.
     fn record_cleanup(&self, journal: &mut Journal, path: &str, state: State) -> Result<()> {
         if let Err(failure) = journal.record(path, state) {
-            self.ui.status(Word::Warning, format!("{path}: {}", failure.chain()));
+            self.ui.status(Status::Warning, format!("{path}: {}", failure.chain()));
         }
         Ok(())
     }
@@ -349,7 +349,7 @@ impl Runner<'_> {
                     Item::Section(inner) => self.run_looking(std::slice::from_ref(inner), logs)?,
                     Item::Step(step) if self.is_fresh(step)? => {}
                     Item::Step(step) => {
-                        self.ui.spin(&step.title);
+                        self.ui.progress(&step.title);
                         self.act(step, &logs.join(format!("{}.log", step.id)))
                             .map_err(|failure| failure.context(format!("step `{}` failed", step.id)))?;
                     }
@@ -369,7 +369,7 @@ impl Runner<'_> {
 
     fn agree(&self, plan: &Plan, step: &Step, cluster: &str, asks: Agreement, consent: Consent) -> Result<()> {
         let refused = |reason: &str| {
-            Failure::refused(format!("step `{}` was not agreed to: {reason}", step.id))
+            Failure::refused(format!("cancelled before step `{}`: {reason}", step.id))
                 .hinted(format!("it would: {}", step.title))
         };
         if self.ui.can_ask() && step.effect == Effect::Destroy {
@@ -393,7 +393,7 @@ impl Runner<'_> {
                     plan.goal, step.id
                 ))? {
                     Answer::Yes => return Ok(()),
-                    Answer::No => return Err(refused("the answer was no")),
+                    Answer::No => return Err(refused("you answered no")),
                     Answer::Explain => self.ui.text(plan.text(Reasons::Shown)),
                 }
             },
@@ -414,7 +414,7 @@ impl Runner<'_> {
             .filter(|step| step.effect == Effect::Destroy)
             .map(|step| step.title.as_str())
             .collect();
-        self.ui.still();
+        self.ui.clear_progress();
         for title in titles.iter().take(SHOWN_DESTROYED) {
             self.ui.text(format!("  - {title}"));
         }
@@ -438,7 +438,7 @@ impl Runner<'_> {
         }
         record(State::Started)?;
         let every_step = self.ui.verbosity() >= Verbosity::Steps;
-        self.ui.spin(&step.title);
+        self.ui.progress(&step.title);
         let started = Instant::now();
         let outcome = self.act(step, &log);
         match &outcome {
@@ -492,12 +492,12 @@ impl Runner<'_> {
                     "an API server answers there that this cluster's own authority did not sign; nothing was written",
                 )
                 .hinted(reason)
-                .hinted("see what listens on its port: another guest's forwarding, or a cluster that is not ours"));
+                .hinted("see what listens on its port: another VM's forwarding, or a cluster that is not ours"));
             }
             let waited = started.elapsed();
             if waited >= deadline {
                 let mut message = format!("`{}` did not hold within {}", step.id, seconds(deadline));
-                for line in self.evidence_of(until, &seen.reasons) {
+                for line in self.diagnostics_of(until, &seen.reasons) {
                     message.push_str("\n    ");
                     message.push_str(&line);
                 }
@@ -515,13 +515,13 @@ impl Runner<'_> {
                 seen.reasons.first().map_or("not yet", String::as_str)
             );
             if self.ui.has_spinner() {
-                self.ui.spin(line);
+                self.ui.progress(line);
             } else if told.elapsed() > SILENT_WAIT
                 && (reason != seen.reasons.first().cloned() || told.elapsed() > SAME_WAIT)
             {
                 told = Instant::now();
                 reason = seen.reasons.first().cloned();
-                self.ui.status(Word::Waiting, line);
+                self.ui.status(Status::Waiting, line);
             }
             self.interrupt
                 .sleep(Duration::from_secs(every.max(1)).min(deadline.saturating_sub(waited)));
@@ -532,7 +532,7 @@ impl Runner<'_> {
     }
 
     /// What is known of the objects whose gates are open.
-    fn evidence_of(&self, until: &Probe, reasons: &[String]) -> Vec<String> {
+    fn diagnostics_of(&self, until: &Probe, reasons: &[String]) -> Vec<String> {
         let Probe::Gates { command, gates } = until else {
             return Vec::new();
         };
@@ -544,7 +544,7 @@ impl Runner<'_> {
             })
             .map(|gate| gate.object.clone())
             .collect();
-        self.evidence(command, &open)
+        self.diagnostics(command, &open)
     }
 
     /// Starts a process that outlives this run, unless it runs already.

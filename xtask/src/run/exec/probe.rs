@@ -142,10 +142,10 @@ impl Runner<'_> {
                 })
             }
             Probe::Vm { list, instance, is } => match self.ask(list)? {
-                Ok(listing) => guest_is(&String::from_utf8_lossy(&listing), instance, *is)?,
+                Ok(listing) => vm_is(&String::from_utf8_lossy(&listing), instance, *is)?,
                 Err(reason) => {
                     return Err(
-                        Failure::new(Kind::Step, format!("nothing is known of guest `{instance}`: {reason}")).hinted(
+                        Failure::new(Kind::Step, format!("nothing is known of VM `{instance}`: {reason}")).hinted(
                             "nothing was done to it; see what `limactl list` says, then run the same command again",
                         ),
                     );
@@ -228,8 +228,8 @@ impl Caller<'_> {
     }
 }
 
-/// Whether a guest is as asked, by Lima's listing of all.
-fn guest_is(listing: &str, name: &str, is: VmIs) -> Result<Seen> {
+/// Whether a VM is as asked, by Lima's listing of all.
+fn vm_is(listing: &str, name: &str, is: VmIs) -> Result<Seen> {
     let found = crate::cluster::vm::instance(listing, name)?;
     let status = found.as_ref().map(|instance| instance.status.as_str());
     let holds = match is {
@@ -248,9 +248,9 @@ fn guest_is(listing: &str, name: &str, is: VmIs) -> Result<Seen> {
         format!(", and Lima says: {}", errors.join("; "))
     };
     Ok(Seen::from(holds, || match status {
-        None => format!("there is no guest `{name}`"),
-        Some("") => format!("Lima says nothing of the state of guest `{name}`{said}"),
-        Some(status) => format!("guest `{name}` is `{status}`{said}"),
+        None => format!("there is no VM `{name}`"),
+        Some("") => format!("Lima says nothing of the state of VM `{name}`{said}"),
+        Some(status) => format!("VM `{name}` is `{status}`{said}"),
     }))
 }
 

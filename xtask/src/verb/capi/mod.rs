@@ -106,10 +106,10 @@ pub struct Rehearsing {
     pub keep: bool,
 }
 
-/// The workload cluster that is meant, with its facts.
+/// The workload cluster that is meant, with its platform config.
 struct Chosen<'a> {
     name: &'a str,
-    facts: &'a Cluster,
+    config: &'a Cluster,
     api: &'a ClusterApi,
     bootstrap: &'a Cluster,
 }
@@ -138,7 +138,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     };
     let chosen = choose(&checkout, acting.cluster.as_deref())?;
     let nonce = nonce();
-    let facts = recipes::capi::facts(&checkout.platform, chosen.name, controllers)?;
+    let config = recipes::capi::config(&checkout.platform, chosen.name, controllers)?;
     if controllers == Controllers::Processes && acting.plan.dry_run.is_none() {
         room(acting)?;
     }
@@ -147,16 +147,16 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
         capi: golden(&checkout, &chosen.api.bootstrap, Stage::Capi)?.1,
         full: golden(&checkout, chosen.name, Stage::Full)?.1,
     };
-    let mut bootstrap = Bootstrap::of(&checkout.platform, chosen.name, &facts, stages, controllers, &nonce)?;
+    let mut bootstrap = Bootstrap::of(&checkout.platform, chosen.name, &config, stages, controllers, &nonce)?;
     let problems = providers::mismatches(
         &chosen.api.providers,
         &chosen.api.infrastructure,
-        &chosen.facts.kubernetes,
+        &chosen.config.kubernetes,
     );
     if !problems.is_empty() {
         return Err(Failure::many(
             Kind::Preflight,
-            "the versions of the facts do not go together",
+            "the versions of the platform config does not go together",
             &problems,
         )
         .hinted("change `clusterApi.providers` in `modules/platform.nix`"));
@@ -164,9 +164,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let mut lacks = Vec::new();
     if verb == "bootstrap" && acting.plan.dry_run.is_none() {
         if !acting.plan.resume {
-            not_yet(&checkout, &bootstrap, chosen.facts)?;
+            not_yet(&checkout, &bootstrap, chosen.config)?;
         }
-        match local_up::real_backend(context, &checkout, &bootstrap.source.access, bootstrap.source.facts)? {
+        match local_up::real_backend(context, &checkout, &bootstrap.source.access, bootstrap.source.config)? {
             Ok(backend) => bootstrap.source.backend = backend,
             Err(reasons) => lacks.extend(reasons),
         }
@@ -185,11 +185,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             }
             let driver = vm::driver(bootstrap.source.backend);
             driver
-                .map(|driver| Setup::of(&checkout, &access.cluster, bootstrap.source.facts, driver))
+                .map(|driver| Setup::of(&checkout, &access.cluster, bootstrap.source.config, driver))
                 .transpose()?
         }
     };
-    bootstrap.guest = setup.as_ref().map(|setup| setup.guest(&access));
+    bootstrap.vm = setup.as_ref().map(|setup| setup.vm(&access));
     if let (Some(setup), "bootstrap", None, Home::Bootstrap) = (&setup, verb, acting.plan.dry_run, bootstrap.home)
         && lacks.is_empty()
         && let Err(failure) = setup.preflight(context, &checkout, &access)
@@ -199,7 +199,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let plan = bootstrap.part(verb, keep);
     if acting.plan.dry_run.is_none() {
         lacks.extend(no_kubeconfig(&checkout, &bootstrap, verb));
-        let toolbox = context.toolbox(&chosen.facts.kubernetes);
+        let toolbox = context.toolbox(&chosen.config.kubernetes);
         let tools = plan.tools();
         lacks.extend(toolbox.lacks(&tools));
         if tools.contains(&Tool::Clusterctl)
@@ -275,7 +275,7 @@ fn no_kubeconfig(checkout: &Checkout, bootstrap: &Bootstrap<'_>, verb: &str) -> 
 
 fn status(context: &Context, checkout: &Checkout, looking: &Looking) -> Result<()> {
     let chosen = choose(checkout, looking.cluster.as_deref())?;
-    let target = Access::of(chosen.name, chosen.facts);
+    let target = Access::of(chosen.name, chosen.config);
     let asked = Asked {
         name: chosen.name,
         namespace: &chosen.api.namespace,
@@ -283,7 +283,7 @@ fn status(context: &Context, checkout: &Checkout, looking: &Looking) -> Result<(
         bootstrap: Access::of(&chosen.api.bootstrap, chosen.bootstrap),
         pivot: &recipes::capi::pivot(&target),
         target,
-        kubernetes: &chosen.facts.kubernetes,
+        kubernetes: &chosen.config.kubernetes,
     };
     show(context, &checkout.root, &asked, looking.json)
 }
@@ -293,7 +293,7 @@ fn choose<'a>(checkout: &'a Checkout, given: Option<&'a str>) -> Result<Chosen<'
     let made: Vec<&str> = platform
         .clusters
         .iter()
-        .filter(|(_, facts)| facts.cluster_api.is_some())
+        .filter(|(_, config)| config.cluster_api.is_some())
         .map(|(name, _)| name.as_str())
         .collect();
     let name = match (given, made.as_slice()) {
@@ -306,35 +306,35 @@ fn choose<'a>(checkout: &'a Checkout, given: Option<&'a str>) -> Result<Chosen<'
             );
         }
     };
-    let facts = platform.cluster(name)?;
-    let api = facts.cluster_api.as_ref().ok_or_else(|| {
+    let config = platform.cluster(name)?;
+    let api = config.cluster_api.as_ref().ok_or_else(|| {
         Failure::config(format!("cluster `{name}` is not made by ClusterAPI"))
             .hinted(format!("those that are: {}", made.join(", ")))
     })?;
     let bootstrap = platform.cluster(&api.bootstrap)?;
     Ok(Chosen {
         name,
-        facts,
+        config,
         api,
         bootstrap,
     })
 }
 
-/// A second bootstrap of a cluster that exists is refused: one whose move is recorded here, or that the facts know
+/// A second bootstrap of a cluster that exists is refused: one whose move is recorded here, or that the platform config knows
 /// though nothing of its bootstrap is here.
-fn not_yet(checkout: &Checkout, bootstrap: &Bootstrap<'_>, facts: &Cluster) -> Result<()> {
+fn not_yet(checkout: &Checkout, bootstrap: &Bootstrap<'_>, config: &Cluster) -> Result<()> {
     let pivot = checkout.path(bootstrap.pivot());
     if !pivot.exists() {
-        let (Some(uid), false) = (&facts.uid, checkout.path(&bootstrap.source.access.folder).exists()) else {
+        let (Some(uid), false) = (&config.uid, checkout.path(&bootstrap.source.access.folder).exists()) else {
             return Ok(());
         };
         return Err(Failure::refused(format!(
-            "the facts know `{}` by UID `{uid}`, and its bootstrap was not begun here: a second one would build a second cluster",
+            "the platform config knows `{}` by UID `{uid}`, and its bootstrap was not begun here: a second one would build a second cluster",
             bootstrap.name
         ))
         .hinted(format!("if it lives: `cargo xtask capi status --cluster {}`", bootstrap.name))
         .hinted(format!(
-            "if it is gone for good, take `clusters.{}.uid` out of the facts first",
+            "if it is gone for good, take `clusters.{}.uid` out of the platform config first",
             bootstrap.name
         )));
     }
@@ -360,7 +360,7 @@ fn room(acting: &Acting) -> Result<()> {
             .collect();
         if !taken.is_empty() {
             problems.push(format!(
-                "the controllers need ports that somebody has: {}",
+                "the controllers need ports that are in use: {}",
                 taken.join(", ")
             ));
         }

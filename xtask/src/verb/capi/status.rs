@@ -1,5 +1,5 @@
 //! `capi status`: the tree of a cluster that ClusterAPI makes, what is waited for, and where its objects live.
-//! It only looks; a cluster that is not as it should be is exit 10.
+//! It only looks; a cluster that is unhealthy is exit 10.
 
 use std::fmt::Write as _;
 
@@ -62,10 +62,7 @@ pub(crate) fn show(context: &Context, root: &Utf8Path, asked: &Asked<'_>, json: 
     if status.healthy {
         return Ok(());
     }
-    let failure = Failure::new(
-        Kind::Unhealthy,
-        format!("cluster `{}` is not as it should be", asked.name),
-    );
+    let failure = Failure::new(Kind::Unhealthy, format!("cluster `{}` is unhealthy", asked.name));
     let never = [&asked.bootstrap, &asked.target]
         .iter()
         .all(|access| !root.join(&access.kubeconfig).is_file());

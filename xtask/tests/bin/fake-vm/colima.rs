@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::flags::Given;
-use crate::guest::{self, Instance, load};
+use crate::vm::{self, Instance, load};
 use crate::{Config, GIB, die, fatal, forward, lima, say, warn};
 
 /// Settings of a profile, as `colima.yaml` has them; a profile's last good boot has a copy beside its instance.
@@ -151,7 +151,7 @@ pub(crate) fn run(config: &Config, words: &[String]) -> u8 {
         Ok(given) => given,
         Err(error) => return die(&format!("Usage:\n  colima {} [flags]\n\nError: {error}", words[0])),
     };
-    // The flag wins over the word, and what is run in a guest is no profile.
+    // The flag wins over the word, and what is run in a VM is no profile.
     let word = (words[0] != "ssh").then(|| given.words.first()).flatten();
     let named = given.text("profile").or(word.map(String::as_str));
     let place = Place::of(&home, named.unwrap_or_default());
@@ -261,7 +261,7 @@ fn ssh(config: &Config, place: &Place, words: &[String]) -> u8 {
     if place.instance().is_none_or(|instance| instance.status != "Running") {
         return fatal(&format!("{} not running", place.display));
     }
-    match guest::shell(config, &place.lima, &place.name, words) {
+    match vm::shell(config, &place.lima, &place.name, words) {
         0 => 0,
         // Whatever it was.
         status => fatal(&format!("exit status {status}")),
@@ -429,7 +429,7 @@ fn create(config: &Config, place: &Place, given: &Given, settings: &Settings) ->
         port_forwards: forward::of_colima(),
         ..Instance::default()
     };
-    if guest::virtual_size(image) > instance.disk {
+    if vm::virtual_size(image) > instance.disk {
         return failed("disk shrinking is not supported");
     }
     if config.once("startHangs") {

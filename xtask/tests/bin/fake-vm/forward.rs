@@ -1,4 +1,4 @@
-//! What a guest's host forwards, by Lima's rules: the first that fits what listens in the guest decides.
+//! What a VM's host forwards, by Lima's rules: the first that fits what listens in the VM decides.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -11,7 +11,7 @@ use crate::Config;
 /// First word of the process that hands connections on.
 pub(crate) const WORD: &str = "__forward";
 
-/// The rules that Colima writes into each guest's file: what listens everywhere in the guest listens everywhere on
+/// The rules that Colima writes into each VM's file: what listens everywhere in the VM listens everywhere on
 /// the host.
 pub(crate) fn of_colima() -> Vec<Value> {
     vec![
@@ -30,24 +30,24 @@ pub(crate) fn overrides(home: &Path) -> Vec<Value> {
     value["portForwards"].as_array().cloned().unwrap_or_default()
 }
 
-/// Where on the host a listener of the guest is reached; none where it is not.
+/// Where on the host a listener of the VM is reached; none where it is not.
 fn host_address(rules: &[Value], ip: &str, port: u16) -> Option<(String, u16)> {
     let everywhere = ip == "0.0.0.0" || ip == "::";
     for rule in rules {
-        let guest_ip = rule["guestIP"].as_str().unwrap_or("127.0.0.1");
-        let exact = rule["guestIPMustBeZero"].as_bool().unwrap_or(guest_ip == "0.0.0.0");
+        let vm_ip = rule["guestIP"].as_str().unwrap_or("127.0.0.1");
+        let exact = rule["guestIPMustBeZero"].as_bool().unwrap_or(vm_ip == "0.0.0.0");
         let bounds = |one: &str, range: &str| match (rule[one].as_u64(), rule[range].as_array()) {
             (Some(port), _) => Some((port, port)),
             (None, Some(range)) => Some((range[0].as_u64().unwrap(), range[1].as_u64().unwrap())),
             (None, None) => None,
         };
         let (first, last) = bounds("guestPort", "guestPortRange").unwrap_or((1, 65535));
-        let fits = everywhere || ip == guest_ip || (guest_ip == "0.0.0.0" && !exact);
+        let fits = everywhere || ip == vm_ip || (vm_ip == "0.0.0.0" && !exact);
         if !fits || !(first..=last).contains(&u64::from(port)) || rule["proto"] == "udp" {
             continue;
         }
         if rule["ignore"] == true {
-            if everywhere && guest_ip != "0.0.0.0" {
+            if everywhere && vm_ip != "0.0.0.0" {
                 continue;
             }
             return None;
@@ -59,7 +59,7 @@ fn host_address(rules: &[Value], ip: &str, port: u16) -> Option<(String, u16)> {
     None
 }
 
-/// Begins to forward what listens in the guest. Where the host's port is taken, only a log would tell. What is
+/// Begins to forward what listens in the VM. Where the host's port is taken, only a log would tell. What is
 /// forwarded, and the process that does it.
 pub(crate) fn begin(config: &Config, name: &str, rules: &[Value]) -> (Vec<String>, Option<u32>) {
     let mut rules = rules.to_vec();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::flags::Given;
-use crate::guest::{self, Instance, gib, load};
+use crate::vm::{self, Instance, gib, load};
 use crate::{Config, fatal, warn};
 
 fn home() -> PathBuf {
@@ -20,9 +20,9 @@ pub(crate) fn run(config: &Config, words: &[String]) -> u8 {
             assert_eq!(
                 words[1..3],
                 ["--workdir", "/"],
-                "fake: else the host's folder is looked for in the guest"
+                "fake: else the host's folder is looked for in the VM"
             );
-            return guest::shell(config, &home, &words[3], &words[4..]);
+            return vm::shell(config, &home, &words[3], &words[4..]);
         }
         "start" => (&["name"], &["tty"]),
         "stop" | "delete" => (&[], &["force"]),
@@ -135,7 +135,7 @@ fn create(config: &Config, template: &str) -> Result<Instance, String> {
     }
     let image = template["images"][0]["location"].as_str().unwrap();
     let disk = gib(&template["disk"]);
-    if guest::virtual_size(image) > disk {
+    if vm::virtual_size(image) > disk {
         return Err("disk shrinking is not supported".to_owned());
     }
     Ok(Instance {

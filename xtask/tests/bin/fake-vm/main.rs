@@ -1,5 +1,5 @@
 //! Stands in for `colima`, `limactl`, `lima`, `nix` and `sudo` in whole runs: it keeps state as the real ones do,
-//! refuses the flags that they refuse on the host it plays, and ends 0 where they end 0 without having done anything.
+//! refuses the flags that they refuse on the host it plays, and exits with code 0 where they exit with code 0 without having done anything.
 //! Which host, versions and faults, a JSON file says that `FAKE_VM` names. It is never installed.
 
 #![expect(
@@ -12,9 +12,9 @@
 mod colima;
 mod flags;
 mod forward;
-mod guest;
 mod lima;
 mod nix;
+mod vm;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -34,10 +34,10 @@ struct Config {
     arch: String,
     colima: String,
     lima: String,
-    /// The kubeconfig in the guest, by instance.
+    /// The kubeconfig in the VM, by instance.
     #[serde(default)]
     kubeconfig: BTreeMap<String, PathBuf>,
-    /// What listens in a guest: address, port, and where a connection is answered.
+    /// What listens in a VM: address, port, and where a connection is answered.
     #[serde(default)]
     listens: BTreeMap<String, Vec<(String, u16, String)>>,
     /// Folder of projects by attribute, for `nix build`.

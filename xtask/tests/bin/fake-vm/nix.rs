@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{Config, GIB, die, say};
 
-/// The disks of the system that it builds, as a guest that has them says it.
+/// The disks of the system that it builds, as a VM that has them says it.
 pub(crate) const DISKS: &str = "/dev/disk/by-label/nixos /;/dev/disk/by-label/ESP /boot;";
 
 pub(crate) fn run(config: &Config, words: &[String]) -> u8 {

@@ -4,20 +4,20 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// A call of a fake, what state its guest is in before, and what comes of it.
+/// A call of a fake, what state its VM is in before, and what comes of it.
 struct Row {
     before: Option<&'static str>,
     faults: &'static [&'static str],
     call: &'static str,
     code: i32,
     says: &'static str,
-    /// State after it; none when there is no guest.
+    /// State after it; none when there is no VM.
     after: Option<&'static str>,
 }
 
 const LINUX: &str = "colima start -p k3s-dev --template=false --arch x86_64 --cpus 4 --memory 8 --disk 60 --root-disk 60 --runtime none --mount none --mount-type 9p --binfmt=false --activate=false --ssh-config=false --port-forwarder ssh";
 
-/// Rows about the state of one guest.
+/// Rows about the state of one VM.
 fn rows() -> Vec<Row> {
     let row = |before: &'static str, call, code, says, after: &'static str| Row {
         before: Some(before).filter(|state| !state.is_empty()),
@@ -224,7 +224,7 @@ fn the_fakes_answer_and_end_as_the_real_tools_were_seen_to() {
     for row in rows() {
         let mut world = World::linux();
         world.fake["faults"] = json!(row.faults);
-        world.guest_in(row.before);
+        world.vm_in(row.before);
         let image = world.image();
         let run = world.fake_call(&row.call.replace("IMAGE", image.as_str()));
         let after = world.state();
@@ -242,8 +242,8 @@ fn the_fakes_answer_and_end_as_the_real_tools_were_seen_to() {
 #[test]
 fn a_start_writes_its_file_first_and_drops_what_cannot_be_changed() {
     let world = World::linux();
-    world.guest_in(Some("Stopped"));
-    let file = world.guests().join("k3s-dev/colima.yaml");
+    world.vm_in(Some("Stopped"));
+    let file = world.vms().join("k3s-dev/colima.yaml");
     let saved = || -> Value { serde_json::from_str(&fs_err::read_to_string(&file).unwrap()).unwrap() };
     // Another runtime, mounts over another protocol, and another architecture.
     let changed = LINUX
@@ -258,7 +258,7 @@ fn a_start_writes_its_file_first_and_drops_what_cannot_be_changed() {
     }
     assert_eq!(saved()["runtime"], "none");
 
-    // It runs: the file says one thing, the guest is another.
+    // It runs: the file says one thing, the VM is another.
     world.fake_call(&LINUX.replace("--cpus 4", "--cpus 6"));
     assert_eq!(saved()["cpu"], 6);
     assert_eq!(world.instance("colima-k3s-dev").unwrap()["cpus"], 4);
@@ -287,7 +287,7 @@ fn a_start_writes_its_file_first_and_drops_what_cannot_be_changed() {
 #[test]
 fn the_first_boot_takes_the_root_disk_and_the_second_the_other() {
     let world = World::linux();
-    world.guest_in(None);
+    world.vm_in(None);
     let image = world.image();
     let create = format!("colima start -p k3s-dev --runtime none --disk 60 --disk-image {image} --force-disk-image");
     assert_eq!(world.fake_call(&create).code, 0);
@@ -295,16 +295,16 @@ fn the_first_boot_takes_the_root_disk_and_the_second_the_other() {
     world.fake_call("colima stop k3s-dev");
     world.fake_call("colima start k3s-dev");
     assert_eq!(world.instance("colima-k3s-dev").unwrap()["disk"], 60_u64 << 30);
-    let saved = fs_err::read_to_string(world.guests().join("k3s-dev/colima.yaml")).unwrap();
+    let saved = fs_err::read_to_string(world.vms().join("k3s-dev/colima.yaml")).unwrap();
     let saved: Value = serde_json::from_str(&saved).unwrap();
-    assert_eq!(saved["mounts"], "~:w", "what nobody says mounts the user's home");
+    assert_eq!(saved["mounts"], "~:w", "what is left out mounts the user's home");
 }
 
 #[test]
 fn flags_are_those_of_the_host_and_the_version_that_is_played() {
     let forced = "colima start -p k3s-dev --force-disk-image";
     let mut world = World::linux();
-    world.guest_in(None);
+    world.vm_in(None);
     world.fake["colima"] = json!("0.10.1");
     assert!(
         world
@@ -313,7 +313,7 @@ fn flags_are_those_of_the_host_and_the_version_that_is_played() {
             .contains("unknown flag: --force-disk-image")
     );
     let mut world = World::mac();
-    world.guest_in(None);
+    world.vm_in(None);
     let image = world.image();
     let start = format!("colima start -p k3s-dev --vm-type vz --vz-rosetta --disk-image {image} --force-disk-image");
     // The architecture that vz cannot boot is emulated instead, and Colima says that it is vz.

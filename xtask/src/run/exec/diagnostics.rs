@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::Runner;
-use crate::command::{Command, evidence::questions};
+use crate::command::{Command, diagnostics::questions};
 use crate::live::diagnostics;
 use crate::project::ObjectRef;
 
@@ -13,7 +13,7 @@ const OBJECTS: usize = 3;
 
 impl Runner<'_> {
     /// What is known of these objects, asked where `asked` looked in vain.
-    pub(super) fn evidence(&self, asked: &Command, objects: &[ObjectRef]) -> Vec<String> {
+    pub(super) fn diagnostics(&self, asked: &Command, objects: &[ObjectRef]) -> Vec<String> {
         let mut lines = Vec::new();
         for object in objects.iter().take(OBJECTS) {
             let Some(questions) = questions(asked, object) else {

@@ -42,7 +42,7 @@ pub(crate) fn rosetta_is_tried_and_goes_when_it_is_no_longer_asked_for(plane: &P
     assert!(
         status
             .stdout
-            .contains("rosetta: facts off, guest on: `local-up` stops and starts the guest"),
+            .contains("rosetta: config off, VM on: `local-up` stops and starts the VM"),
         "{}",
         status.stdout
     );

@@ -1,4 +1,4 @@
-//! A guest: what is kept of it, what its boot does, and what commands in it answer.
+//! A VM: what is kept of it, what its boot does, and what commands in it answer.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ pub(crate) fn gib(value: &Value) -> u64 {
     value.as_str().unwrap().trim_end_matches("GiB").parse::<u64>().unwrap() * GIB
 }
 
-/// A command in the guest.
+/// A command in the VM.
 pub(crate) fn shell(config: &Config, home: &Path, name: &str, words: &[String]) -> u8 {
     let Some(mut instance) = load(home, name) else {
         return fatal(&format!(
@@ -161,6 +161,6 @@ pub(crate) fn shell(config: &Config, home: &Path, name: &str, words: &[String]) 
             "switch",
         ] => 0,
         ["exit", number] => number.parse().unwrap(),
-        other => die(&format!("fake: nothing in the guest for {other:?}")),
+        other => die(&format!("fake: nothing in the VM for {other:?}")),
     }
 }

@@ -1,5 +1,5 @@
-//! A checkout, a home and a PATH of their own, with fake tools that start guests; and a real control plane that
-//! stands behind the guests' ports.
+//! A checkout, a home and a PATH of their own, with fake tools that start VMs; and a real control plane that
+//! stands behind the VMs' ports.
 
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -48,7 +48,7 @@ pub(crate) struct World {
     /// Folders after the fakes' own on PATH.
     path: &'static str,
     pub(crate) max_wait: &'static str,
-    /// Folder of all guests, instead of the one below the home.
+    /// Folder of all VMs, instead of the one below the home.
     pub(crate) vm_home: Option<String>,
 }
 
@@ -129,13 +129,13 @@ impl World {
         crate::support::copy_folder(&manifest.join("k8s/secrets"), &checkout.join("k8s/secrets"));
         let mut platform: Value =
             serde_json::from_str(&fs_err::read_to_string(manifest.join("platform.json")).unwrap()).unwrap();
-        // Side by side, as in the facts.
+        // Side by side, as in the platform config.
         let first = free_ports();
         for (name, port) in [("k3s-dev", first), ("k3s-capi", first + 1)] {
             platform["clusters"][name]["apiPort"] = json!(port);
             platform["profiles"][name]["apiPort"] = json!(port);
             let on = &mut platform["clusters"][name]["stages"]["local"];
-            on["discriminator"] = json!(format!("test-{name}-guest"));
+            on["discriminator"] = json!(format!("test-{name}-vm"));
             on["phases"] = json!(["base"]);
             // The stage of these tests has no operator that would need an identity.
             let components = platform["clusters"][name]["components"].as_array_mut().unwrap();
@@ -156,7 +156,7 @@ impl World {
             vm_home: None,
         };
         for cluster in ["k3s-dev", "k3s-capi"] {
-            world.project(cluster, "guest");
+            world.project(cluster, "vm");
         }
         world
     }
@@ -204,10 +204,10 @@ impl World {
         folder
     }
 
-    /// Gives the stage of a cluster a Gateway whose one listener is the guest's API port, and the root that signed
+    /// Gives the stage of a cluster a Gateway whose one listener is the VM's API port, and the root that signed
     /// what answers there.
     pub(crate) fn serve(&self, cluster: &str, host: &str, plane: &Plane) {
-        let folder = self.path("checkout").join(format!("projects/{cluster}-guest"));
+        let folder = self.path("checkout").join(format!("projects/{cluster}-vm"));
         let definition = |kind: &str, plural: &str| {
             json!({
                 "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -285,7 +285,7 @@ impl World {
     }
 
     fn publish(&self, cluster: &str, root: &str) {
-        let path = format!("checkout/projects/{cluster}-guest/01-thing/16-configmap.default.root.yaml");
+        let path = format!("checkout/projects/{cluster}-vm/01-thing/16-configmap.default.root.yaml");
         let object = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": {"root_ca.crt": root},
             "metadata": {"name": "root", "namespace": "default", "annotations": {
@@ -295,8 +295,8 @@ impl World {
         fs_err::write(self.path(&path), object.to_string()).unwrap();
     }
 
-    /// Makes the folder of guests, with one guest of Colima's in a state.
-    pub(crate) fn guest_in(&self, state: Option<&str>) {
+    /// Makes the folder of VMs, with one VM of Colima's in a state.
+    pub(crate) fn vm_in(&self, state: Option<&str>) {
         fs_err::create_dir_all(self.path("home/.xtask-vm/played/_lima")).unwrap();
         let Some(state) = state else { return };
         let image = self.image();
@@ -308,7 +308,7 @@ impl World {
         self.tamper("colima-k3s-dev", "status", json!(state));
     }
 
-    /// What state that guest is in.
+    /// What state that VM is in.
     pub(crate) fn state(&self) -> Option<String> {
         let instance = self.instance("colima-k3s-dev")?;
         Some(instance["status"].as_str().unwrap().to_owned())
@@ -318,7 +318,7 @@ impl World {
     pub(crate) fn fake_call(&self, line: &str) -> Run {
         self.write_files();
         let words = shell_words::split(line).unwrap();
-        let home = self.guests();
+        let home = self.vms();
         #[expect(clippy::disallowed_methods, reason = "the fake itself is what is tried")]
         let mut command = std::process::Command::new(self.path("bin").join(&words[0]));
         command
@@ -351,7 +351,7 @@ impl World {
 
     /// Brings a cluster up, and presses Ctrl-C once the fakes were called with these words.
     pub(crate) fn interrupt_when_called(&self, call: &str, cluster: &str, backend: &str) -> Run {
-        let project = format!("projects/{cluster}-guest");
+        let project = format!("projects/{cluster}-vm");
         let mut child = self
             .command(&[
                 "local-up",
@@ -404,7 +404,7 @@ impl World {
 
     /// `local-up` of a cluster with the project that stands for what Nix renders.
     pub(crate) fn up(&self, cluster: &str, backend: &str, more: &[&str]) -> Run {
-        let project = format!("projects/{cluster}-guest");
+        let project = format!("projects/{cluster}-vm");
         let mut words = vec![
             "local-up",
             "--cluster",
@@ -429,14 +429,14 @@ impl World {
             .collect()
     }
 
-    /// The folder of the checkout's guests.
-    pub(crate) fn guests(&self) -> Utf8PathBuf {
+    /// The folder of the checkout's VMs.
+    pub(crate) fn vms(&self) -> Utf8PathBuf {
         let mut found = fs_err::read_dir(self.path("home/.xtask-vm")).unwrap();
         Utf8PathBuf::from_path_buf(found.next().unwrap().unwrap().path()).unwrap()
     }
 
     fn state_path(&self, instance: &str) -> Utf8PathBuf {
-        self.guests().join("_lima").join(instance).join("fake.json")
+        self.vms().join("_lima").join(instance).join("fake.json")
     }
 
     /// The instance as the fake keeps it.
@@ -454,7 +454,7 @@ impl World {
 
     /// The host reboots: whatever ran is gone, and nobody was told.
     pub(crate) fn reboot(&self) {
-        for entry in fs_err::read_dir(self.guests().join("_lima")).unwrap() {
+        for entry in fs_err::read_dir(self.vms().join("_lima")).unwrap() {
             let name = entry.unwrap().file_name().to_string_lossy().into_owned();
             if let Some(state) = self.instance(&name) {
                 end(&state["pid"]);
@@ -464,7 +464,7 @@ impl World {
         }
     }
 
-    /// Lets the guest of a cluster have the control plane behind it.
+    /// Lets the VM of a cluster have the control plane behind it.
     pub(crate) fn behind(&mut self, cluster: &str, instance: &str, plane: &Plane) {
         let file = self.path(&format!("{instance}.k3s.yaml"));
         fs_err::write(&file, plane.k3s_yaml()).unwrap();

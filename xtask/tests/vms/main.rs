@@ -1,5 +1,5 @@
-//! Guests, from nothing to a deployed stage and back, against fakes of `colima` and `limactl` that hold state;
-//! behind the guest's port stands a real API server.
+//! VMs, from nothing to a deployed stage and back, against fakes of `colima` and `limactl` that hold state;
+//! behind the VM's port stands a real API server.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it did not foresee something")]
 
@@ -35,21 +35,21 @@ fn image_path(world: &World, arch: &str) -> String {
 }
 
 #[test]
-fn guests_live_on_this_host_with_a_real_api_server_behind_their_ports() {
+fn vms_live_on_this_host_with_a_real_api_server_behind_their_ports() {
     let plane = Plane::start();
-    a_guest_lives_from_nothing_through_every_change_to_its_end(&plane);
+    a_vm_lives_from_nothing_through_every_change_to_its_end(&plane);
     lima_alone_takes_the_same_road_with_a_template_of_ours(&plane);
     a_start_that_failed_half_way_is_swept_and_begun_again(&plane);
     k3s_may_be_late_but_not_for_ever(&plane);
-    a_guest_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(&plane);
+    a_vm_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(&plane);
     what_the_stage_serves_is_reached_by_name_and_verified(&plane);
-    a_guest_is_never_taken_for_gone_because_nobody_could_look(&plane);
+    a_vm_is_never_taken_for_gone_because_nobody_could_look(&plane);
     a_start_that_a_person_ends_is_swept_by_the_next(&plane);
     mac::rosetta_is_tried_and_goes_when_it_is_no_longer_asked_for(&plane);
-    two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(&plane);
+    two_vms_stand_side_by_side_and_neither_is_taken_for_the_other(&plane);
 }
 
-fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
+fn a_vm_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     let mut world = World::linux();
     world.behind("k3s-dev", DEV, plane);
 
@@ -81,9 +81,9 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         "{text}"
     );
     let thing = world
-        .run(&["kubectl", "--", "get", "configmap", "thing-guest", "--output=name"])
+        .run(&["kubectl", "--", "get", "configmap", "thing-vm", "--output=name"])
         .ends(0);
-    assert_eq!(thing.stdout.trim(), "configmap/thing-guest");
+    assert_eq!(thing.stdout.trim(), "configmap/thing-vm");
     assert_eq!(world.instance(DEV).unwrap()["disk"], json!(60_u64 << 30));
     // Not the kubelet, and not what k3s keeps to itself.
     let reached = format!("127.0.0.1:{}", world.port("k3s-dev"));
@@ -95,18 +95,18 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .up("k3s-dev", "auto", &[])
         .ends(0)
         .says("this cluster runs on it already")
-        .says("1 object is as it should be");
+        .says("1 object is healthy");
     assert_eq!(world.calls(), NOTHING);
     let status = world.run(&["local-status"]).ends(0);
     assert!(status.stdout.contains("colima-k3s-dev, Running"), "{}", status.stdout);
 
-    // More CPUs: a restart, the same guest.
+    // More CPUs: a restart, the same VM.
     world.platform["profiles"]["k3s-dev"]["cpus"] = json!(5);
     let status = world.run(&["local-status"]).ends(10);
     assert!(
         status
             .stdout
-            .contains("cpus: facts 5, saved profile 4, guest 4: `local-up` stops and starts the guest"),
+            .contains("cpus: config 5, saved profile 4, VM 4: `local-up` stops and starts the VM"),
         "{}",
         status.stdout
     );
@@ -119,27 +119,27 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(0)
-        .says("disk: facts 70, saved profile 60, guest 60: kept");
+        .says("disk: config 70, saved profile 60, VM 60: kept");
     assert_eq!(world.calls(), NOTHING);
 
-    // A smaller disk and another image: only with a new guest, and not unasked.
+    // A smaller disk and another image: only with a new VM, and not unasked.
     world.platform["profiles"]["k3s-dev"]["disk"] = json!(50);
     world
         .up("k3s-dev", "colima", &[])
         .ends(8)
-        .says("guest.recreate` was not agreed to")
-        .says("Delete guest `colima-k3s-dev` with its cluster and every volume in it");
+        .says("vm.recreate` was not agreed to")
+        .says("Delete VM `colima-k3s-dev` with its cluster and every volume in it");
     assert_eq!(world.calls(), NOTHING);
     world.platform["profiles"]["k3s-dev"]["disk"] = json!(60);
     world.fake["faults"] = json!(["image=2"]);
     world.run(&["image", "build"]).ends(0);
     world.calls();
-    world.up("k3s-dev", "colima", &[]).ends(8).says("image: facts ");
+    world.up("k3s-dev", "colima", &[]).ends(8).says("image: config ");
     assert_eq!(world.calls(), NOTHING);
     let anew = world.up("k3s-dev", "colima", &["--yes"]).ends(0);
     assert!(
         anew.stderr.contains("first contact"),
-        "a new guest holds a new cluster\n{}",
+        "a new VM holds a new cluster\n{}",
         anew.stderr
     );
     let create = format!(
@@ -149,17 +149,17 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     );
     assert_eq!(world.calls(), [DELETE, create.as_str()]);
 
-    // A guest of another architecture, perhaps moved here from another host.
+    // A VM of another architecture, perhaps moved here from another host.
     world.tamper(DEV, "arch", json!("aarch64"));
     world
         .up("k3s-dev", "colima", &[])
         .ends(8)
-        .says("arch: facts x86_64, saved profile x86_64, guest aarch64: `local-up` asks, deletes the guest")
-        .says("guest.recreate` was not agreed to");
+        .says("arch: config x86_64, saved profile x86_64, VM aarch64: `local-up` asks, deletes the VM")
+        .says("vm.recreate` was not agreed to");
     world.tamper(DEV, "arch", json!("x86_64"));
     assert_eq!(world.calls(), NOTHING);
 
-    // A guest whose settings Lima cannot read: nothing is known of it, so nothing is done to it.
+    // A VM whose settings Lima cannot read: nothing is known of it, so nothing is done to it.
     world.tamper(DEV, "unread", json!("yaml: line 7: did not find expected key"));
     let status = world.run(&["local-status"]).ends(10);
     assert!(
@@ -179,7 +179,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .ends(5)
         .says("cannot inspect VM");
     // Lima does not look whether it is protected; the file is looked for.
-    let protected = world.guests().join("_lima").join(DEV).join("protected");
+    let protected = world.vms().join("_lima").join(DEV).join("protected");
     fs_err::write(&protected, "").unwrap();
     world
         .run(&["local-down", "--delete", "--yes"])
@@ -189,7 +189,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     assert_eq!(world.calls(), NOTHING);
     world.tamper(DEV, "unread", Value::Null);
 
-    // An image that is broken by now is noticed while the old guest is still there.
+    // An image that is broken by now is noticed while the old VM is still there.
     let image = world.path(image_path(&world, "x86_64").trim_start_matches("W/"));
     world.platform["profiles"]["k3s-dev"]["disk"] = json!(50);
     world.host["freeDisk"] = json!(20_u64 << 30);
@@ -219,7 +219,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     let again = world.up("k3s-dev", "colima", &[]).ends(0);
     assert!(
         !again.stderr.contains("first contact"),
-        "the same guest holds the same cluster
+        "the same VM holds the same cluster
 {}",
         again.stderr
     );
@@ -252,7 +252,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .ends(3)
         .says("is no archive of a container image");
 
-    a_new_system_reaches_a_running_guest_without_a_new_guest(&mut world);
+    a_new_system_reaches_a_running_vm_without_a_new_vm(&mut world);
     the_root_certificate_is_trusted_only_when_asked(&mut world);
 
     // Down keeps it, delete asks.
@@ -270,7 +270,7 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     }
     world.run(&["local-down"]).ends(0);
     assert_eq!(world.calls(), NOTHING);
-    world.run(&["local-down", "--delete"]).ends(8).says("guest.delete");
+    world.run(&["local-down", "--delete"]).ends(8).says("vm.delete");
     assert!(world.instance(DEV).is_some());
     world.fake["faults"] = json!(["deleteNothing"]);
     world
@@ -285,19 +285,19 @@ fn a_guest_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     assert!(!world.path("checkout/.xtask/kubeconfigs/k3s-dev.yaml").exists());
 }
 
-fn a_new_system_reaches_a_running_guest_without_a_new_guest(world: &mut World) {
+fn a_new_system_reaches_a_running_vm_without_a_new_vm(world: &mut World) {
     world.fake["faults"] = json!(["image=3", "otherKernel"]);
     world.run(&["image", "build"]).ends(0);
     world
         .run(&["image", "switch"])
         .ends(8)
         .says("nothing was switched")
-        .says("make the guest anew");
+        .says("make the VM anew");
     world.fake["faults"] = json!(["image=3", "otherDisks"]);
     world
         .run(&["image", "switch"])
         .ends(8)
-        .says("the guest has the disks \"/dev/vda1 /;\", the new system wants \"/dev/disk/by-label/nixos /;")
+        .says("the VM has the disks \"/dev/vda1 /;\", the new system wants \"/dev/disk/by-label/nixos /;")
         .says("nothing was switched");
     let calls = world.calls();
     assert!(!calls.iter().any(|call| call.starts_with("nix copy")), "{calls:?}");
@@ -305,7 +305,7 @@ fn a_new_system_reaches_a_running_guest_without_a_new_guest(world: &mut World) {
     world.run(&["image", "switch"]).ends(0);
     world.calls();
     world.up("k3s-dev", "colima", &[]).ends(0);
-    assert_eq!(world.calls(), NOTHING, "the guest has the system of the new image");
+    assert_eq!(world.calls(), NOTHING, "the VM has the system of the new image");
 }
 
 fn the_root_certificate_is_trusted_only_when_asked(world: &mut World) {
@@ -338,7 +338,7 @@ fn the_root_certificate_is_trusted_only_when_asked(world: &mut World) {
     world.host["system"] = host;
 }
 
-fn two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(plane: &Plane) {
+fn two_vms_stand_side_by_side_and_neither_is_taken_for_the_other(plane: &Plane) {
     let other = Plane::start();
     let mut world = World::linux();
     world.behind("k3s-dev", DEV, plane);
@@ -348,7 +348,7 @@ fn two_guests_stand_side_by_side_and_neither_is_taken_for_the_other(plane: &Plan
     let read =
         |name: &str| fs_err::read_to_string(world.path(&format!("checkout/.xtask/kubeconfigs/{name}.yaml"))).unwrap();
     let (dev, capi) = (read("k3s-dev"), read("k3s-capi"));
-    // Of each guest its own API and no more, also where the next port of one is the API of the other.
+    // Of each VM its own API and no more, also where the next port of one is the API of the other.
     let reached = |instance: &str| world.instance(instance).unwrap()["reached"].clone();
     let (first, second) = (world.port("k3s-dev"), world.port("k3s-capi"));
     assert_eq!(second, first + 1);
@@ -425,9 +425,9 @@ fn a_start_that_failed_half_way_is_swept_and_begun_again(plane: &Plane) {
     let mut world = World::linux();
     world.behind("k3s-dev", DEV, plane);
     world.fake["faults"] = json!(["startFailsEarly"]);
-    world.up("k3s-dev", "colima", &[]).ends(6).says("guest.create` failed");
+    world.up("k3s-dev", "colima", &[]).ends(6).says("vm.create` failed");
     assert!(
-        world.guests().join("k3s-dev/colima.yaml").exists(),
+        world.vms().join("k3s-dev/colima.yaml").exists(),
         "its file is left behind"
     );
     world.fake["faults"] = json!(["startFailsHalfWay"]);
@@ -439,7 +439,7 @@ fn a_start_that_failed_half_way_is_swept_and_begun_again(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &["--resume", "-v"])
         .ends(0)
-        .says("guest.sweep");
+        .says("vm.sweep");
     assert_eq!(world.calls()[0], DELETE);
     world.run(&["local-down", "--delete", "--yes"]).ends(0);
 
@@ -447,7 +447,7 @@ fn a_start_that_failed_half_way_is_swept_and_begun_again(plane: &Plane) {
     world.fake["faults"] = json!(["startLeavesAFolder"]);
     world.up("k3s-dev", "colima", &[]).ends(6);
     world.calls();
-    world.up("k3s-dev", "colima", &["-v"]).ends(0).says("guest.sweep");
+    world.up("k3s-dev", "colima", &["-v"]).ends(0).says("vm.sweep");
     assert_eq!(world.calls()[0], DELETE);
     world.run(&["local-down", "--delete", "--yes"]).ends(0);
 
@@ -456,7 +456,7 @@ fn a_start_that_failed_half_way_is_swept_and_begun_again(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(6)
-        .says("guest.create` failed")
+        .says("vm.create` failed")
         .says("qemu-img not found, run 'brew install qemu' to install");
 }
 
@@ -494,25 +494,25 @@ fn k3s_may_be_late_but_not_for_ever(plane: &Plane) {
         .says("Connection reset by peer");
 }
 
-fn a_guest_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(plane: &Plane) {
+fn a_vm_that_somebody_else_made_and_a_file_that_nobody_can_read_are_told(plane: &Plane) {
     let mut world = World::linux();
     world.behind("k3s-dev", DEV, plane);
     world.up("k3s-dev", "colima", &[]).ends(0);
     world.calls();
-    fs_err::write(world.guests().join("k3s-dev/colima.yaml"), "cpu: [\n").unwrap();
-    fs_err::remove_file(world.path("checkout/.xtask/clusters/k3s-dev/guest.json")).unwrap();
+    fs_err::write(world.vms().join("k3s-dev/colima.yaml"), "cpu: [\n").unwrap();
+    fs_err::remove_file(world.path("checkout/.xtask/clusters/k3s-dev/vm.json")).unwrap();
     world
         .up("k3s-dev", "colima", &[])
         .ends(0)
-        .says("colima.yaml: facts readable")
-        .says("image: facts")
-        .says("this checkout did not make the guest");
+        .says("colima.yaml: config readable")
+        .says("image: config")
+        .says("this checkout did not make the VM");
     assert_eq!(world.calls(), NOTHING);
-    fs_err::write(world.guests().join("k3s-dev/colima.yaml"), "cpu: 4\nruntime: docker\n").unwrap();
+    fs_err::write(world.vms().join("k3s-dev/colima.yaml"), "cpu: 4\nruntime: docker\n").unwrap();
     world
         .up("k3s-dev", "colima", &[])
         .ends(8)
-        .says("runtime: facts none, guest docker");
+        .says("runtime: config none, VM docker");
     assert_eq!(world.calls(), NOTHING);
 }
 
@@ -555,7 +555,7 @@ fn what_the_stage_serves_is_reached_by_name_and_verified(plane: &Plane) {
     );
 }
 
-fn a_guest_is_never_taken_for_gone_because_nobody_could_look(plane: &Plane) {
+fn a_vm_is_never_taken_for_gone_because_nobody_could_look(plane: &Plane) {
     let mut world = World::linux();
     world.behind("k3s-dev", DEV, plane);
     world.up("k3s-dev", "colima", &[]).ends(0);
@@ -565,16 +565,16 @@ fn a_guest_is_never_taken_for_gone_because_nobody_could_look(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &["--yes"])
         .ends(5)
-        .says("nothing is known of the guests");
+        .says("nothing is known of the VMs");
     world
         .run(&["local-down"])
         .ends(6)
-        .says("nothing is known of guest `colima-k3s-dev`")
+        .says("nothing is known of VM `colima-k3s-dev`")
         .says("nothing was done to it");
     world
         .run(&["local-down", "--delete", "--yes"])
         .ends(6)
-        .says("guest.observe` failed");
+        .says("vm.observe` failed");
     world.run(&["local-status"]).ends(5);
     world.run(&["ssh", "--", "date", "+%s"]).ends(5);
     assert_eq!(world.calls(), NOTHING);

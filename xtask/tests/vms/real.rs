@@ -1,13 +1,13 @@
-//! A real guest, where a person asks for one and the host can carry it: minutes, gigabytes, and a build by Nix.
+//! A real VM, where a person asks for one and the host can carry it: minutes, gigabytes, and a build by Nix.
 
 use std::io::Write;
 
 use crate::world::Run;
 
 /// The variable that asks for it.
-const ASKED: &str = "XTASK_TEST_GUEST";
+const ASKED: &str = "XTASK_TEST_VM";
 
-/// Why no real guest is tried here; none when it is.
+/// Why no real VM is tried here; none when it is.
 fn why_not() -> Option<String> {
     let asked = std::env::var(ASKED).unwrap_or_default();
     let programs: &[&str] = match asked.as_str() {
@@ -51,10 +51,10 @@ fn xtask(words: &[&str]) -> Run {
 }
 
 #[test]
-fn a_real_guest_comes_up_and_goes_where_a_person_asks_for_one() {
+fn a_real_vm_comes_up_and_goes_where_a_person_asks_for_one() {
     if let Some(reason) = why_not() {
         // Past the test harness, which would keep it to itself.
-        writeln!(std::io::stderr(), "a real guest was not tried: {reason}").unwrap();
+        writeln!(std::io::stderr(), "a real VM was not tried: {reason}").unwrap();
         return;
     }
     let backend = std::env::var(ASKED).unwrap();

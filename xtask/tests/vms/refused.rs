@@ -1,4 +1,4 @@
-//! What keeps a guest from running, said before anything is started; no control plane is needed to say it.
+//! What keeps a VM from running, said before anything is started; no control plane is needed to say it.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::NOTHING;
 use crate::world::World;
 
 #[test]
-fn everything_that_keeps_a_guest_from_running_is_said_at_once_before_anything_starts() {
+fn everything_that_keeps_a_vm_from_running_is_said_at_once_before_anything_starts() {
     let mut world = World::linux();
     world.host["cores"] = json!(2);
     world.host["memory"] = json!(4_u64 << 30);
@@ -67,7 +67,7 @@ fn another_architecture_is_refused_and_never_emulated() {
     world
         .up("k3s-dev", "colima", &[])
         .ends(8)
-        .says("the guest is x86_64 and this host is macOS 15.5 on aarch64")
+        .says("the VM is x86_64 and this host is macOS 15.5 on aarch64")
         .says("vz boots the host's own architecture only");
     let mut world = World::linux();
     world.platform["profiles"]["k3s-dev"]["arch"] = json!("aarch64");
@@ -102,7 +102,7 @@ fn a_mac_needs_a_builder_or_an_image_from_elsewhere() {
     let plan = world.up("k3s-dev", "colima", &["--dry-run=json"]).ends(0);
     let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     let steps = crate::support::steps(&plan);
-    let (_, create) = steps.iter().find(|(_, step)| step["id"] == "guest.create").unwrap();
+    let (_, create) = steps.iter().find(|(_, step)| step["id"] == "vm.create").unwrap();
     let words: Vec<&str> = create["action"]["run"]["args"]
         .as_array()
         .unwrap()
@@ -136,7 +136,7 @@ fn a_profile_with_an_odd_name_is_refused_first() {
 }
 
 #[test]
-fn a_folder_of_guests_that_is_too_long_or_cannot_be_written_is_refused_first() {
+fn a_folder_of_vms_that_is_too_long_or_cannot_be_written_is_refused_first() {
     let mut world = World::linux();
     world.vm_home = Some(format!("/tmp/{}", "x".repeat(70)));
     world
@@ -144,13 +144,13 @@ fn a_folder_of_guests_that_is_too_long_or_cannot_be_written_is_refused_first() {
         .ends(5)
         .says("is too long: its sockets would have 1")
         .says("XTASK_VM_HOME=/short/path");
-    world.vm_home = Some(world.path("checkout/platform.json/guests").into_string());
+    world.vm_home = Some(world.path("checkout/platform.json/vms").into_string());
     world
         .up("k3s-dev", "colima", &[])
         .ends(5)
         .says("cannot be written")
         .says("XTASK_VM_HOME=/short/path");
-    world.vm_home = Some("guests".to_owned());
+    world.vm_home = Some("vms".to_owned());
     world
         .up("k3s-dev", "colima", &[])
         .ends(3)
@@ -159,14 +159,14 @@ fn a_folder_of_guests_that_is_too_long_or_cannot_be_written_is_refused_first() {
 }
 
 #[test]
-fn a_verb_for_a_guest_that_was_never_made_says_so() {
+fn a_verb_for_a_vm_that_was_never_made_says_so() {
     let world = World::linux();
     fs_err::write(world.path("checkout/image.tar"), "no archive").unwrap();
     for words in [["ssh"].as_slice(), &["image", "switch"]] {
         world
             .run(words)
             .ends(5)
-            .says("cluster `k3s-dev` runs in no guest of this checkout");
+            .says("cluster `k3s-dev` runs in no VM of this checkout");
     }
     world
         .run(&["image", "load", "image.tar"])

@@ -1,4 +1,4 @@
-//! The scripts of the local guest, run against the disk that Lima would bring and fake tools that write down what they were told.
+//! The scripts of the local VM, run against the disk that Lima would bring and fake tools that write down what they were told.
 //! No user, mount or service of this machine is touched: every path is below a folder of the test.
 #![expect(
     clippy::print_stdout,
@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use duct::cmd;
 
 /// A disk, a PATH and a root, in a folder that goes with it.
-struct Guest {
+struct Vm {
     folder: tempfile::TempDir,
 }
 
@@ -21,26 +21,26 @@ struct Outcome {
     calls: Vec<String>,
 }
 
-impl Guest {
+impl Vm {
     fn new(env: &str, user_data: &str) -> Self {
-        let guest = Self {
+        let vm = Self {
             folder: tempfile::Builder::new().prefix("guest-").tempdir().unwrap(),
         };
         for folder in ["bin", "disk", "root/run"] {
-            fs_err::create_dir_all(guest.path(folder)).unwrap();
+            fs_err::create_dir_all(vm.path(folder)).unwrap();
         }
-        fs_err::write(guest.path("disk/lima.env"), env).unwrap();
-        fs_err::write(guest.path("disk/meta-data"), "instance-id: whole\n").unwrap();
+        fs_err::write(vm.path("disk/lima.env"), env).unwrap();
+        fs_err::write(vm.path("disk/meta-data"), "instance-id: whole\n").unwrap();
         // The real disk holds YAML; what `yq` makes of it is JSON.
-        fs_err::write(guest.path("disk/user-data"), user_data).unwrap();
+        fs_err::write(vm.path("disk/user-data"), user_data).unwrap();
         for name in ["useradd", "usermod", "mount"] {
-            guest.tool(name, &format!("echo {name} \"$@\" >>\"$CALLS\""));
+            vm.tool(name, &format!("echo {name} \"$@\" >>\"$CALLS\""));
         }
-        guest.tool("yq", "cat \"$3\"");
-        guest.tool("id", "exit 1");
-        guest.tool("mountpoint", "exit 1");
-        guest.tool("runuser", "echo runuser \"$1\" \"$2\" >>\"$CALLS\"; exec bash -s");
-        guest
+        vm.tool("yq", "cat \"$3\"");
+        vm.tool("id", "exit 1");
+        vm.tool("mountpoint", "exit 1");
+        vm.tool("runuser", "echo runuser \"$1\" \"$2\" >>\"$CALLS\"; exec bash -s");
+        vm
     }
 
     fn path(&self, below: &str) -> Utf8PathBuf {
@@ -69,7 +69,7 @@ impl Guest {
                 format!("{}:{}", self.path("bin"), std::env::var("PATH").unwrap()),
             )
             .env("CIDATA", self.path("disk"))
-            .env("GUEST_ROOT", self.path("root"))
+            .env("VM_ROOT", self.path("root"))
             .env("CALLS", self.path("calls"))
             .stderr_to_stdout()
             .stdout_capture()
@@ -99,7 +99,7 @@ LIMA_CIDATA_NAME=colima-k3s-dev
 LIMA_CIDATA_USER=dev
 LIMA_CIDATA_UID=501
 LIMA_CIDATA_HOME=/home/dev.guest
-LIMA_CIDATA_COMMENT=A name with $(touch $GUEST_ROOT/run/executed) spaces
+LIMA_CIDATA_COMMENT=A name with $(touch $VM_ROOT/run/executed) spaces
 LIMA_CIDATA_VSOCK_PORT=2222
 LIMA_CIDATA_VIRTIO_PORT=
 LIMA_CIDATA_IID=iid-1
@@ -128,12 +128,12 @@ fn a_boot_makes_the_user_installs_the_keys_and_signals_the_host() {
     if !has_jq() {
         return;
     }
-    let guest = Guest::new(
+    let vm = Vm::new(
         ENV,
         r#"{"users": [{"name": "dev", "ssh-authorized-keys": ["ssh-ed25519 A a@b", "ssh-rsa B c"]}]}"#,
     );
 
-    let outcome = guest.run("init.sh");
+    let outcome = vm.run("init.sh");
 
     assert_eq!((outcome.code, outcome.output.as_str()), (0, ""));
     assert_eq!(
@@ -144,11 +144,11 @@ fn a_boot_makes_the_user_installs_the_keys_and_signals_the_host() {
         ]
     );
     assert_eq!(
-        guest.read("root/etc/ssh/authorized_keys.d/dev"),
+        vm.read("root/etc/ssh/authorized_keys.d/dev"),
         "ssh-ed25519 A a@b\nssh-rsa B c\n"
     );
-    assert_eq!(guest.read("root/run/lima-ssh-ready"), "iid-1\n");
-    assert_eq!(guest.read("root/run/lima-boot-done"), "iid-1\n");
+    assert_eq!(vm.read("root/run/lima-ssh-ready"), "iid-1\n");
+    assert_eq!(vm.read("root/run/lima-boot-done"), "iid-1\n");
 }
 
 #[test]
@@ -156,11 +156,11 @@ fn values_of_the_host_are_text_and_never_run() {
     if !has_jq() {
         return;
     }
-    let guest = Guest::new(ENV, r#"{"users": [{}]}"#);
+    let vm = Vm::new(ENV, r#"{"users": [{}]}"#);
 
-    guest.run("init.sh");
+    vm.run("init.sh");
 
-    assert!(!guest.path("root/run/executed").exists());
+    assert!(!vm.path("root/run/executed").exists());
 }
 
 #[test]
@@ -168,15 +168,15 @@ fn a_second_boot_keeps_the_user_and_takes_the_new_keys() {
     if !has_jq() {
         return;
     }
-    let guest = Guest::new(ENV, r#"{"users": [{"ssh-authorized-keys": ["ssh-ed25519 NEW"]}]}"#);
-    guest.tool("id", "echo 501");
-    fs_err::create_dir_all(guest.path("root/etc/ssh/authorized_keys.d")).unwrap();
-    fs_err::write(guest.path("root/etc/ssh/authorized_keys.d/dev"), "ssh-ed25519 OLD\n").unwrap();
+    let vm = Vm::new(ENV, r#"{"users": [{"ssh-authorized-keys": ["ssh-ed25519 NEW"]}]}"#);
+    vm.tool("id", "echo 501");
+    fs_err::create_dir_all(vm.path("root/etc/ssh/authorized_keys.d")).unwrap();
+    fs_err::write(vm.path("root/etc/ssh/authorized_keys.d/dev"), "ssh-ed25519 OLD\n").unwrap();
 
-    let outcome = guest.run("init.sh");
+    let outcome = vm.run("init.sh");
 
     assert_eq!(outcome.calls, ["usermod --append --groups wheel dev"]);
-    assert_eq!(guest.read("root/etc/ssh/authorized_keys.d/dev"), "ssh-ed25519 NEW\n");
+    assert_eq!(vm.read("root/etc/ssh/authorized_keys.d/dev"), "ssh-ed25519 NEW\n");
 }
 
 #[test]
@@ -184,20 +184,20 @@ fn a_host_before_lima_2_1_gets_its_whole_meta_data_back() {
     if !has_jq() {
         return;
     }
-    let guest = Guest::new(
+    let vm = Vm::new(
         "LIMA_CIDATA_USER=dev\nLIMA_CIDATA_UID=501\n",
         r#"{"users": [{"homedir": "/home/dev.linux"}]}"#,
     );
 
-    let outcome = guest.run("init.sh");
+    let outcome = vm.run("init.sh");
 
     assert!(
         outcome.calls[0].contains("--home-dir /home/dev.linux "),
         "{:?}",
         outcome.calls
     );
-    assert_eq!(guest.read("root/run/lima-ssh-ready"), "instance-id: whole\n");
-    assert_eq!(guest.read("root/run/lima-boot-done"), "instance-id: whole\n");
+    assert_eq!(vm.read("root/run/lima-ssh-ready"), "instance-id: whole\n");
+    assert_eq!(vm.read("root/run/lima-boot-done"), "instance-id: whole\n");
 }
 
 #[test]
@@ -205,18 +205,18 @@ fn mounts_are_made_where_nothing_is_mounted_and_a_failed_one_does_not_end_the_bo
     if !has_jq() {
         return;
     }
-    let guest = Guest::new(ENV, "");
-    let [first, second] = ["mnt/with space", "mnt/rosetta"].map(|below| guest.path(below));
+    let vm = Vm::new(ENV, "");
+    let [first, second] = ["mnt/with space", "mnt/rosetta"].map(|below| vm.path(below));
     fs_err::write(
-        guest.path("disk/user-data"),
+        vm.path("disk/user-data"),
         format!(
             r#"{{"users": [{{}}], "mounts": [["mount0", "{first}", "virtiofs", "ro,nofail", "0", "0"], ["vz-rosetta", "{second}", "virtiofs", "defaults", "0", "0"]]}}"#
         ),
     )
     .unwrap();
-    guest.tool("mount", "echo mount \"$@\" >>\"$CALLS\"; [[ $5 != vz-rosetta ]]");
+    vm.tool("mount", "echo mount \"$@\" >>\"$CALLS\"; [[ $5 != vz-rosetta ]]");
 
-    let outcome = guest.run("init.sh");
+    let outcome = vm.run("init.sh");
 
     assert_eq!(outcome.code, 0);
     assert_eq!(
@@ -227,7 +227,7 @@ fn mounts_are_made_where_nothing_is_mounted_and_a_failed_one_does_not_end_the_bo
         ]
     );
     assert_eq!(outcome.output, "not mounted: vz-rosetta on /mnt/rosetta\n");
-    assert_eq!(guest.read("root/run/lima-boot-done"), "iid-1\n");
+    assert_eq!(vm.read("root/run/lima-boot-done"), "iid-1\n");
 }
 
 #[test]
@@ -235,15 +235,15 @@ fn scripts_of_the_host_get_their_parameters_and_a_failed_one_is_reported() {
     if !has_jq() {
         return;
     }
-    let guest = Guest::new(ENV, r#"{"users": [{}]}"#);
-    fs_err::write(guest.path("disk/param.env"), "PARAM_greeting=hello there\n").unwrap();
-    guest.script(
+    let vm = Vm::new(ENV, r#"{"users": [{}]}"#);
+    fs_err::write(vm.path("disk/param.env"), "PARAM_greeting=hello there\n").unwrap();
+    vm.script(
         "disk/provision.system/00",
         "echo \"system $PARAM_greeting\" >>\"$CALLS\"; exit 3",
     );
-    guest.script("disk/provision.user/00", "echo user >>\"$CALLS\"");
+    vm.script("disk/provision.user/00", "echo user >>\"$CALLS\"");
 
-    let outcome = guest.run("init.sh");
+    let outcome = vm.run("init.sh");
 
     assert_eq!(outcome.code, 0);
     assert_eq!(
@@ -251,14 +251,14 @@ fn scripts_of_the_host_get_their_parameters_and_a_failed_one_is_reported() {
         ["system hello there", "runuser --login dev", "user"]
     );
     assert_eq!(outcome.output, "failed: /disk/provision.system/00\n");
-    assert_eq!(guest.read("root/run/lima-boot-done"), "iid-1\n");
+    assert_eq!(vm.read("root/run/lima-boot-done"), "iid-1\n");
 }
 
 #[test]
 fn the_agent_gets_the_options_that_it_knows_and_that_have_a_value() {
-    let guest = Guest::new(ENV, "");
+    let vm = Vm::new(ENV, "");
     let agent = |help: &str| {
-        guest.script(
+        vm.script(
             "disk/lima-guestagent",
             &format!("if [[ $2 == --help ]]; then echo '{help}'; else echo agent \"$@\" >>\"$CALLS\"; fi"),
         );
@@ -266,11 +266,11 @@ fn the_agent_gets_the_options_that_it_knows_and_that_have_a_value() {
 
     agent("--vsock-port int --virtio-port string --socket-owner int");
     assert_eq!(
-        guest.run("agent.sh").calls,
+        vm.run("agent.sh").calls,
         ["agent daemon --vsock-port 2222 --socket-owner 501"]
     );
 
     // Before Lima 2.1.3 the socket had no owner.
     agent("--vsock-port int");
-    assert_eq!(guest.run("agent.sh").calls[1..], ["agent daemon --vsock-port 2222"]);
+    assert_eq!(vm.run("agent.sh").calls[1..], ["agent daemon --vsock-port 2222"]);
 }
