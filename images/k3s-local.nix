@@ -1,6 +1,6 @@
-# The guest of the local k3s clusters: a NixOS configuration and, as `system.build.images.k3s-local`, its disk `nixos.qcow2`.
+# The VM of the local k3s clusters: a NixOS configuration and, as `system.build.images.k3s-local`, its disk `nixos.qcow2`.
 # One image serves every local cluster: which one it is, it learns from the name of its instance when it boots.
-# `platform` is the evaluated facts, of which it reads clusters, profiles and versions.
+# `platform` is the evaluated platform config, of which it reads clusters, profiles and versions.
 { platform }:
 {
   config,
@@ -50,8 +50,8 @@ in
     type = types.bool;
     default =
       pkgs.stdenv.hostPlatform.isAarch64 && lib.any (p: p.rosetta) (lib.attrValues platform.profiles);
-    defaultText = lib.literalMD "on aarch64, whether a profile of the facts asks for Rosetta";
-    description = "Whether x86_64 programs run by Rosetta; the whole guest stays aarch64.";
+    defaultText = lib.literalMD "on aarch64, whether a profile of the platform config asks for Rosetta";
+    description = "Whether x86_64 programs run by Rosetta; the whole VM stays aarch64.";
   };
 
   config = {
@@ -83,12 +83,12 @@ in
       kernelPackages = lib.mkIf cfg.rosetta.enable (mkDefault pkgs.linuxPackages_6_6);
       # k3s' own default, hence no flag: a flag would win against the file that k3s-instance writes.
       apiPort = 6443;
-      # The guest is behind its host; only what the host forwards is reached.
+      # The VM is behind its host; only what the host forwards is reached.
       firewall.enable = false;
     };
     networking.firewall.enable = false;
 
-    # Two guests on one port of the host would shadow each other, so each cluster has its own.
+    # Two VMs on one port of the host would shadow each other, so each cluster has its own.
     systemd.services.k3s-instance = {
       description = "Give k3s the API port of this instance";
       wantedBy = [ "multi-user.target" ];
@@ -112,7 +112,7 @@ in
             '') portOfInstance
           )
         }*)
-          echo "no cluster of the facts has the profile ''${name#colima-}; k3s takes its default port" >&2
+          echo "no cluster of the platform config has the profile ''${name#colima-}; k3s takes its default port" >&2
           port=6443
           ;;
         esac

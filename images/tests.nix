@@ -22,7 +22,7 @@ let
     clusters = {
       alpha = cluster "alpha-vm" 6443;
       beta = cluster "beta-vm" 6444;
-      # Neither of these is a guest of this image.
+      # Neither of these is a VM of this image.
       production = cluster null 6443 // {
         environment = "production";
       };
@@ -59,7 +59,7 @@ let
 in
 [
   {
-    name = "k3s-local: guests of both architectures evaluate without a failed assertion";
+    name = "k3s-local: VMs of both architectures evaluate without a failed assertion";
     expr = map failures [
       arm
       intel
@@ -92,7 +92,7 @@ in
       ];
   }
   {
-    name = "k3s-local: systemd-boot starts the guest from labelled partitions that grow";
+    name = "k3s-local: systemd-boot starts the VM from labelled partitions that grow";
     expr = {
       inherit (intel.boot) growPartition;
       systemd-boot = intel.boot.loader.systemd-boot.enable;
@@ -149,13 +149,13 @@ in
     ];
   }
   {
-    name = "k3s-local: Rosetta forced into an x86_64 guest is refused with what to do";
+    name = "k3s-local: Rosetta forced into an x86_64 VM is refused with what to do";
     expr = failures (guest {
       system = "x86_64-linux";
       modules = [ { k3s-local.rosetta.enable = true; } ];
     });
     expected = [
-      "lima-guest: Rosetta runs x86_64 programs in aarch64 guests; this guest is x86_64-linux, turn `lima-guest.rosetta.enable` off or build the aarch64-linux image"
+      "lima-guest: Rosetta runs x86_64 programs in aarch64 VMs; this VM is x86_64-linux, turn `lima-guest.rosetta.enable` off or build the aarch64-linux image"
     ];
   }
   {

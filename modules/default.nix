@@ -55,7 +55,7 @@ in
     facts = removeAttrs factsEvaluation.options [ "_module" ];
     stage = (lib.head (lib.attrValues evaluated.stages)).evaluation.options;
   };
-  # Stages of facts that contradict themselves are not worth looking at.
+  # Stages of a platform config that contradicts itself are not worth looking at.
   problems =
     if evaluated.problems != [ ] then
       evaluated.problems

@@ -1,7 +1,7 @@
-# docs/options.md as text: the options of the facts, those that every component shares, and those of each component.
+# docs/options.md as text: the options of the platform config, those that every component shares, and those of each component.
 {
   lib,
-  # `options` of the facts' evaluation.
+  # `options` of the platform config's evaluation.
   facts,
   # `options` of a stage's evaluation; every component is in it, on or not.
   stage,

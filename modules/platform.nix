@@ -1,4 +1,4 @@
-# Our facts: one plain attribute set without `pkgs` or `lib`. The options and their meaning are in modules/flake/platform.
+# Our platform config: one plain attribute set without `pkgs` or `lib`. The options and their meaning are in modules/flake/platform.
 # Every value of the platform stands here once; `platform.json` is its evaluation.
 let
   kubernetesMinor = "1.35";
@@ -535,7 +535,7 @@ in
       aspect = "Firewall";
       local = "off";
       production = "hetzner: host and provider, vanixiets: none";
-      reason = "A guest is reached through its host's loopback alone";
+      reason = "A VM is reached through its host's loopback alone";
     }
     {
       aspect = "Load balancing";
@@ -547,7 +547,7 @@ in
       aspect = "Nix cache";
       local = "none";
       production = "in the cluster";
-      reason = "One node has nobody to share its store with";
+      reason = "One node has no other to share its store with";
     }
     {
       aspect = "ArgoCD's default role";

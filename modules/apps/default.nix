@@ -1,4 +1,4 @@
-# The applications: an environment of nixidy for each that the facts name.
+# The applications: an environment of nixidy for each that the platform config names.
 #   modules      by environment, the modules of nixidy that make it up
 #   environments what nixidy makes of them, with its sources and `pkgs`: environmentPackage, activationPackage, bootstrapPackage
 # No import-from-derivation: no charts, no `yamls`, and custom resources are objects.

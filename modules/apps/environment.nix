@@ -1,11 +1,11 @@
 # What all applications of an environment share; a module of nixidy.
 # It declares no component of the platform: values that stand in two places drift, and rendered secrets would reach Git.
 {
-  # The environment of the facts.
+  # The environment of the platform config.
   environment,
-  # Its cluster, an entry of the facts' clusters.
+  # Its cluster, an entry of the platform config's clusters.
   cluster,
-  # The facts' versions.
+  # The platform config's versions.
   versions,
 }:
 { config, lib, ... }:
@@ -42,7 +42,7 @@ in
       };
       assertions = lib.mapAttrsToList (name: application: {
         assertion = !lib.elem name taken && !lib.elem application.namespace taken;
-        message = "application `${name}` in namespace `${application.namespace}`: the stages own that name; components are changed in the facts (`clusters.<cluster>.components`), applications have namespaces of their own";
+        message = "application `${name}` in namespace `${application.namespace}`: the stages own that name; components are changed in the platform config (`clusters.<cluster>.components`), applications have namespaces of their own";
       }) own;
     };
   };

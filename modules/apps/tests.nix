@@ -83,12 +83,12 @@ let
 in
 [
   {
-    name = "apps: every environment of the facts is one, and its applications keep to themselves";
+    name = "apps: every environment of the platform config is one, and its applications keep to themselves";
     expr = lib.mapAttrs (_: failures) ours;
     expected = lib.mapAttrs (_: _: [ ]) platform.apps.environments;
   }
   {
-    name = "apps: an environment takes its repository, branch and Kubernetes minor from the facts";
+    name = "apps: an environment takes its repository, branch and Kubernetes minor from the platform config";
     expr = {
       inherit (ours.hetzner.nixidy) k8sVersion;
       inherit (ours.hetzner.nixidy.target) branch repository;
@@ -171,7 +171,7 @@ in
       let
         message =
           name: namespace:
-          "application `${name}` in namespace `${namespace}`: the stages own that name; components are changed in the facts (`clusters.<cluster>.components`), applications have namespaces of their own";
+          "application `${name}` in namespace `${namespace}`: the stages own that name; components are changed in the platform config (`clusters.<cluster>.components`), applications have namespaces of their own";
       in
       {
         named = [ (message "cilium" "network") ];

@@ -1,5 +1,5 @@
 # Answers with the request that it got: shows that name, certificate, gateway and scheduling of a cluster work together.
-# The host has its listeners from `components.gateway.hosts.whoami` of the facts.
+# The host has its listeners from `components.gateway.hosts.whoami` of the platform config.
 { cluster, ... }:
 let
   labels."app.kubernetes.io/name" = "whoami";

@@ -1,4 +1,4 @@
-# One derivation a check: what is committed is what the facts give, and every stage builds.
+# One derivation a check: what is committed is what the platform config gives, and every stage builds.
 _:
 {
   config,

@@ -3,7 +3,7 @@
   lib,
   # The evaluated options of modules/flake/platform.
   platform,
-  # See k8s/stages.nix; null where easykubenix is not at hand, which gives the same objects.
+  # See k8s/stages.nix; null where easykubenix is not available, which gives the same objects.
   easykubenix ? null,
 }:
 let
@@ -23,7 +23,7 @@ let
   problems = import ./platform/problems.nix { inherit lib platform; };
   checked =
     lib.throwIf (problems != [ ])
-      "the platform facts:\n${lib.concatMapStrings (p: "- ${p}\n") problems}";
+      "the platform config:\n${lib.concatMapStrings (p: "- ${p}\n") problems}";
 
   stageNames = import ./platform/stage-names.nix;
   withoutNulls = lib.filterAttrs (_: value: value != null);

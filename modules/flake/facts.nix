@@ -1,4 +1,4 @@
-# Option `platform`: the facts, typed. Everything else of the plugin follows from them.
+# Option `platform`: the platform config, typed. Everything else of the plugin follows from it.
 _:
 {
   config,
@@ -10,7 +10,7 @@ _:
   options = {
     platform = lib.mkOption {
       type = lib.types.submoduleWith { modules = [ ./platform ]; };
-      description = "The facts of the platform; docs/options.md lists them.";
+      description = "The platform config; docs/options.md lists its options.";
     };
     platformRoot = lib.mkOption {
       type = lib.types.path;

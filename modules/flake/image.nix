@@ -1,4 +1,4 @@
-# The guest of the local clusters: `nixosConfigurations.k3s-local-<arch>` and the package `k3s-local-image`, its disk.
+# The VM of the local clusters: `nixosConfigurations.k3s-local-<arch>` and the package `k3s-local-image`, its disk.
 { inputs }:
 { config, lib, ... }:
 let
@@ -28,7 +28,7 @@ in
     perSystem =
       { system, ... }:
       {
-        # On a Mac the guest is Linux of the same architecture; building it needs a Linux builder.
+        # On a Mac the VM is Linux of the same architecture; building it needs a Linux builder.
         packages.k3s-local-image =
           guests.${lib.head (lib.splitString "-" system)}.config.system.build.images.k3s-local;
       };

@@ -1,4 +1,4 @@
-# Machines that clan installs: each enabled machine of the facts that is the host of a cluster.
+# Machines that clan installs: each enabled machine of the platform config that is the host of a cluster.
 { inputs }:
 { config, lib, ... }:
 let

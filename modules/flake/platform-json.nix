@@ -1,4 +1,4 @@
-# Package `platform`: the evaluated facts as `platform.json`, which is committed and compared with this.
+# Package `platform`: the evaluated platform config as `platform.json`, which is committed and compared with this.
 _:
 { evaluated, ... }:
 {

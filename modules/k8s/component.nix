@@ -335,7 +335,7 @@ in
     optionalSecrets = mkOption {
       type = types.listOf types.str;
       default = [ ];
-      description = "Like `secrets`, for files whose values a person has to give: a stage is rendered without those that nobody gave yet, and `xtask secrets check` names them before a deploy.";
+      description = "Like `secrets`, for files whose values a person has to give: a stage is rendered without those that are not there yet, and `xtask secrets check` names them before a deploy.";
       example = [ "k8s/secrets/production/external-dns-cloudflare.enc.yaml" ];
     };
     gates = mkOption {
@@ -364,7 +364,7 @@ in
         }
       );
       default = { };
-      description = "Images of the component: native objects take their reference from here, and the platforms are compared with the guest's architecture.";
+      description = "Images of the component: native objects take their reference from here, and the platforms are compared with the VM's architecture.";
     };
     assertions = mkOption {
       type = types.listOf (
@@ -382,7 +382,7 @@ in
         }
       );
       default = [ ];
-      description = "Conditions on the facts that are checked when the component is on.";
+      description = "Conditions on the platform config that are checked when the component is on.";
     };
     classes = mkOption {
       type = types.listOf (types.enum kinds.classes);

@@ -1,8 +1,8 @@
-# Measures what the parity matrix of the facts claims: each aspect on the local and on the production side, and every difference
-# between the two stages that no aspect explains. It judges nothing; its tests compare the result with the facts.
+# Measures what the parity matrix of the platform config claims: each aspect on the local and on the production side, and every difference
+# between the two stages that no aspect explains. It judges nothing; its tests compare the result with the platform config.
 {
   lib,
-  # The evaluated facts.
+  # The evaluated platform config.
   platform,
   # Evaluated stages by pair (flake/evaluate.nix).
   stages,
@@ -25,7 +25,7 @@ let
     production = side "full";
   };
 
-  # Per cluster: the guest is reached through its host alone, a machine has one of its own and one at the provider,
+  # Per cluster: the VM is reached through its host alone, a machine has one of its own and one at the provider,
   # and for nodes that ClusterAPI makes only policies of Cilium could be one.
   firewallOf =
     name: cluster:

@@ -57,7 +57,7 @@ job() {
   pids+=($!)
 }
 
-# Tells whether a source is at hand; without one it is skipped or the end.
+# Tells whether a source is available; without one it is skipped or the end.
 have_source() {
   local number=$1 what=$2 source=$3
   if [[ $source != null && -e $source ]]; then
@@ -270,7 +270,7 @@ jq -c -n --slurpfile spec "$spec" --argjson partial "$skip_missing" '
           group: ($o | group),
           rank: $row.rank,
           class: $row.class,
-          # Without all CRDs nobody knows the scope of a kind that the table does not have.
+          # Without all CRDs the scope of a kind that the table does not have is unknown.
           namespaced: (
             if $scopes | has($kind) then $scopes[$kind]
             elif $partial and ($table | has($kind) | not) then null

@@ -2,7 +2,7 @@
 # It builds nothing and needs no `pkgs`. Everything wrong with a pair is collected in `problems` and reported at once.
 {
   lib,
-  # The evaluated facts (modules/flake/platform).
+  # The evaluated platform config (modules/flake/platform).
   platform,
   # A function from `<namespace or "none">.<Kind>.<name>` to the list of objects; null takes our own, which gives the same objects.
   easykubenix ? null,
@@ -42,7 +42,7 @@ let
   mkComponent =
     options:
     lib.mkOption {
-      # Not the shorthand form: what the facts say of a component is a module.
+      # Not the shorthand form: what the platform config says of a component is a module.
       type = lib.types.submoduleWith {
         modules = [
           ./component.nix
@@ -83,7 +83,7 @@ let
           ++ platform.componentModules
           ++ [
             {
-              _file = "the facts of cluster `${cluster}`";
+              _file = "the platform config of cluster `${cluster}`";
               components = lib.mapAttrs (_: settings: {
                 imports = [ settings ];
                 enable = lib.mkDefault true;

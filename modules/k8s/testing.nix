@@ -1,4 +1,4 @@
-# What the tests beside the components have at hand: our own facts with some of them changed, evaluated to a stage.
+# What the tests beside the components can use: our own platform config with parts of it changed, evaluated to a stage.
 { lib }:
 {
   # `stage "k3s-dev-local" { clusters.k3s-dev.nodes = lib.mkForce 3; }`

@@ -164,7 +164,7 @@ in
     ];
   }
   {
-    name = "a custom resource without a workload stays in its component's item, which nobody waits for";
+    name = "a custom resource without a workload stays in its component's item, which is not waited for";
     expr = itemsOf {
       a = {
         phase = "base";

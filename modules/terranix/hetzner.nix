@@ -1,7 +1,7 @@
 # Servers at Hetzner Cloud with their key, firewall, networks, volumes and DNS records; a terranix module.
 # It makes no operating system: clan installs that on what stands here. Nothing secret is in it; the providers read
 # HCLOUD_TOKEN and CLOUDFLARE_API_TOKEN, and OpenTofu reads TF_VAR_deploy_public_key and TF_VAR_state_passphrase.
-# `platform` is the evaluated facts. Provider schemas: hcloud 1.66, cloudflare 5.21.
+# `platform` is the evaluated platform config. Provider schemas: hcloud 1.66, cloudflare 5.21.
 {
   config,
   lib,

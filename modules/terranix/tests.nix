@@ -14,7 +14,7 @@ let
     system = "x86_64-linux";
     comment = "";
   };
-  # A consumer's facts, unlike ours in every name and number.
+  # A consumer's platform config, unlike ours in every name and number.
   platform = {
     name = "acme";
     domain = "acme.test";
@@ -52,7 +52,7 @@ let
 in
 [
   {
-    name = "terraform: the committed terraform/main.tf.json is what the facts evaluate to";
+    name = "terraform: the committed terraform/main.tf.json is what the platform config evaluates to";
     expr = terraform ours [ ];
     expected = builtins.fromJSON (builtins.readFile ../../terraform/main.tf.json);
   }

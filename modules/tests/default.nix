@@ -34,7 +34,7 @@ let
     inherit (import ../k8s/testing.nix { inherit lib; }) stage withComponents;
     # Whether evaluating a value to its end ends in an error.
     fails = value: !(builtins.tryEval (builtins.deepSeq value null)).success;
-    # Our own entry for other facts: `evaluate { facts = [ … ]; }`.
+    # Our own entry for another platform config: `evaluate { facts = [ … ]; }`.
     evaluate = settings: import ../. ({ inherit lib; } // settings);
   };
   testsOf =

@@ -1,4 +1,4 @@
-# The options of the platform facts, one file a subject. They need `lib` alone, so that facts can be evaluated without nixpkgs.
+# The options of the platform config, one file a subject. They need `lib` alone, so that a platform config can be evaluated without nixpkgs.
 { lib, ... }:
 let
   inherit (lib) mkOption types;

@@ -1,4 +1,4 @@
-# Everything that is wrong with facts whose types are right: a list of messages that say what to do.
+# Everything that is wrong with a platform config whose types are right: a list of messages that say what to do.
 { lib, platform }:
 let
   inherit (platform) clusters;
@@ -35,7 +35,7 @@ let
     what: name: known:
     lib.optional (
       !(known ? ${name})
-    ) "${what} names `${name}`, which the facts do not have; known are ${quoted (lib.attrNames known)}";
+    ) "${what} names `${name}`, which the platform config does not have; known are ${quoted (lib.attrNames known)}";
 
   ofCluster =
     name: cluster:
@@ -75,7 +75,7 @@ let
         refer "${pairHere}: `describes`" pair.describes clusters
         ++ lib.optional (
           clusters ? ${pair.describes} && clusters.${pair.describes}.clusterApi == null
-        ) "${pairHere} describes `${pair.describes}`, whose facts have no `clusterApi`"
+        ) "${pairHere} describes `${pair.describes}`, whose platform config has no `clusterApi`"
       )
       ++ lib.optional (
         (stage == "local") != (cluster.environment == "local") && stage != "capi"

@@ -28,16 +28,16 @@ in
               ]
             );
             default = null;
-            description = "Architecture of the guest; null means the host's own, the only one that Apple's virtualisation boots.";
+            description = "Architecture of the VM; null means the host's own, the only one that Apple's virtualisation boots.";
           };
           rosetta = mkOption {
             type = types.bool;
             default = false;
-            description = "Whether Rosetta translates x86_64 user space in an aarch64 guest on Apple Silicon.";
+            description = "Whether Rosetta translates x86_64 user space in an aarch64 VM on Apple Silicon.";
           };
           apiPort = mkOption {
             type = types.port;
-            description = "TCP port of the API on the guest's and the host's loopback.";
+            description = "TCP port of the API on the VM's and the host's loopback.";
           };
         };
       }

@@ -6,7 +6,7 @@
 }:
 let
   ours = evaluate { };
-  # Our facts with one change.
+  # Our platform config with one change.
   problemsOf = change: (evaluate { facts = [ (import ../../platform.nix) ] ++ [ change ]; }).problems;
   refuses = name: text: change: {
     inherit name;
@@ -18,12 +18,12 @@ let
 in
 [
   {
-    name = "our facts have no problem";
+    name = "our platform config has no problem";
     expr = ours.problems;
     expected = [ ];
   }
   {
-    name = "platform.json is the evaluation of the facts";
+    name = "platform.json is the evaluation of the platform config";
     expr = ours.json == lib.importJSON ../../../platform.json;
     expected = true;
   }
@@ -49,7 +49,7 @@ in
     expected = false;
   }
   {
-    name = "the facts have the clusters and stages of the reference platform";
+    name = "the platform config has the clusters and stages of the reference platform";
     expr = lib.mapAttrs (_: cluster: lib.attrNames cluster.stages) ours.json.clusters;
     expected = {
       hetzner = [ "full" ];
@@ -223,7 +223,7 @@ in
   (refuses "the local stage does not go to production" "does not go to an environment `production`" {
     clusters.hetzner.stages.local = { };
   })
-  (refuses "an image without arm64 is refused where a guest may be aarch64"
+  (refuses "an image without arm64 is refused where a VM may be aarch64"
     "is not there for linux/arm64"
     {
       clusters.k3s-dev.components.metrics-server.images.metrics-server.platforms = mkForce [

@@ -9,7 +9,7 @@ let
   spec = name: local.objects."_/CiliumClusterwideNetworkPolicy/${name}".spec;
 in
 {
-  "they are off until the facts name them" = {
+  "they are off until the platform config names them" = {
     expr = (stage "k3s-dev-local" { }).objects ? "_/CiliumClusterwideNetworkPolicy/ep-default";
     expected = false;
   };

@@ -55,7 +55,7 @@ in
     ipv6 = lib.mkOption {
       type = lib.types.bool;
       default = false;
-      description = "Whether pods get IPv6 addresses too; the cluster must then have IPv6 CIDRs, which the facts do not state yet.";
+      description = "Whether pods get IPv6 addresses too; the cluster must then have IPv6 CIDRs, which the platform config does not state yet.";
       example = true;
     };
     gateway = {

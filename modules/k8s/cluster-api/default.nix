@@ -276,7 +276,7 @@ in
                   skipPhases = [
                     # Cilium replaces it.
                     "addon/kube-proxy"
-                    # Ours has the address that the facts state.
+                    # Ours has the address that the platform config states.
                     "addon/coredns"
                   ];
                 };

@@ -19,7 +19,7 @@ in
     expr = capi.objects == (stage "vanixiets-capi" { }).objects;
     expected = true;
   };
-  "networks, endpoint and version are the workload cluster's facts" = {
+  "networks, endpoint and version are the workload cluster's platform config" = {
     expr = {
       inherit ((at "Cluster/vanixiets").spec.clusterNetwork) pods services;
       endpoint = (at "HetznerCluster/vanixiets").spec.controlPlaneEndpoint;

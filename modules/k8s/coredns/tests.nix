@@ -4,7 +4,7 @@ let
   spec = production.objects."kube-system/Service/kube-dns".spec;
 in
 {
-  "the Service has the address that the facts state" = {
+  "the Service has the address that the platform config states" = {
     expr = spec.clusterIP;
     expected = "10.134.0.10";
   };

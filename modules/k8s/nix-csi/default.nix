@@ -121,7 +121,7 @@ in
         type = lib.types.bool;
         default = cluster.environment == "production";
         defaultText = lib.literalExpression ''cluster.environment == "production"'';
-        description = "Whether the nodes share a store on a volume, reached by SSH; one node alone has nobody to share with.";
+        description = "Whether the nodes share a store on a volume, reached by SSH; one node alone has no other to share with.";
         example = true;
       };
       storage = lib.mkOption {

@@ -1,4 +1,4 @@
-# Decrypts SopsSecrets inside the cluster, and carries those of `k8s/secrets` that the facts require of this cluster.
+# Decrypts SopsSecrets inside the cluster, and carries those of `k8s/secrets` that the platform config requires of this cluster.
 # The age key is never rendered: the Secret that holds it is put into the namespace before the phases begin.
 {
   cluster,
@@ -15,7 +15,7 @@ let
   labels."app.kubernetes.io/name" = name;
   keyFolder = "/etc/${cfg.ageKeySecret}";
 
-  # What the facts say must exist on this cluster, as far as a component of this cluster makes the namespace:
+  # What the platform config says must exist on this cluster, as far as a component of this cluster makes the namespace:
   # hosts have secrets too, and those of ClusterAPI are moved from cluster to cluster and not decrypted here.
   namespaces = lib.concatMap (component: lib.optionals component.enable component.namespaces) (
     lib.attrValues config.components

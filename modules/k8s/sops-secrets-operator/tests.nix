@@ -49,7 +49,7 @@ in
       ];
     };
   };
-  "every decrypted Secret is waited for, also one that nobody gave yet" = {
+  "every decrypted Secret is waited for, also one whose value is not there yet" = {
     expr = lib.filter (lib.hasPrefix "sops-secrets-operator.") (lib.attrNames production.gates);
     expected = [
       "sops-secrets-operator.decrypted"

@@ -1,7 +1,7 @@
 # What `stage.json` says of a stage: its items, the waits between them, and where its charts come from.
 {
   lib,
-  # The cluster and the stage by name, and what the facts say of both.
+  # The cluster and the stage by name, and what the platform config says of both.
   cluster,
   stage,
   facts,

@@ -1,8 +1,8 @@
-# What the cluster's nodes run: a guest is its host's architecture unless the profile says otherwise, and Rosetta runs the other one.
+# What the cluster's nodes run: a VM is its host's architecture unless the profile says otherwise, and Rosetta runs the other one.
 {
   lib,
   platform,
-  # What the facts say of the cluster.
+  # What the platform config says of the cluster.
   facts,
 }:
 if facts.profile != null then

@@ -25,7 +25,7 @@ lib.concatMap (
   in
   map (
     need:
-    "component `${name}` needs `${need}`, which is off; switch it on in the facts of the cluster, or `${name}` off"
+    "component `${name}` needs `${need}`, which is off; switch it on in the platform config of the cluster, or `${name}` off"
   ) (lib.filter (need: !(enabled ? ${need})) component.dependsOn)
   ++ lib.concatLists (
     lib.mapAttrsToList (

@@ -1,4 +1,4 @@
-# The facts of one cluster as defaults of `k3s-server`: `cluster` is an entry of the platform's clusters, `versions` its versions.
+# The platform config of one cluster as defaults of `k3s-server`: `cluster` is an entry of the platform's clusters, `versions` its versions.
 # Which node is the first server, and how the others join it, is no fact of the cluster: the machine states that.
 { cluster, versions }:
 { config, lib, ... }:

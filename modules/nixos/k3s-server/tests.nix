@@ -504,7 +504,7 @@ in
     ];
   }
   {
-    name = "k3s-server: a cluster's facts become flags, and a machine may still choose otherwise";
+    name = "k3s-server: a cluster's platform config becomes flags, and a machine may still choose otherwise";
     expr = {
       server = (fromFacts { }).services.k3s.extraFlags;
       agent = failures (fromFacts (joining // { role = "agent"; }));

@@ -1,4 +1,4 @@
-# A guest that Lima (2.1 or later), and Colima on top of it, can start and reach: user, keys, shell, mounts, signals, guest agent.
+# A VM that Lima (2.1 or later), and Colima on top of it, can start and reach: user, keys, shell, mounts, signals, guest agent.
 # It knows nothing of Kubernetes, and of Lima only what the host puts on the `cidata` disk.
 {
   config,
@@ -21,7 +21,7 @@ let
 in
 {
   options.lima-guest = {
-    enable = mkEnableOption "the guest's side of Lima's contract";
+    enable = mkEnableOption "the VM's side of Lima's contract";
 
     agentPackages = mkOption {
       type = types.listOf types.package;
@@ -35,7 +35,7 @@ in
     rosetta.enable = mkOption {
       type = types.bool;
       default = false;
-      description = "Whether x86_64 programs run by Rosetta where the host offers it; for aarch64 guests on Apple Silicon.";
+      description = "Whether x86_64 programs run by Rosetta where the host offers it; for aarch64 VMs on Apple Silicon.";
     };
   };
 
@@ -43,11 +43,11 @@ in
     assertions = [
       {
         assertion = !cfg.rosetta.enable || pkgs.stdenv.hostPlatform.isAarch64;
-        message = "lima-guest: Rosetta runs x86_64 programs in aarch64 guests; this guest is ${pkgs.stdenv.hostPlatform.system}, turn `lima-guest.rosetta.enable` off or build the aarch64-linux image";
+        message = "lima-guest: Rosetta runs x86_64 programs in aarch64 VMs; this VM is ${pkgs.stdenv.hostPlatform.system}, turn `lima-guest.rosetta.enable` off or build the aarch64-linux image";
       }
       {
         assertion = config.users.mutableUsers;
-        message = "lima-guest: the host names the guest's user when it starts it, so `users.mutableUsers` must stay on";
+        message = "lima-guest: the host names the VM's user when it starts it, so `users.mutableUsers` must stay on";
       }
     ];
 
@@ -73,7 +73,7 @@ in
         "overriderockperm"
         "exec"
         "uid=0"
-        # Without a host that brings the disk the guest still boots to a console.
+        # Without a host that brings the disk the VM still boots to a console.
         "nofail"
         "x-systemd.device-timeout=30s"
       ];
@@ -83,7 +83,7 @@ in
     systemd.tmpfiles.rules = [ "L+ /bin/bash - - - - /run/current-system/sw/bin/bash" ];
 
     systemd.services.lima-init = {
-      description = "Set the guest up as the host's cidata disk says";
+      description = "Set the VM up as the host's cidata disk says";
       wantedBy = [ "multi-user.target" ];
       after = [
         "network-pre.target"
@@ -110,7 +110,7 @@ in
     };
 
     systemd.services.lima-guestagent = {
-      description = "Tell the host which ports the guest listens on";
+      description = "Tell the host which ports the VM listens on";
       wantedBy = [ "multi-user.target" ];
       after = [
         "lima-init.service"

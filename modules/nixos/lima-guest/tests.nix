@@ -58,7 +58,7 @@ in
     };
   }
   {
-    name = "lima-guest: the guest is set up at every boot, and the agent starts after that";
+    name = "lima-guest: the VM is set up at every boot, and the agent starts after that";
     expr = {
       inherit (services.lima-init) wantedBy;
       inherit (services.lima-init.serviceConfig) Type;
@@ -136,7 +136,7 @@ in
       };
       options = [ "nofail" ];
       refused = [
-        "lima-guest: Rosetta runs x86_64 programs in aarch64 guests; this guest is x86_64-linux, turn `lima-guest.rosetta.enable` off or build the aarch64-linux image"
+        "lima-guest: Rosetta runs x86_64 programs in aarch64 VMs; this VM is x86_64-linux, turn `lima-guest.rosetta.enable` off or build the aarch64-linux image"
       ];
       off = false;
     };
@@ -153,7 +153,7 @@ in
       ];
     });
     expected = [
-      "lima-guest: the host names the guest's user when it starts it, so `users.mutableUsers` must stay on"
+      "lima-guest: the host names the VM's user when it starts it, so `users.mutableUsers` must stay on"
     ];
   }
 ]

@@ -10,7 +10,7 @@ pub enum Kind {
     Unexpected,
     /// The command line makes no sense; clap uses the same code for its own errors.
     Usage,
-    /// Platform config, root or argument make no sense.
+    /// Platform config, root or argument makes no sense.
     Config,
     /// A golden, a generated file or the parity matrix differs.
     Stale,
@@ -90,7 +90,7 @@ impl Kind {
         match self {
             Self::Unexpected => "a bug, or unforeseen I/O",
             Self::Usage => "the command line makes no sense",
-            Self::Config => "platform config, root or argument make no sense",
+            Self::Config => "platform config, root or argument makes no sense",
             Self::Stale => {
                 "a golden, a generated file or the parity matrix differs, or `diff --exit-code` found a change"
             }
@@ -180,7 +180,7 @@ impl Failure {
         Self::new(Kind::Unexpected, message)
     }
 
-    /// Platform config, root or argument make no sense.
+    /// Platform config, root or argument makes no sense.
     pub fn config(message: impl Display) -> Self {
         Self::new(Kind::Config, message)
     }

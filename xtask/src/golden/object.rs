@@ -11,7 +11,7 @@ use crate::base::formats::json;
 /// Annotation with the digest of the complete rendered object, without this annotation.
 pub const DIGEST: &str = "vanixiets.dev/digest";
 
-/// Annotation that marks an object of upstream text (`chart` or `manifest`), which goldens keep as summary.
+/// Annotation that marks an object of upstream text (`chart` or `manifest`), which goldens keep as a summary.
 pub const SOURCE: &str = "vanixiets.dev/source";
 
 /// What etcd takes in one request by default; the API server stores no larger object.
@@ -41,13 +41,13 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Whether a golden keeps an object whole or as summary.
+/// Whether a golden keeps an object whole or as a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// Written by our modules: kept whole.
     Native,
-    /// Rendered from upstream's text: kept as summary and a digest.
+    /// Rendered from upstream's text: kept as a summary and a digest.
     Upstream,
 }
 

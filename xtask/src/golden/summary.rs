@@ -1,5 +1,5 @@
 //! The summary of an object of upstream text: what a reviewer must see, and digests of the rest.
-//! Platform config stay an object that the API server takes, and hold no upstream prose, script or schema.
+//! It stays an object that the API server takes, and holds no upstream prose, script or schema.
 
 use serde_json::{Map, Value, json};
 

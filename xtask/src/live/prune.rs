@@ -172,7 +172,7 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
     }
     choice
         .deletions
-        .sort_by_key(|deletions| (order(&deletions.object), deletions.object.clone()));
+        .sort_by_key(|deletion| (order(&deletion.object), deletion.object.clone()));
     Ok(choice)
 }
 
@@ -334,9 +334,9 @@ fn order(object: &ObjectRef) -> u8 {
 impl Choice {
     /// Whether an object takes others along, so that everything has to be listed to show them.
     pub fn has_cascades(&self) -> bool {
-        self.deletions.iter().any(|deletions| {
+        self.deletions.iter().any(|deletion| {
             matches!(
-                deletions.object.kind.as_str(),
+                deletion.object.kind.as_str(),
                 "Namespace" | "CustomResourceDefinition" | "PersistentVolumeClaim"
             )
         })
@@ -346,8 +346,8 @@ impl Choice {
     pub fn add_cascades(&mut self, everything: &Value, definitions: &Value, discriminator: &str) -> Result<()> {
         let items: Vec<&Value> = list(everything).collect();
         let mut refused = Vec::new();
-        for deletions in &mut self.deletions {
-            let object = &deletions.object;
+        for deletion in &mut self.deletions {
+            let object = &deletion.object;
             match object.kind.as_str() {
                 "Namespace" => {
                     for item in items
@@ -364,7 +364,7 @@ impl Choice {
                                 label.unwrap_or_default()
                             ));
                         }
-                        deletions.along.push(describe(item, &items));
+                        deletion.along.push(describe(item, &items));
                     }
                 }
                 "CustomResourceDefinition" => {
@@ -377,7 +377,7 @@ impl Choice {
                         let found = ObjectRef::of(item);
                         found.kind == kind && found.group() == group
                     };
-                    deletions
+                    deletion
                         .along
                         .extend(items.iter().filter(of_kind).map(|item| describe(item, &items)));
                 }
@@ -385,7 +385,7 @@ impl Choice {
                     let claim = items
                         .iter()
                         .find(|item| ObjectRef::of(item).identity() == object.identity());
-                    deletions.along.extend(claim.and_then(|claim| volume(claim, &items)));
+                    deletion.along.extend(claim.and_then(|claim| volume(claim, &items)));
                 }
                 _ => {}
             }
@@ -411,7 +411,7 @@ impl Choice {
         let stateful = self
             .deletions
             .iter()
-            .filter(|deletions| STATEFUL.contains(&deletions.object.kind.as_str()))
+            .filter(|deletion| STATEFUL.contains(&deletion.object.kind.as_str()))
             .count();
         (stateful > STATEFUL_LIMIT)
             .then(|| format!("{stateful} objects with state would go, more than {STATEFUL_LIMIT}"))
@@ -420,9 +420,9 @@ impl Choice {
     /// The tree for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for deletions in &self.deletions {
-            writeln!(text, "- {} (uid {})", deletions.object, deletions.uid).expect("a string takes everything");
-            for along in &deletions.along {
+        for deletion in &self.deletions {
+            writeln!(text, "- {} (uid {})", deletion.object, deletion.uid).expect("a string takes everything");
+            for along in &deletion.along {
                 writeln!(text, "    takes along {along}").expect("a string takes everything");
             }
         }
@@ -556,16 +556,16 @@ mod tests {
             let choice = choose(&delta(orphans.clone()), &resources(), &allowed).unwrap();
             let shown = choice.text();
             prop_assert_eq!(choice.deletions.len() + choice.kept.len(), orphans.len());
-            for deletions in &choice.deletions {
-                let orphan = orphans.iter().find(|orphan| orphan.uid == deletions.uid).unwrap();
-                prop_assert_eq!(&orphan.object, &deletions.object);
-                let shown_line = format!("- {} (uid {})", deletions.object, deletions.uid);
+            for deletion in &choice.deletions {
+                let orphan = orphans.iter().find(|orphan| orphan.uid == deletion.uid).unwrap();
+                prop_assert_eq!(&orphan.object, &deletion.object);
+                let shown_line = format!("- {} (uid {})", deletion.object, deletion.uid);
                 prop_assert!(shown.contains(&shown_line));
                 prop_assert!(orphan.managed && !orphan.owned && orphan.kept.is_none() && !orphan.terminating);
-                let kind = deletions.object.kind.as_str();
-                prop_assert!(!(kind == "Namespace" && SYSTEM.contains(&deletions.object.name.as_str())));
+                let kind = deletion.object.kind.as_str();
+                prop_assert!(!(kind == "Namespace" && SYSTEM.contains(&deletion.object.name.as_str())));
                 if BY_NAME.contains(&kind) || orphan.by_name.is_some() {
-                    prop_assert!(allowed.contains(&deletions.object.to_string()));
+                    prop_assert!(allowed.contains(&deletion.object.to_string()));
                 }
             }
             // The deletes of the plan are the shown ones, in number and UID, and nothing else.
@@ -581,10 +581,10 @@ mod tests {
                 })
                 .collect();
             prop_assert_eq!(deletes.len(), choice.deletions.len());
-            for (command, deletions) in deletes.iter().zip(&choice.deletions) {
+            for (command, deletion) in deletes.iter().zip(&choice.deletions) {
                 let line = command.shell();
-                prop_assert!(line.contains(&format!("--raw={}", deletions.path)), "{}", line);
-                let precondition = format!(r#""preconditions":{{"uid":"{}"}}"#, deletions.uid);
+                prop_assert!(line.contains(&format!("--raw={}", deletion.path)), "{}", line);
+                let precondition = format!(r#""preconditions":{{"uid":"{}"}}"#, deletion.uid);
                 prop_assert!(line.contains(&precondition), "{}", line);
             }
         }
@@ -592,7 +592,7 @@ mod tests {
 
     #[test]
     fn what_was_changed_or_takes_more_along_since_it_was_shown_is_refused() {
-        let deletions = |state: &str, along: &[&str]| Deletion {
+        let deletion = |state: &str, along: &[&str]| Deletion {
             object: ObjectRef {
                 api_version: "v1".into(),
                 kind: "Namespace".into(),
@@ -610,14 +610,14 @@ mod tests {
                 deletions: now,
                 kept: Vec::new(),
             };
-            check_unchanged(&[deletions("a", &["ConfigMap/x/c"])], &now).map_err(|failure| failure.chain())
+            check_unchanged(&[deletion("a", &["ConfigMap/x/c"])], &now).map_err(|failure| failure.chain())
         };
-        assert_eq!(check(vec![deletions("a", &["Pod/x/p"])]), Ok(()));
+        assert_eq!(check(vec![deletion("a", &["Pod/x/p"])]), Ok(()));
         for (now, words) in [
             (Vec::new(), "is no longer one to delete"),
-            (vec![deletions("b", &[])], "was changed"),
+            (vec![deletion("b", &[])], "was changed"),
             (
-                vec![deletions("a", &["PersistentVolumeClaim/x/d"])],
+                vec![deletion("a", &["PersistentVolumeClaim/x/d"])],
                 "also take along PersistentVolumeClaim/x/d",
             ),
         ] {
@@ -692,29 +692,29 @@ mod tests {
                 .map(|resource| orphan(&resource.api_version, &resource.kind));
             delta(all.collect())
         };
-        let deletions = |name: &str| {
+        let deletion = |name: &str| {
             let choice = choose(&all(), &resources, &[name.to_owned()])?;
             Ok::<_, Failure>(
                 choice
                     .deletions
                     .into_iter()
-                    .map(|deletions| deletions.uid)
+                    .map(|deletion| deletion.uid)
                     .collect::<Vec<_>>(),
             )
         };
-        let failure = deletions("Cluster/n/a").unwrap_err();
+        let failure = deletion("Cluster/n/a").unwrap_err();
         assert_eq!(failure.kind, Kind::Config);
         for name in ["Cluster.cluster.x-k8s.io/n/a", "Cluster.postgresql.cnpg.io/n/a"] {
             assert!(failure.chain().contains(name), "{}", failure.chain());
-            assert_eq!(deletions(name).unwrap().len(), 1);
+            assert_eq!(deletion(name).unwrap().len(), 1);
         }
         assert_eq!(
-            deletions("Service/n/a").unwrap(),
+            deletion("Service/n/a").unwrap(),
             ["v1-Service"],
             "the core group has no name"
         );
         assert_eq!(
-            deletions("Service.serving.knative.dev/n/a").unwrap(),
+            deletion("Service.serving.knative.dev/n/a").unwrap(),
             ["serving.knative.dev/v1-Service"]
         );
         let shown = choose(&all(), &resources, &[]).unwrap().text();
@@ -761,7 +761,7 @@ mod tests {
         let kinds: Vec<&str> = choice
             .deletions
             .iter()
-            .map(|deletions| deletions.object.kind.as_str())
+            .map(|deletion| deletion.object.kind.as_str())
             .collect();
         assert_eq!(
             kinds,

@@ -400,7 +400,7 @@ impl Platform {
         let version: Version = serde_json::from_str(text).map_err(|error| at(text, &error))?;
         if version.schema != SCHEMA {
             return Err(Failure::config(format!(
-                "platform config have schema {}, this xtask reads schema {SCHEMA}",
+                "the platform config has schema {}, this xtask reads schema {SCHEMA}",
                 version.schema
             ))
             .hinted("use the xtask of the same checkout: `cargo xtask` or `nix run .#xtask`"));

@@ -61,9 +61,9 @@ fn judge(deploy: &Deploy<'_>, choice: &Choice, allowed: &[String]) -> Vec<Step> 
             shown: choice
                 .deletions
                 .iter()
-                .map(|deletions| Deletion {
+                .map(|deletion| Deletion {
                     path: String::new(),
-                    ..deletions.clone()
+                    ..deletion.clone()
                 })
                 .collect(),
             allowed: allowed.to_vec(),
@@ -131,20 +131,20 @@ fn cascade_steps(access: &Access) -> [Step; 2] {
 /// the same name is kept; so does the resourceVersion of what only a person or a deployment writes.
 pub fn deletes(access: &Access, deletions: &[Deletion]) -> Section {
     let mut steps = Vec::new();
-    for (index, deletions) in deletions.iter().enumerate() {
+    for (index, deletion) in deletions.iter().enumerate() {
         let gone = Probe::Gone {
             command: access
                 .kubectl()
                 .args(["get", "--ignore-not-found", "--output=json"])
-                .arg(format!("{}.{}", deletions.object.kind, versioned(deletions)))
-                .arg(format!("--namespace={}", deletions.object.namespace))
-                .arg(deletions.object.name.as_str())
+                .arg(format!("{}.{}", deletion.object.kind, versioned(deletion)))
+                .arg(format!("--namespace={}", deletion.object.namespace))
+                .arg(deletion.object.name.as_str())
                 .within(30),
             pointer: "/metadata/uid".to_owned(),
-            value: deletions.uid.clone(),
+            value: deletion.uid.clone(),
         };
-        let mut preconditions = json!({"uid": deletions.uid});
-        if let Some(version) = &deletions.version {
+        let mut preconditions = json!({"uid": deletion.uid});
+        if let Some(version) = &deletion.version {
             preconditions["resourceVersion"] = json!(version);
         }
         let options = json!({
@@ -156,14 +156,14 @@ pub fn deletes(access: &Access, deletions: &[Deletion]) -> Section {
         steps.push(
             Step::new(
                 &format!("object-{:03}.delete", index + 1),
-                format!("Delete {} (uid {})", deletions.object, deletions.uid),
+                format!("Delete {} (uid {})", deletion.object, deletion.uid),
                 "The project no longer has it.",
                 Effect::Destroy,
                 Action::Run(
                     access
                         .kubectl()
                         .arg("delete")
-                        .arg(format!("--raw={}", deletions.path))
+                        .arg(format!("--raw={}", deletion.path))
                         .arg("--filename=-")
                         .from_text(options.to_string())
                         .within(60),
@@ -173,7 +173,7 @@ pub fn deletes(access: &Access, deletions: &[Deletion]) -> Section {
         );
         steps.push(Step::new(
             &format!("object-{:03}.wait", index + 1),
-            format!("Wait until {} is gone", deletions.object),
+            format!("Wait until {} is gone", deletion.object),
             "An accepted delete is not yet a deletion: finalizers may hold it.",
             Effect::Read,
             Action::Wait {
@@ -187,9 +187,9 @@ pub fn deletes(access: &Access, deletions: &[Deletion]) -> Section {
 }
 
 /// `version.group` as kubectl takes it after a kind; the core group is empty.
-fn versioned(deletions: &Deletion) -> String {
-    match deletions.object.api_version.split_once('/') {
+fn versioned(deletion: &Deletion) -> String {
+    match deletion.object.api_version.split_once('/') {
         Some((group, version)) => format!("{version}.{group}"),
-        None => format!("{}.", deletions.object.api_version),
+        None => format!("{}.", deletion.object.api_version),
     }
 }

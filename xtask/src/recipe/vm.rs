@@ -182,8 +182,8 @@ impl Vm<'_> {
             "Compare what is there of the VM with the platform config",
             "What a new VM needs is made and looked at before an old one is deleted.",
             vec![
-                self.observe("vm.observe", "VMs.ndjson"),
-                self.compare("vm.compare", "VMs.ndjson", "vm.json"),
+                self.observe("vm.observe", "vms.ndjson"),
+                self.compare("vm.compare", "vms.ndjson", "vm.json"),
             ],
         ));
         if self.image == ImageStep::Build {
@@ -550,7 +550,7 @@ impl Vm<'_> {
             )
             .unless(gone)
             .changing(&self.access.cluster, false),
-            self.observe("vm.look", "VMs.ndjson"),
+            self.observe("vm.look", "vms.ndjson"),
             Step::new(
                 "vm.judge",
                 "Check that the VM is gone",
@@ -558,7 +558,7 @@ impl Vm<'_> {
                 Effect::Read,
                 Action::task(VmGone {
                     instance: self.wanted.instance.clone(),
-                    listing: self.work("VMs.ndjson"),
+                    listing: self.work("vms.ndjson"),
                 }),
             ),
             Step::new(

@@ -81,7 +81,7 @@ pub struct Init {
 /// Arguments of `secrets check`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Check {
-    /// Also fail for what a deploy to this cluster needs and nobody gave yet
+    /// Also fail for what a deploy to this cluster needs and that is not there yet
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
     /// Also look through this rendered project

@@ -1,11 +1,11 @@
 # The first server of the k3s cluster at Hetzner, as a module for `clan.machines.kube-control`.
 # clan brings disko and sops-nix; terranix made the server that this is installed on.
 {
-  # The evaluated facts.
+  # The evaluated platform config.
   platform,
   # The srvos flake, or `import` of its sources.
   srvos,
-  # The machine's name in the facts.
+  # The machine's name in the platform config.
   name ? "kube-control",
   # The checkout with the encrypted host secrets and with machines/<name>/authorized_keys.
   root ? ../../../..,
@@ -22,7 +22,7 @@ let
     if lib.length (lib.attrNames clusters) == 1 then
       lib.head (lib.attrValues clusters)
     else
-      throw "machine `${name}`: the facts name it as the machine of ${toString (lib.length (lib.attrNames clusters))} clusters, it takes one; set `clusters.<cluster>.machine`";
+      throw "machine `${name}`: the platform config names it as the machine of ${toString (lib.length (lib.attrNames clusters))} clusters, it takes one; set `clusters.<cluster>.machine`";
 
   # Public halves of the keys that may log in, one a line: that of the deploy key, and those of operators.
   keysFile = root + "/machines/${name}/authorized_keys";
@@ -35,7 +35,7 @@ let
   # Before the secret is made the machine can be evaluated; k3s would then make a token of its own.
   token = lib.findFirst (
     secret: secret.id == "k3s-token"
-  ) (throw "machine `${name}`: the facts have no secret `k3s-token`") platform.secrets.required;
+  ) (throw "machine `${name}`: the platform config has no secret `k3s-token`") platform.secrets.required;
   tokenFile = root + "/${token.file}";
   hasToken = builtins.pathExists tokenFile;
 in
@@ -56,7 +56,7 @@ in
       assertions = [
         {
           assertion = config.users.users.root.openssh.authorizedKeys.keys != [ ];
-          message = "machine `${name}`: nobody could log in; put the public half of the deploy key into machines/${name}/authorized_keys, or set `users.users.root.openssh.authorizedKeys.keys`";
+          message = "machine `${name}`: no user could log in; put the public half of the deploy key into machines/${name}/authorized_keys, or set `users.users.root.openssh.authorizedKeys.keys`";
         }
       ];
 

@@ -91,7 +91,7 @@ in
     expected = [ ];
   }
   {
-    name = "kube-control: the machine's facts become its system and name, and its state version stays";
+    name = "kube-control: the machine's platform config becomes its system and name, and its state version stays";
     expr = {
       inherit (complete.nixpkgs) hostPlatform;
       inherit (complete.networking) hostName;
@@ -104,7 +104,7 @@ in
     };
   }
   {
-    name = "kube-control: k3s begins a cluster with the facts of the one that names the machine";
+    name = "kube-control: k3s begins a cluster with the platform config of the one that names the machine";
     expr = {
       inherit (complete.services.k3s)
         role
@@ -132,7 +132,7 @@ in
     };
   }
   {
-    name = "kube-control: the token is the secret of the facts, and k3s restarts when it changes";
+    name = "kube-control: the token is the secret of the platform config, and k3s restarts when it changes";
     expr = {
       inherit (complete.sops.secrets.k3s-token) key restartUnits;
       file = baseNameOf complete.sops.secrets.k3s-token.sopsFile;
@@ -154,7 +154,7 @@ in
       secrets = [ ];
       tokenFile = null;
       failed = [
-        "machine `host`: nobody could log in; put the public half of the deploy key into machines/host/authorized_keys, or set `users.users.root.openssh.authorizedKeys.keys`"
+        "machine `host`: no user could log in; put the public half of the deploy key into machines/host/authorized_keys, or set `users.users.root.openssh.authorizedKeys.keys`"
       ];
     };
   }

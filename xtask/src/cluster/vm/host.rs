@@ -1,4 +1,4 @@
-//! Platform config of the host that decide how a VM can run here: system, architecture, cores, memory, helpers.
+//! What of the host decides how a VM can run here: system, architecture, cores, memory, helpers.
 //! It looks and decides nothing; a file can stand in for the look, so that another host can be planned for.
 
 use camino::{Utf8Path, Utf8PathBuf};

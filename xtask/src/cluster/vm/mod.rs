@@ -28,7 +28,7 @@ pub(crate) const AMD64: &str = "f0VMRgIBAQAAAAAAAAAAAAIAPgABAAAAeABAAAAAAABAAAAA
 
 /// Where the folder of this checkout's VMs is written down.
 pub fn home_file() -> Utf8PathBuf {
-    Utf8Path::new(STATE).join("VMs.json")
+    Utf8Path::new(STATE).join("vms.json")
 }
 
 /// What is remembered of a cluster's VM.
