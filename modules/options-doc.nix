@@ -66,7 +66,7 @@ in
 
   A consumer's flake sets `platform` to these; `modules/platform.nix` is ours, `templates/default/platform.nix` a short one.
 
-  ## Facts
+  ## Platform config
 
   ${section "" (listOf facts)}## Every component
 

@@ -52,7 +52,7 @@ in
         lib.optionalAttrs (gateway.enable && lib.hasPrefix "127." cluster.routeDomain) {
           ${cluster.routeDomain} = gateway.nodesService;
         };
-      defaultText = lib.literalMD "the domain of the routes, when it stands for a loopback address";
+      defaultText = lib.literalMD "the domain of the routes, when it is a name of a loopback address";
       description = "Name of a Service by zone: pods get its addresses for every name of the zone.";
       example = {
         "127.0.0.1.sslip.io" = "gateway-nodes.kube-system.svc.cluster.local";

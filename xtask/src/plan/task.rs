@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::failure::Result;
 use crate::call::{Caller, kluctl, list, nix};
-use crate::cluster::capi::{dns, survey};
+use crate::cluster::capi::{dns, provider_preflight};
 use crate::cluster::vm::{image, lima, route, tasks as vm, trust};
 use crate::cluster::{capi, embedded};
 use crate::command::{Command, Tool};
@@ -102,7 +102,7 @@ tasks! {
     review::CleanTree,
     review::Reviewed,
     route::FindRoutes,
-    survey::ProviderPreflight,
+    provider_preflight::ProviderPreflight,
     trust::RootCertificate,
     validity::ValidityDefinitions,
     validity::ValidityObjects,

@@ -241,7 +241,7 @@ fn keep_diagnostics(access: &Access) -> Section {
         ),
     ];
     Section::new(
-        "evidence",
+        "diagnostics",
         "Keep what the cluster says of a failure",
         "The cluster is gone when a person asks why it failed.",
     )

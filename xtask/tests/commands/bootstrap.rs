@@ -91,7 +91,7 @@ fn provider(status: u16, body: &'static str) -> String {
     api
 }
 
-fn survey(hetzner: &str, cloudflare: &str) -> Value {
+fn preflight(hetzner: &str, cloudflare: &str) -> Value {
     json!({"do": {"providerPreflight": {
         "requirements": ".xtask/wanted.json",
         "hetzner": {"api": hetzner, "token": "HCLOUD_TOKEN", "deadline": 1},
@@ -126,7 +126,7 @@ fn what_provider_and_zone_lack_is_one_report_before_anything_is_made_and_no_toke
         .insert("CLOUDFLARE_API_TOKEN".into(), "canary-of-cloudflare".into());
     let hetzner = provider(403, r#"{"error": {"message": "insufficient permissions"}}"#);
     let cloudflare = provider(200, r#"{"success": true, "result": []}"#);
-    let ran = act(&checkout, &survey(&hetzner, &cloudflare));
+    let ran = act(&checkout, &preflight(&hetzner, &cloudflare));
     fails(
         &ran,
         5,
@@ -142,7 +142,7 @@ fn what_provider_and_zone_lack_is_one_report_before_anything_is_made_and_no_toke
 
 #[test]
 fn tokens_that_nobody_has_are_both_named_with_how_to_give_them() {
-    let ran = act(&checkout(), &survey("http://127.0.0.1:9", "http://127.0.0.1:9"));
+    let ran = act(&checkout(), &preflight("http://127.0.0.1:9", "http://127.0.0.1:9"));
     fails(
         &ran,
         5,

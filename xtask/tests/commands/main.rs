@@ -15,3 +15,4 @@ mod fakes;
 mod laws;
 mod offline;
 mod runs;
+mod words;

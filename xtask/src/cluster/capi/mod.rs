@@ -7,11 +7,11 @@ mod look;
 mod pivot;
 mod preflight;
 mod project;
+pub mod provider_preflight;
 pub mod providers;
 mod repository;
+mod requirements;
 pub mod status;
-pub mod survey;
-mod wanted;
 
 use camino::Utf8PathBuf;
 
@@ -25,7 +25,7 @@ pub use preflight::MovePreflight;
 pub use project::{InMemoryProject, ProjectPart, part_of};
 pub use providers::{Provider, Role};
 pub use repository::{ClusterctlConfiguration, Fit, ProviderComponents, ProviderModule};
-pub use wanted::{Machine, ReadRequirements, Requirements};
+pub use requirements::{Machine, ReadRequirements, Requirements};
 
 /// The label with which clusterctl takes an object along.
 pub const MOVE: &str = "clusterctl.cluster.x-k8s.io/move";

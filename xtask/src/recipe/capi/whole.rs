@@ -38,7 +38,7 @@ impl Bootstrap<'_> {
                 .extend([source, self.provide(), self.install("source", &self.source)]),
             "apply" => {
                 plan.sections.push(source);
-                plan.sections.extend(self.survey());
+                plan.sections.extend(self.provider_preflight());
                 let apply = self.apply(&goal);
                 plan.sections.push(apply.section);
                 plan.finally.push(apply.finally);
@@ -102,7 +102,7 @@ impl Bootstrap<'_> {
         .unless(self.moving());
 
         plan.sections.extend(self.tree(&goal));
-        plan.sections.extend(self.survey());
+        plan.sections.extend(self.provider_preflight());
         plan.sections.push(source.section);
         plan.sections.push(machines);
         // A rehearsal's clusters may have to be started again at any time.

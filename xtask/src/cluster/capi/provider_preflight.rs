@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::dns::{self, Cloudflare};
-use super::wanted::{Machine, Requirements};
+use super::requirements::{Machine, Requirements};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::http::{Api, query};
 use crate::base::process::Interrupt;
@@ -214,7 +214,7 @@ fn names(all: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// What a look found, a failure being one problem more; only an interrupt ends the survey.
+/// What a look found, a failure being one problem more; only an interrupt ends it.
 fn as_problems_of(looked: Result<Vec<String>>) -> Result<Vec<String>> {
     match looked {
         Ok(problems) => Ok(problems),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Bootstrap, Controllers};
 use crate::cluster::capi::ReadRequirements;
-use crate::cluster::capi::survey::{Hetzner, ProviderPreflight, Zone};
+use crate::cluster::capi::provider_preflight::{Hetzner, ProviderPreflight, Zone};
 use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::recipe::{Source, nix_build};
 
@@ -18,15 +18,15 @@ const DEADLINE: u64 = 120;
 impl Bootstrap<'_> {
     /// Finds everything that is missing at once, unless the machines are on their way already. A rehearsal asks
     /// nobody: its machines are in memory.
-    pub(super) fn survey(&self) -> Option<Section> {
+    pub(super) fn provider_preflight(&self) -> Option<Section> {
         let (Controllers::Pods, Some(secret)) = (self.controllers, &self.secret) else {
             return None;
         };
-        let wanted = self.work("wanted.json");
+        let wanted = self.work("requirements.json");
         let mut steps = Vec::new();
         if let Source::Built { attribute, link } = &self.capi.source {
             steps.push(Step::new(
-                "wanted.build",
+                "requirements.build",
                 format!("Build `.#{attribute}`"),
                 "It says what the provider will be asked for.",
                 Effect::Local,
@@ -34,7 +34,7 @@ impl Bootstrap<'_> {
             ));
         }
         steps.push(Step::new(
-            "wanted.read",
+            "requirements.read",
             "Read which machines, images and keys it needs",
             "What is deployed is what is looked for.",
             Effect::Read,
@@ -44,7 +44,7 @@ impl Bootstrap<'_> {
             }),
         ));
         steps.push(Step::new(
-            "provider.survey",
+            "provider.preflight",
             "Look whether the provider and the zone have everything, and no such cluster yet",
             "Every problem is named at once, before anything is made that costs.",
             Effect::Read,
