@@ -87,8 +87,8 @@ impl Context {
         };
         if transaction::recover(root)? {
             self.ui.status(
-                Status::Taking,
-                "up a change of secrets that was cut off; it is complete now",
+                Status::Resuming,
+                "a change of secrets that was cut off; it is complete now",
             );
         }
         Ok(())

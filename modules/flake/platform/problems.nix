@@ -33,9 +33,8 @@ let
   each = f: set: lib.concatLists (lib.mapAttrsToList f set);
   refer =
     what: name: known:
-    lib.optional (
-      !(known ? ${name})
-    ) "${what} names `${name}`, which the platform config does not have; known are ${quoted (lib.attrNames known)}";
+    lib.optional (!(known ? ${name}))
+      "${what} names `${name}`, which the platform config does not have; known are ${quoted (lib.attrNames known)}";
 
   ofCluster =
     name: cluster:

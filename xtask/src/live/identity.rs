@@ -28,7 +28,7 @@ impl CheckClusterIdentity {
         let word = match known {
             Known::Before(_) => Status::Checked,
             // What every later run believes is said aloud, once.
-            Known::FirstContact(_) => Status::Taking,
+            Known::FirstContact(_) => Status::Using,
         };
         on.ui.status(word, known.words());
         Ok(())

@@ -180,7 +180,7 @@ pub fn carry_out_reviewed(
         Some(step) => position(&plan, step)?,
     };
     for choice in &plan.choices {
-        ui.status(Status::Taking, choice);
+        ui.status(Status::Using, choice);
     }
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
@@ -245,7 +245,7 @@ fn resumed(ui: &Ui, checkout: &Checkout, plan: Plan, asked: &mut Asked) -> Resul
     };
     let earlier = Asked::read(journal.folder())?;
     earlier.check(asked, journal.folder())?;
-    ui.status(Status::Taking, format!("up the unfinished run {}", journal.folder()));
+    ui.status(Status::Resuming, format!("the unfinished run {}", journal.folder()));
     let own = serde_json::to_string(&plan).or_fail(Kind::Unexpected, "cannot write the plan")?;
     // A nonce means nothing else, so it is exchanged wherever it stands.
     let under = own.replace(&asked.nonce, &earlier.nonce);

@@ -129,7 +129,7 @@ impl PutOperatorKey {
                 let word = if matches!(key.otherwise, Otherwise::ThrowAway) && !words.starts_with('`') {
                     Status::Warning
                 } else {
-                    Status::Taking
+                    Status::Using
                 };
                 on.ui.status(word, format!("the operator's identity: {words}"));
                 on.write_json(

@@ -56,7 +56,7 @@ impl<'a> SopsClient<'a> {
         let lock = HostLock::take(&self.checkout.root, transaction::LOCK, goal)?;
         if transaction::recover(&self.checkout.root)? {
             self.ui.status(
-                Status::Taking,
+                Status::Using,
                 "up a change of secrets that was cut off; it is complete now",
             );
         }

@@ -143,7 +143,7 @@ fn ask(
         let value = clean(sops_client, &value, &format!("`{name}`"))?;
         sops_client
             .ui
-            .status(Status::Taking, format!("`{}` of `{}` from `{name}`", key, secret.id));
+            .status(Status::Using, format!("`{}` of `{}` from `{name}`", key, secret.id));
         return Ok(Some(value));
     }
     match sops_client.ui.read_secret(&format!(

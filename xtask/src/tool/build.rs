@@ -407,7 +407,7 @@ fn announce(toolbox: &Toolbox, modules: &[&'static Module], go: &Found, folder: 
     let needed = modules.iter().map(|module| module.mebibytes << 20).sum();
     let go_version = go.version.as_ref().map(ToString::to_string).unwrap_or_default();
     toolbox.ui.status(
-        Status::Taking,
+        Status::Using,
         format!(
             "{} from {} that Go {go_version} builds once into `{folder}`\nabout {} as measured on 2 cores with empty caches; up to {} of disk with Go's caches",
             plural(programs, "program"),

@@ -84,7 +84,7 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
         Some(target.stage),
     )?;
     for choice in &target.choices {
-        context.ui.status(Status::Taking, choice);
+        context.ui.status(Status::Using, choice);
     }
     let outcome = look(context, &checkout, &plan.sections, &access.work())
         .and_then(|_| read(&checkout, &deploy))

@@ -5,9 +5,8 @@ use walkdir::WalkDir;
 use crate::support::repository;
 
 /// What is no longer said, and what is said instead.
-const REPLACED: [(&str, &str); 26] = [
-    ("as it should be", "healthy, or equal"),
-    ("as they should be", "healthy, or equal"),
+const REPLACED: [(&str, &str); 25] = [
+    ("not as it should be", "unhealthy"),
     ("at hand", "available"),
     ("blast radius", "what is deleted with it"),
     ("derivation of the plan", "task"),

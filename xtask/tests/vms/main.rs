@@ -95,7 +95,7 @@ fn a_vm_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .up("k3s-dev", "auto", &[])
         .ends(0)
         .says("this cluster runs on it already")
-        .says("1 object is healthy");
+        .says("1 object is as it should be");
     assert_eq!(world.calls(), NOTHING);
     let status = world.run(&["local-status"]).ends(0);
     assert!(status.stdout.contains("colima-k3s-dev, Running"), "{}", status.stdout);

@@ -33,9 +33,10 @@ let
   );
 
   # Before the secret is made the machine can be evaluated; k3s would then make a token of its own.
-  token = lib.findFirst (
-    secret: secret.id == "k3s-token"
-  ) (throw "machine `${name}`: the platform config has no secret `k3s-token`") platform.secrets.required;
+  token =
+    lib.findFirst (secret: secret.id == "k3s-token")
+      (throw "machine `${name}`: the platform config has no secret `k3s-token`")
+      platform.secrets.required;
   tokenFile = root + "/${token.file}";
   hasToken = builtins.pathExists tokenFile;
 in

@@ -59,7 +59,9 @@ pub enum Status {
     /// A tool is built.
     Building,
     /// A choice was made, with its reason.
-    Taking,
+    Using,
+    /// A run that was cut off goes on.
+    Resuming,
     /// Something was left out or only simulated.
     Skipped,
     /// Something differs from what was reviewed.
@@ -88,7 +90,8 @@ impl Status {
             Self::Fresh => "Fresh",
             Self::Waiting => "Waiting",
             Self::Building => "Building",
-            Self::Taking => "Taking",
+            Self::Using => "Using",
+            Self::Resuming => "Resuming",
             Self::Skipped => "Skipped",
             Self::Stale => "Stale",
             Self::Warning => "Warning",
@@ -104,7 +107,7 @@ impl Status {
     fn style(self, styles: &Styles) -> Style {
         match self {
             Self::Done | Self::Fresh | Self::Checked | Self::Wrote => styles.good,
-            Self::Running | Self::Waiting | Self::Building | Self::Taking | Self::Next => styles.busy,
+            Self::Running | Self::Waiting | Self::Building | Self::Using | Self::Resuming | Self::Next => styles.busy,
             Self::Skipped | Self::Stale | Self::Warning | Self::Removed => styles.warn,
             Self::Failed | Self::Interrupted => styles.bad,
         }
