@@ -144,7 +144,7 @@ fn kill_and_resume(checkout: &Checkout, cluster: &str, step: &Step, point: Point
     );
     let resumed = checkout.ok(&["local-up", "--cluster", cluster, "--resume"]);
     assert!(
-        resumed.stderr.contains("up the unfinished run"),
+        resumed.stderr.contains("Resuming the unfinished run"),
         "{point:?} {step:?}: {resumed}"
     );
     until("nothing but the cluster runs", || {

@@ -196,7 +196,7 @@ fn a_record_of_a_run_that_was_tampered_with_is_never_taken_for_nothing_done() {
     fs_err::write(run.join("journal.jsonl"), &journal[..journal.len() - 5]).unwrap();
     fakes.answers(&["kluctl *deploy => 1 no"]);
     let resumed = fakes.run(&["local-up", "--resume"]);
-    fails(&resumed, 6, &["up the unfinished run"]);
+    fails(&resumed, 6, &["Resuming the unfinished run"]);
 }
 
 #[test]

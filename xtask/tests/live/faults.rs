@@ -179,7 +179,7 @@ fn stays_away(world: &World) {
             .says("its process is gone from this host; `--resume` takes it up");
         deploy_within(world, &folder, &["--resume"])
             .ends(0)
-            .says("up the unfinished run");
+            .says("Resuming the unfinished run");
         assert!(!world.versions(For::Twin).contains_key("Lease/kube-system/xtask-twin"));
         world
             .deploy(For::Twin, &folder)

@@ -127,7 +127,7 @@ fn a_vm_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
     world
         .up("k3s-dev", "colima", &[])
         .ends(8)
-        .says("vm.recreate` was not agreed to")
+        .says("cancelled before step `vm.recreate`")
         .says("Delete VM `colima-k3s-dev` with its cluster and every volume in it");
     assert_eq!(world.calls(), NOTHING);
     world.platform["profiles"]["k3s-dev"]["disk"] = json!(60);
@@ -155,7 +155,7 @@ fn a_vm_lives_from_nothing_through_every_change_to_its_end(plane: &Plane) {
         .up("k3s-dev", "colima", &[])
         .ends(8)
         .says("arch: config x86_64, saved profile x86_64, VM aarch64: `local-up` asks, deletes the VM")
-        .says("vm.recreate` was not agreed to");
+        .says("cancelled before step `vm.recreate`");
     world.tamper(DEV, "arch", json!("x86_64"));
     assert_eq!(world.calls(), NOTHING);
 
