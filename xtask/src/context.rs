@@ -11,6 +11,7 @@ use crate::base::failure::Result;
 use crate::base::lock::HostLock;
 use crate::base::process::Interrupt;
 use crate::base::root;
+use crate::base::state;
 use crate::base::transaction;
 use crate::base::ui::{Status, Ui};
 use crate::platform::Platform;
@@ -97,6 +98,7 @@ impl Context {
     /// Finds the checkout and reads its platform config.
     pub fn checkout(&self) -> Result<Checkout> {
         let root = root::find(self.given_root.as_deref())?;
+        state::check(&root)?;
         self.finish_what_was_cut_off(&root)?;
         let platform = crate::platform::config(&root)?;
         Ok(Checkout { root, platform })

@@ -18,6 +18,9 @@ pub struct CommandLine {
     pub verb: String,
     /// Values by flag.
     pub flags: BTreeMap<String, Vec<String>>,
+    /// Whether prompts are answered with yes, which changes nothing of what is asked for.
+    #[serde(skip)]
+    pub yes: bool,
 }
 
 impl CommandLine {
@@ -42,6 +45,7 @@ impl CommandLine {
     }
 
     fn take(&mut self, command: &clap::Command, matches: &clap::ArgMatches) {
+        self.yes |= matches!(matches.try_get_one::<bool>("yes"), Ok(Some(true)));
         for id in matches.ids() {
             let name = id.as_str();
             // Groups have ids, too.

@@ -5,6 +5,7 @@ pub mod kluctl;
 pub mod kubectl;
 pub mod list;
 pub mod nix;
+pub mod plugins;
 pub mod process;
 
 use std::io::ErrorKind;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use crate::base::failure::{Failure, Result};
 use crate::base::files::write;
 use crate::base::process::Interrupt;
+use crate::base::state;
 use crate::base::ui::Ui;
 use crate::tool::Tools;
 
@@ -100,7 +102,7 @@ impl<'a> Caller<'a> {
 
     /// Writes a file, beside and renamed.
     pub fn write(&self, path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
-        write(&self.root.join(path), content, mode)
+        write(&state::inside(self.root, path)?, content, mode)
     }
 
     /// Writes a JSON file for later steps.

@@ -21,6 +21,19 @@ const FOLDERS: [&str; 2] = ["HOME", "TMPDIR"];
 /// minute, and one that is not is somebody's work.
 const ASK_AGAIN: [u64; 5] = [2, 4, 8, 16, 30];
 
+/// The kubeconfig that a command is told.
+fn kubeconfig_of(command: &Command) -> Option<&Utf8PathBuf> {
+    command
+        .args
+        .iter()
+        .chain(command.env.get("KUBECONFIG"))
+        .find_map(|arg| match arg {
+            Arg::FlagPath(flag, path) if flag == "--kubeconfig" => Some(path),
+            Arg::Path(path) if command.env.get("KUBECONFIG") == Some(arg) => Some(path),
+            _ => None,
+        })
+}
+
 impl Caller<'_> {
     /// Tries again what an API server could not answer for a moment, if the command may be asked again.
     pub(crate) fn patiently(&self, command: &Command, attempt: impl Fn() -> Result<()>) -> Result<()> {
@@ -119,15 +132,7 @@ impl Caller<'_> {
 
     /// Refuses a cluster elsewhere where nothing may leave loopback.
     fn keep_in(&self, command: &Command) -> Result<()> {
-        let kubeconfig = command
-            .args
-            .iter()
-            .chain(command.env.get("KUBECONFIG"))
-            .find_map(|arg| match arg {
-                Arg::FlagPath(flag, path) if flag == "--kubeconfig" => Some(path),
-                Arg::Path(path) if command.env.get("KUBECONFIG") == Some(arg) => Some(path),
-                _ => None,
-            });
+        let kubeconfig = kubeconfig_of(command);
         let servers = kubeconfig.map_or_else(Vec::new, |path| super::kubectl::servers(&self.root.join(path)));
         servers.iter().try_for_each(|server| {
             crate::base::offline::allow(
@@ -140,6 +145,9 @@ impl Caller<'_> {
     pub(crate) fn process(&self, command: &Command, log: Option<&Utf8Path>) -> Result<Process> {
         if crate::base::offline::is_offline() {
             self.keep_in(command)?;
+        }
+        if let Some(kubeconfig) = kubeconfig_of(command) {
+            super::plugins::check(self.root, kubeconfig)?;
         }
         let mut args = Vec::new();
         let mut given = Vec::new();

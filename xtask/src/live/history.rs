@@ -262,6 +262,8 @@ pub fn keep(project: &Utf8Path, to: &Utf8Path) -> Result<String> {
         Ok(text) => serde_json::from_str(&text).unwrap_or_default(),
         Err(_) => Vec::new(),
     };
+    // What is no digest was written by somebody else, and is no folder of ours to forget.
+    order.retain(|kept| is_digest(kept));
     let place = to.join(&digest);
     if !place.exists() {
         crate::project::replace(&place, |beside| crate::project::copy(project, beside))?;
@@ -323,6 +325,11 @@ pub fn digest(project: &Utf8Path) -> Result<String> {
     Ok(format!("{:x}", hash.finalize()))
 }
 
+/// Whether a name is a digest as [`digest`] makes them.
+fn is_digest(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The newest of the projects that are kept in a folder; none where none is.
 pub fn newest_kept(folder: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
     let Ok(text) = fs_err::read_to_string(folder.join("order.json")) else {
@@ -330,7 +337,10 @@ pub fn newest_kept(folder: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
     };
     let order: Vec<String> = serde_json::from_str(&text)
         .map_err(|error| Failure::config(format!("`{folder}/order.json` cannot be read: {error}")))?;
-    let newest = order.last().map(|digest| folder.join(digest));
+    let newest = order
+        .last()
+        .filter(|kept| is_digest(kept))
+        .map(|digest| folder.join(digest));
     Ok(newest.filter(|folder| folder.is_dir()))
 }
 
@@ -417,6 +427,22 @@ mod tests {
         assert_eq!(entry.revision.as_deref(), Some("then"));
         assert_eq!((entry.lock, entry.reviewed), (None, Some(true)));
         assert_eq!(entry.rolled_back_to.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn an_order_that_somebody_wrote_reaches_no_folder_but_those_that_are_kept() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let base = Utf8PathBuf::from_path_buf(folder.path().to_owned()).unwrap();
+        let (to, victim) = (base.join("kept"), base.join("victim"));
+        fs_err::create_dir_all(&to).unwrap();
+        fs_err::create_dir(&victim).unwrap();
+        fs_err::write(victim.join("stage.json"), "theirs").unwrap();
+        let planted: Vec<&str> = ["../victim", victim.as_str()].repeat(KEPT_PROJECTS);
+        fs_err::write(to.join("order.json"), serde_json::to_string(&planted).unwrap()).unwrap();
+        assert_eq!(newest_kept(&to).unwrap(), None, "it is taken for a project of ours");
+        let digest = keep(&project(&folder, "1"), &to).unwrap();
+        assert!(victim.join("stage.json").exists(), "a folder of somebody else is gone");
+        assert_eq!(newest_kept(&to).unwrap(), Some(to.join(digest)));
     }
 
     #[test]

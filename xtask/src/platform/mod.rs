@@ -5,11 +5,12 @@ mod shape;
 
 use std::collections::BTreeMap;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
-use crate::base::root::PLATFORM_JSON;
+use crate::base::root::{PLATFORM_JSON, STATE};
+use crate::base::state::is_name;
 use crate::base::text::unknown;
 
 /// How to come by platform config that can be read.
@@ -465,9 +466,30 @@ impl Platform {
         })
     }
 
+    /// Names that cannot be part of a path, and paths that lead out of the checkout: folders are made and removed by
+    /// them.
+    fn names(&self) -> Vec<String> {
+        let named = [
+            ("clusters", self.clusters.keys().collect::<Vec<_>>()),
+            ("profiles", self.profiles.keys().collect()),
+            ("machines", self.machines.keys().collect()),
+            ("secrets.recipients", self.secrets.recipients.keys().collect()),
+        ];
+        let names = named.into_iter().flat_map(|(place, names)| {
+            let bad = names.into_iter().filter(|name| !is_name(name));
+            bad.map(move |name| format!("{place}: `{name}` is no name: letters, digits and `-` between them"))
+        });
+        let files = self.secrets.required.iter().filter(|secret| !is_path(&secret.file));
+        let files = files.map(|secret| {
+            let (id, file) = (&secret.id, &secret.file);
+            format!("secrets.required: the file of `{id}`, `{file}`, is no path below the checkout's root")
+        });
+        names.chain(files).collect()
+    }
+
     /// Everything that is wrong though each field has its type, with the path of each.
     fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
+        let mut problems = self.names();
         let mut ports: BTreeMap<u16, &str> = BTreeMap::new();
         for (name, cluster) in &self.clusters {
             let path = format!("clusters.{name}");
@@ -485,7 +507,10 @@ impl Platform {
                     problems.push(format!("{path}.uid: only production clusters commit a UID"));
                 }
             }
-            if !cluster.kubeconfig.starts_with(crate::base::root::STATE) || cluster.kubeconfig.as_str().contains("..") {
+            if !is_path(&cluster.kubeconfig)
+                || !cluster.kubeconfig.starts_with(STATE)
+                || cluster.kubeconfig.file_name() == Some(STATE)
+            {
                 problems.push(format!(
                     "{path}.kubeconfig: `{}` is not below `.xtask/`",
                     cluster.kubeconfig
@@ -537,6 +562,11 @@ impl Platform {
         }
         problems
     }
+}
+
+/// Whether a path stays below the folder that it begins in.
+fn is_path(path: &Utf8Path) -> bool {
+    path.components().all(|part| matches!(part, Utf8Component::Normal(_)))
 }
 
 /// A JSON error with its place and the line it is about.

@@ -373,7 +373,11 @@ fn number(name: &str) -> Option<u64> {
 fn names(runs: &Utf8Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(runs)? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
+        let entry = entry?;
+        // A link is no run, and what it leads to is not ours to read, write or remove.
+        if entry.file_type()?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
     }
     names.sort_unstable_by(|one, other| (number(one), one).cmp(&(number(other), other)));
     Ok(names)

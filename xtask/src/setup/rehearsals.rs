@@ -11,6 +11,7 @@ use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::files;
 use crate::base::lock_file::LockFile;
 use crate::base::root::STATE;
+use crate::base::state;
 use crate::cluster::access::Access;
 use crate::cluster::{capi, embedded};
 use crate::command::{Command, Tool};
@@ -66,7 +67,7 @@ pub fn sweep(context: &Context, checkout: &Checkout, which: Which) -> Result<Vec
         }
         forget_worktree(context, checkout, &rehearse::worktree(&access))?;
         // Another run may sweep at the same time.
-        files::remove(&checkout.path(&relative))?;
+        files::remove(&state::inside(&checkout.root, &relative)?)?;
         removed.push(relative);
     }
     Ok(removed)

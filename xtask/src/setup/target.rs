@@ -5,6 +5,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::root::STATE;
+use crate::base::ui::{Answer, Status};
+use crate::call::plugins::Plugins;
 use crate::cluster::access::Access;
 use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
@@ -371,7 +373,7 @@ pub fn preflight(
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     lacks.extend(context.toolbox(kubernetes).lacks(&plan.tools()));
     if lacks.is_empty() && refused.is_empty() {
-        return Ok(());
+        return agree_to_plugins(context, checkout, &access);
     }
     let kind = if lacks.is_empty() {
         Kind::Refused
@@ -390,6 +392,34 @@ pub fn preflight(
         }
         _ => failure,
     })
+}
+
+/// Names the programs that a kubeconfig has its reader start, and asks for them once: they are whatever the author of
+/// the file wrote into it.
+fn agree_to_plugins(context: &Context, checkout: &Checkout, access: &Access) -> Result<()> {
+    let (name, kubeconfig) = (&access.cluster, &access.kubeconfig);
+    if !checkout.path(kubeconfig).is_file() {
+        return Ok(());
+    }
+    let Some(plugins) = Plugins::unagreed(&checkout.root, kubeconfig)? else {
+        return Ok(());
+    };
+    for program in &plugins.programs {
+        context
+            .ui
+            .status(Status::Warning, format!("`{kubeconfig}` starts {program}"));
+    }
+    if !context.command.yes {
+        if !context.ui.can_ask() {
+            return Err(plugins.refused(kubeconfig).hinted(
+                "answer it once on a terminal, or with `--yes`; `cargo xtask adopt` has that flag for a local cluster",
+            ));
+        }
+        if context.ui.ask(&format!("May the kubeconfig of `{name}` start this?"))? != Answer::Yes {
+            return Err(plugins.refused(kubeconfig).hinted("you answered no"));
+        }
+    }
+    plugins.agree(&checkout.root, kubeconfig)
 }
 
 fn wrong_mode(kubeconfig: &Utf8Path) -> Result<Option<String>> {

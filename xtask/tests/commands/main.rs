@@ -15,4 +15,5 @@ mod fakes;
 mod laws;
 mod offline;
 mod runs;
+mod state;
 mod words;

@@ -140,6 +140,7 @@ impl World {
             root,
             on: std::cell::Cell::new(For::Dev),
         };
+        xtask::base::state::check(&world.root).unwrap();
         world.write("platform.json", &config(None).to_string());
         world.write(".gitignore", "/.xtask\n/projects\n");
         world.write("modules/platform.nix", "{ }\n");

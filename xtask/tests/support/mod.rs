@@ -83,6 +83,8 @@ impl Checkout {
         };
         fs_err::create_dir_all(checkout.base().join("home")).unwrap();
         fs_err::create_dir_all(&checkout.root).unwrap();
+        // Tests put files of a run there that no run has made.
+        xtask::base::state::check(&checkout.root).unwrap();
         fs_err::copy(repository().join("platform.json"), checkout.root.join("platform.json")).unwrap();
         fs_err::copy(repository().join(".sops.yaml"), checkout.root.join(".sops.yaml")).unwrap();
         copy_folder(&repository().join("k8s/secrets"), &checkout.root.join("k8s/secrets"));

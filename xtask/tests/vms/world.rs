@@ -125,6 +125,7 @@ impl World {
         let manifest = crate::support::repository();
         // Every deploy checks the secrets of its checkout.
         let checkout = root.join("checkout");
+        xtask::base::state::check(&checkout).unwrap();
         fs_err::copy(manifest.join(".sops.yaml"), checkout.join(".sops.yaml")).unwrap();
         crate::support::copy_folder(&manifest.join("k8s/secrets"), &checkout.join("k8s/secrets"));
         let mut platform: Value =

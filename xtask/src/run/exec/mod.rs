@@ -14,6 +14,7 @@ use camino::Utf8Path;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::files::{remove, write};
 use crate::base::process::Interrupt;
+use crate::base::state;
 use crate::base::text::seconds;
 use crate::base::ui::{Answer, Status, Ui, Verbosity};
 use crate::call::Caller;
@@ -470,8 +471,8 @@ impl Runner<'_> {
     pub fn act(&self, step: &Step, log: &Utf8Path) -> Result<()> {
         match &step.action {
             Action::Run(command) => self.run_command(command, log),
-            Action::Write { path, content, mode } => write(&self.root.join(path), content.as_bytes(), *mode),
-            Action::Remove { path } => remove(&self.root.join(path)),
+            Action::Write { path, content, mode } => write(&state::inside(self.root, path)?, content.as_bytes(), *mode),
+            Action::Remove { path } => remove(&state::inside(self.root, path)?),
             Action::Wait { until, deadline, every } => self.wait(step, until, *deadline, *every),
             Action::Do(task) => task.run(&self.logging_to(log)),
             Action::Serve { folder, name, command } => self.serve(folder, name, command),
@@ -549,7 +550,7 @@ impl Runner<'_> {
 
     /// Starts a process that outlives this run, unless it runs already.
     fn serve(&self, folder: &Utf8Path, name: &str, command: &Command) -> Result<()> {
-        let folder = self.root.join(folder);
+        let folder = state::inside(self.root, folder)?;
         if crate::cluster::embedded::is_running(&folder, name)? {
             return Ok(());
         }
