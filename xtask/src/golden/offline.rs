@@ -10,9 +10,13 @@ use super::normalize::{self, Role};
 use super::object::{self, Identity, Origin};
 use super::problem::{Disguise, Problem, RECORD, Side};
 use super::provenance::Record;
-use super::resolve::{Comparison, disguise_of, merge_marker, older, read_text, scan_golden};
+use super::resolve::{Comparison, disguise_of, form_problems, merge_marker, older, read_text, scan_golden};
 use super::secret;
 use crate::base::failure::Result;
+use crate::project::StageDescription;
+
+/// The file that describes a stage.
+const DESCRIPTION: &str = "stage.json";
 
 /// Judges a golden without a rendering.
 pub fn judge(golden: &Utf8Path, record: &Record) -> Result<Comparison> {
@@ -40,8 +44,23 @@ pub fn judge(golden: &Utf8Path, record: &Record) -> Result<Comparison> {
             comparison.problems.push(Problem::Duplicate { object, paths });
         }
     }
+    // What cannot be read as JSON was named as such.
+    if let Some(text) = read_text(&golden.join(DESCRIPTION)).ok().filter(|text| is_json(text)) {
+        match StageDescription::parse(&text, DESCRIPTION) {
+            Ok(description) => comparison.problems.extend(form_problems(golden, &description)?),
+            Err(failure) => comparison.problems.push(Problem::Invalid {
+                path: DESCRIPTION.into(),
+                object: None,
+                reason: failure.chain(),
+            }),
+        }
+    }
     comparison.problems.extend(older(golden, &files, record));
     Ok(comparison)
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 fn judge_file(golden: &Utf8Path, file: &File, problems: &mut Vec<Problem>) -> Option<Vec<Identity>> {

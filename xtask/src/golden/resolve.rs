@@ -18,7 +18,7 @@ use super::schema::Schemas;
 use super::secret;
 use crate::base::failure::{Failure, Result};
 use crate::base::formats::json;
-use crate::project::StageDescription;
+use crate::project::{StageDescription, form};
 
 /// The file in which a renderer without all sources lists what it left out.
 const SKIPPED: &str = "skipped.json";
@@ -55,7 +55,7 @@ pub fn compare(rendered: &Utf8Path, golden: &Utf8Path, record: &Record) -> Resul
     let skipped = read_skipped(rendered, &left)?;
     let pairs = sides.pairs()?;
     let outcomes = evaluate_all(&sides, &pairs);
-    Ok(sides.conclude(&pairs, outcomes, skipped, record))
+    sides.conclude(&pairs, outcomes, skipped, record)
 }
 
 /// Both folders' files. Most of the time goes into asking the system, so both sides ask at once.
@@ -128,9 +128,9 @@ impl<'a> Sides<'a> {
         outcomes: Vec<Outcome>,
         skipped: Vec<String>,
         record: &Record,
-    ) -> Comparison {
+    ) -> Result<Comparison> {
         let mut comparison = gather(pairs, outcomes, &skipped);
-        check_description(self.rendered, self.left, &mut comparison);
+        check_description(self.rendered, &mut comparison)?;
         self.check_record(record, &mut comparison);
         if !skipped.is_empty() {
             // Items that have nothing left are not described either.
@@ -140,7 +140,7 @@ impl<'a> Sides<'a> {
         }
         comparison.skipped = skipped;
         comparison.problems.sort_by_cached_key(rank);
-        comparison
+        Ok(comparison)
     }
 
     /// Whether the golden says that it comes from what the checkout holds.
@@ -708,40 +708,33 @@ fn gather(pairs: &[PathPair<'_>], mut outcomes: Vec<Outcome>, skipped: &[String]
 }
 
 /// Whether the description and the folders of a rendering belong together.
-fn check_description(rendered: &Utf8Path, left: &[File], comparison: &mut Comparison) {
+fn check_description(rendered: &Utf8Path, comparison: &mut Comparison) -> Result<()> {
     let path = Utf8PathBuf::from("stage.json");
     let description = read_text(&rendered.join(&path))
-        .and_then(|text| serde_json::from_str::<StageDescription>(&text).map_err(|error| error.to_string()));
+        .and_then(|text| StageDescription::parse(&text, path.as_str()).map_err(|failure| failure.chain()));
     let description = match description {
         Ok(description) => description,
         Err(reason) => {
             comparison
                 .problems
                 .push(unreadable(&path, Side::Rendered, reason, None));
-            return;
+            return Ok(());
         }
     };
-    let folders: BTreeSet<&str> = left
-        .iter()
-        .filter_map(|file| file.path.as_str().split_once('/'))
-        .map(|(head, _)| head)
-        .collect();
-    let items: BTreeSet<&str> = description.items.iter().map(|item| item.directory.as_str()).collect();
-    let mut invalid = |reason: String| {
-        comparison.problems.push(Problem::Invalid {
-            path: path.clone(),
+    comparison.problems.extend(form_problems(rendered, &description)?);
+    Ok(())
+}
+
+/// What a project has that no stage project has; what is wrong with a file as a file is told as that.
+pub(crate) fn form_problems(folder: &Utf8Path, description: &StageDescription) -> Result<Vec<Problem>> {
+    Ok(form::problems(folder, description)?
+        .into_iter()
+        .map(|problem| Problem::Invalid {
+            path: problem.path,
             object: None,
-            reason,
-        });
-    };
-    for folder in folders.difference(&items) {
-        invalid(format!(
-            "no item has the folder `{folder}`, so nothing in it would be deployed"
-        ));
-    }
-    for item in items.difference(&folders) {
-        invalid(format!("the item `{item}` has no folder"));
-    }
+            reason: problem.reason,
+        })
+        .collect())
 }
 
 /// The problem of a golden that was made from other sources than the checkout holds.

@@ -634,6 +634,43 @@ mod alone {
     }
 
     #[test]
+    fn what_kluctl_would_run_fetch_or_move_is_found_without_a_rendering() {
+        for (file, from, to) in [
+            (
+                "deployment.yaml",
+                "deployments:",
+                "vars:\n- http: {url: \"http://127.0.0.1\"}\ndeployments:",
+            ),
+            (
+                "deployment.yaml",
+                "deployments:",
+                "overrideNamespace: kube-system\ndeployments:",
+            ),
+            (
+                "deployment.yaml",
+                "deployments:",
+                "deployments:\n- barrier: true\n  message: \"{{ 1 }}\"",
+            ),
+            (".kluctl.yaml", "discriminator:", "args: []\ndiscriminator:"),
+            (".templateignore", "*", ""),
+            (
+                "stage.json",
+                "\"directory\": \"10-namespaces\"",
+                "\"directory\": \"../outside\"",
+            ),
+        ] {
+            let fixture = blessed();
+            let text = golden_text(&fixture, file);
+            assert!(text.contains(from), "{text}");
+            write_golden(&fixture, file, text.replacen(from, to, 1));
+            assert_eq!(names(&fixture), ["invalid"], "{file}: {to}");
+        }
+        let fixture = blessed();
+        write_golden(&fixture, "10-namespaces/kustomization.yaml", "");
+        assert_eq!(names(&fixture), ["invalid"]);
+    }
+
+    #[test]
     fn everything_that_can_be_seen_without_a_rendering_is_told_at_once() {
         let fixture = blessed();
         write_golden(&fixture, "10-namespaces/99-again.yaml", golden_text(&fixture, SETTINGS));

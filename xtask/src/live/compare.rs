@@ -8,13 +8,13 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::conflicts::{LeftTo, Rule};
+use super::conflicts::LeftTo;
 use super::{listing, ownership, protect};
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::formats::yaml;
 use crate::base::text::plural;
 use crate::base::ui::{Status, Ui};
 use crate::call::Caller;
+use crate::project::form::ConflictRule;
 use crate::project::{self, Identity, Object, ObjectRef, Project, digest_of};
 
 /// Orphans that every comparison of a run names.
@@ -48,11 +48,7 @@ impl Compare {
         let left_out = left_out.iter().map(ObjectRef::identity).collect();
         let project = Project::read(&on.root.join(&self.project))?;
         project.refuse_empty()?;
-        let rules = on
-            .text_if_any(&self.project.join("deployment.yaml"))?
-            .and_then(|text| yaml::read_one(&text).ok())
-            .map_or_else(Vec::new, |deployment| Rule::of(&deployment));
-        let mut comparison = Comparison::of(&project).with_rules(rules);
+        let mut comparison = Comparison::of(&project);
         listing::read_file(on, &self.listing, |object| {
             comparison.see(&object);
             None
@@ -83,7 +79,7 @@ impl PartialProject {
         let from = on.root.join(&self.project);
         let due = on.read::<Delta>(&self.delta)?.due(Project::read(&from)?, &self.phases);
         project::replace(&on.root.join(&self.to), |beside| {
-            due.write(&from, beside)?;
+            due.write(beside)?;
             project::enclose(beside)
         })
     }
@@ -341,8 +337,6 @@ pub struct Comparison<'a> {
     own: BTreeMap<Identity, Found>,
     /// Discriminators of what other stages have.
     elsewhere: BTreeMap<Identity, String>,
-    /// Rules of the project's `deployment.yaml`.
-    rules: Vec<Rule>,
     left_alone: Vec<LeftAlone>,
 }
 
@@ -366,15 +360,8 @@ impl<'a> Comparison<'a> {
                 .collect(),
             own: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
-            rules: Vec::new(),
             left_alone: Vec::new(),
         }
-    }
-
-    /// The same with the project's own rules for conflicts.
-    pub fn with_rules(mut self, rules: Vec<Rule>) -> Self {
-        self.rules = rules;
-        self
     }
 
     /// Takes a live object note of.
@@ -384,7 +371,7 @@ impl<'a> Comparison<'a> {
         if discriminator(live) == self.project.description.discriminator {
             let found = match rendered {
                 Some(rendered) => {
-                    let (why, fields) = why_not_fresh(rendered, live, &self.rules);
+                    let (why, fields) = why_not_fresh(rendered, live, &self.project.conflict_rules);
                     if !fields.is_empty() {
                         self.left_alone.push(LeftAlone {
                             object: ObjectRef::of(live),
@@ -487,7 +474,7 @@ pub fn discriminator(live: &Value) -> &str {
 }
 
 /// Why an object is unhealthy, and which of its fields are left to others.
-fn why_not_fresh(rendered: &Value, live: &Value, rules: &[Rule]) -> (Option<Why>, Vec<String>) {
+fn why_not_fresh(rendered: &Value, live: &Value, rules: &[ConflictRule]) -> (Option<Why>, Vec<String>) {
     if live.pointer("/metadata/deletionTimestamp").is_some() {
         let held = super::diagnostics::going(live);
         return (Some(Why::Terminating { held }), Vec::new());
@@ -539,7 +526,7 @@ impl Delta {
     pub fn due(&self, mut project: Project, phases: &[String]) -> Project {
         let differs: BTreeSet<Identity> = self.differences.iter().map(|one| one.object.identity()).collect();
         let is_due = |object: &Object| differs.contains(&object.reference().identity());
-        project.items.retain_mut(|item| {
+        project.retain_items(|item| {
             if !phases.contains(&item.item.phase) || !item.objects.iter().any(is_due) {
                 return false;
             }
@@ -548,7 +535,6 @@ impl Delta {
             }
             true
         });
-        project.description.items = project.items.iter().map(|item| item.item.clone()).collect();
         project
     }
 
@@ -686,6 +672,7 @@ mod tests {
                 objects,
             }],
             description,
+            conflict_rules: Vec::new(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::project::ObjectRef;
+use crate::project::form::{ConflictAction, ConflictRule};
 
 /// What of a rendered object is left to other managers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,62 +17,9 @@ pub struct LeftTo {
     leaves: BTreeSet<String>,
 }
 
-/// One rule of `conflictResolution` in a project's `deployment.yaml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rule {
-    group: Option<String>,
-    kind: Option<String>,
-    namespace: Option<String>,
-    name: Option<String>,
-    paths: Vec<String>,
-}
-
-impl Rule {
-    /// The rules of a `deployment.yaml` that leave fields to others.
-    pub fn of(deployment: &Value) -> Vec<Self> {
-        let rules = deployment.get("conflictResolution").and_then(Value::as_array);
-        rules
-            .into_iter()
-            .flatten()
-            .filter(|rule| rule["action"] == "ignore")
-            .map(|rule| {
-                let text = |key: &str| {
-                    rule[key]
-                        .as_str()
-                        .filter(|text| !text.is_empty())
-                        .map(ToOwned::to_owned)
-                };
-                let paths = match &rule["fieldPath"] {
-                    Value::String(path) => vec![path.clone()],
-                    Value::Array(paths) => paths
-                        .iter()
-                        .filter_map(|path| Some(path.as_str()?.to_owned()))
-                        .collect(),
-                    _ => Vec::new(),
-                };
-                Self {
-                    group: text("group"),
-                    kind: text("kind"),
-                    namespace: text("namespace"),
-                    name: text("name"),
-                    paths,
-                }
-            })
-            .collect()
-    }
-
-    fn is_for(&self, object: &ObjectRef) -> bool {
-        let fits = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
-        fits(&self.group, object.group())
-            && fits(&self.kind, &object.kind)
-            && fits(&self.namespace, &object.namespace)
-            && fits(&self.name, &object.name)
-    }
-}
-
 impl LeftTo {
     /// What a rendered object leaves to others.
-    pub fn of(rendered: &Value, rules: &[Rule]) -> Self {
+    pub fn of(rendered: &Value, rules: &[ConflictRule]) -> Self {
         let mut left = Self::default();
         let annotations = rendered.pointer("/metadata/annotations").and_then(Value::as_object);
         let mut add = |path: &str| {
@@ -97,7 +45,8 @@ impl LeftTo {
         }
         if !rules.is_empty() {
             let object = ObjectRef::of(rendered);
-            for rule in rules.iter().filter(|rule| rule.is_for(&object)) {
+            let leaves_to_others = |rule: &&ConflictRule| rule.action == ConflictAction::Ignore && rule.is_for(&object);
+            for rule in rules.iter().filter(leaves_to_others) {
                 rule.paths.iter().for_each(|path| add(path));
             }
         }
@@ -379,11 +328,12 @@ mod tests {
 
     #[test]
     fn rules_of_the_project_are_for_the_objects_that_they_name() {
-        let rules = Rule::of(&json!({"conflictResolution": [
-            {"kind": "Deployment", "group": "apps", "fieldPath": ["spec.replicas"], "action": "ignore"},
-            {"kind": "Deployment", "fieldPath": "spec.paused", "action": "force-apply"},
-            {"kind": "StatefulSet", "fieldPath": "spec.paused", "action": "ignore"},
-        ]}));
+        let rules = [
+            json!({"kind": "Deployment", "group": "apps", "fieldPath": ["spec.replicas"], "action": "ignore"}),
+            json!({"kind": "Deployment", "fieldPath": "spec.paused", "action": "force-apply"}),
+            json!({"kind": "StatefulSet", "fieldPath": "spec.paused", "action": "ignore"}),
+        ];
+        let rules = rules.map(|rule| ConflictRule::read(&rule).unwrap());
         let rendered = deployment(json!({}));
         let lost = vec!["spec.replicas".to_owned(), "spec.paused".to_owned()];
         let (counts, left) = LeftTo::of(&rendered, &rules).settle(&rendered, &rendered, lost);

@@ -27,7 +27,7 @@ impl CopyProject {
     }
 }
 
-/// Copies a project into a repository of its own, so that kluctl looks no further.
+/// Writes a project anew into a repository of its own: kluctl looks no further, and reads nothing that was not judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EncloseProject {
@@ -44,8 +44,12 @@ impl EncloseProject {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let from = on.root.join(&self.from);
         let served = resources::parse(&on.text(&self.served)?)?;
-        project::kinds::check_project(&from, &Project::read(&from)?, &served)?;
-        project::copy_enclosed(&from, &on.root.join(&self.to))
+        let project = Project::read(&from)?;
+        project::kinds::check_project(&from, &project, &served)?;
+        project::replace(&on.root.join(&self.to), |beside| {
+            project.write(beside)?;
+            project::enclose(beside)
+        })
     }
 }
 

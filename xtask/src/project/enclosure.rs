@@ -1,4 +1,4 @@
-//! The project as kluctl gets it: a copy that is a Git repository of its own, so that kluctl looks no further.
+//! The folder that kluctl gets: a Git repository of its own, so that kluctl looks no further.
 //!
 //! kluctl walks upwards to the nearest `.git`, reads the whole worktree around it to say in its result whether that
 //! was clean, and fails after everything is applied when it dislikes what it finds: an `origin` that is a path
@@ -26,18 +26,6 @@ const REPOSITORY: [(&str, &[u8]); 5] = [
         \xda\x27\x14\xee\x99\x86\xfa\x01|T2\xea",
     ),
 ];
-
-/// Copies a project to `to`, which is replaced whole, as a repository of its own.
-///
-/// # Errors
-///
-/// What reading or writing a file says.
-pub fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
-    super::replace(to, |beside| {
-        super::copy(from, beside)?;
-        enclose(beside)
-    })
-}
 
 /// Makes a folder a Git repository with one commit of no file and without a remote.
 ///

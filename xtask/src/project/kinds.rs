@@ -13,7 +13,7 @@ use crate::project::{ObjectRef, Project, sound};
 /// Refuses a project that cannot be deployed as it is, with everything that is wrong with it.
 pub fn check_project(folder: &Utf8Path, project: &Project, served: &[Resource]) -> Result<()> {
     project.refuse_empty()?;
-    let mut problems = sound::folder_problems(folder, &project.description)?;
+    let mut problems = sound::left_out_problems(folder)?;
     problems.extend(sound::problems(project));
     problems.extend(Kinds::of(project, served).problems(project));
     sound::judge(&problems)
@@ -180,6 +180,7 @@ mod tests {
                 objects: objects.collect(),
             }],
             description,
+            conflict_rules: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! It reads, describes and copies; it neither renders nor deploys.
 
 mod enclosure;
+pub mod form;
 pub mod kinds;
 pub mod resources;
 pub mod sound;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::platform::{Environment, Stage};
 
-pub use enclosure::{copy as copy_enclosed, enclose};
+pub use enclosure::enclose;
 pub use write::{copy, replace};
 
 /// The schema version of `stage.json` that this binary reads.
@@ -173,6 +174,8 @@ pub struct Project {
     pub description: StageDescription,
     /// Objects by item, in the order of the items and of the files in them.
     pub items: Vec<ItemObjects>,
+    /// Whose fields are left to other managers, or taken from them.
+    pub conflict_rules: Vec<form::ConflictRule>,
 }
 
 /// The objects of one item.
@@ -194,9 +197,10 @@ pub struct Object {
 }
 
 impl Project {
-    /// Reads a project: its description and every object.
+    /// Reads a project: its description and every object; one that is not in the closed form is refused.
     pub fn read(folder: &Utf8Path) -> Result<Self> {
-        let description = StageDescription::read(folder)?;
+        let description = StageDescription::read_alone(folder)?;
+        let conflict_rules = form::read(folder, &description)?;
         // A run reads its project half a dozen times, and most of that is parsing.
         let items = std::thread::scope(|scope| {
             let read: Vec<_> = description
@@ -215,7 +219,11 @@ impl Project {
                 })
                 .collect::<Result<Vec<_>>>()
         })?;
-        Ok(Self { description, items })
+        Ok(Self {
+            description,
+            items,
+            conflict_rules,
+        })
     }
 
     /// Refuses a project without objects: everything that the cluster has of it would be orphaned.
@@ -229,6 +237,13 @@ impl Project {
         )
     }
 
+    /// Keeps some items, and of these what `keep` leaves. A barrier behind an item that goes still stands before what
+    /// comes after it.
+    pub fn retain_items(&mut self, keep: impl FnMut(&mut ItemObjects) -> bool) {
+        retain(&mut self.items, keep, |item| &mut item.item.barrier);
+        self.description.items = self.items.iter().map(|item| item.item.clone()).collect();
+    }
+
     /// Every object with the item it belongs to.
     pub fn objects(&self) -> impl Iterator<Item = (&Item, &Object)> {
         self.items
@@ -238,8 +253,15 @@ impl Project {
 }
 
 impl StageDescription {
-    /// Reads `stage.json` of a project.
+    /// Reads `stage.json` of a project; a project that is not in the closed form is refused.
     pub fn read(folder: &Utf8Path) -> Result<Self> {
+        let description = Self::read_alone(folder)?;
+        form::read(folder, &description)?;
+        Ok(description)
+    }
+
+    /// Reads `stage.json`, and looks at nothing beside it.
+    fn read_alone(folder: &Utf8Path) -> Result<Self> {
         let path = folder.join("stage.json");
         let text = fs_err::read_to_string(&path).or_fail(Kind::Config, "no stage project here")?;
         Self::parse(&text, path.as_str())
@@ -260,15 +282,38 @@ impl StageDescription {
             ))
             .hinted("use the xtask of the same checkout"));
         }
-        serde_json::from_str(text).map_err(unreadable)
+        let description = serde_json::from_str(text).map_err(unreadable)?;
+        let problems = form::name_problems(&description);
+        if problems.is_empty() {
+            return Ok(description);
+        }
+        Err(
+            Failure::many(Kind::Config, format!("`{name}` cannot be used"), &problems)
+                .hinted("the names of a stage become folders, labels and arguments; render it again"),
+        )
     }
-}
 
-impl StageDescription {
+    /// Keeps some items, with the barriers as `Project::retain_items` leaves them.
+    pub fn retain_items(&mut self, mut keep: impl FnMut(&Item) -> bool) {
+        retain(&mut self.items, |item| keep(item), |item| &mut item.barrier);
+    }
+
     /// SHA-256 of the description: what a plan was made from.
     pub fn digest(&self) -> String {
         crate::base::formats::json::sha256(serde_json::to_string(self).expect("plain data"))
     }
+}
+
+fn retain<T>(items: &mut Vec<T>, mut keep: impl FnMut(&mut T) -> bool, barrier: impl Fn(&mut T) -> &mut bool) {
+    let mut kept: Vec<T> = Vec::with_capacity(items.len());
+    for mut item in items.drain(..) {
+        if keep(&mut item) {
+            kept.push(item);
+        } else if let (true, Some(before)) = (*barrier(&mut item), kept.last_mut()) {
+            *barrier(before) = true;
+        }
+    }
+    *items = kept;
 }
 
 impl Object {

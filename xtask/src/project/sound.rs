@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde_json::Value;
 
-use super::{Object, ObjectRef, Project, StageDescription};
+use super::{Object, ObjectRef, Project};
 use crate::base::failure::{Failure, Kind, Result};
 
 /// The file in which a renderer that lacks sources lists what it left out.
@@ -139,8 +139,8 @@ fn place(directory: &str, object: &Object) -> String {
     format!("`{directory}/{}`", object.file)
 }
 
-/// What is wrong with a project's folder beside its objects: what was left out, and what no item names.
-pub fn folder_problems(folder: &Utf8Path, description: &StageDescription) -> Result<Vec<String>> {
+/// What a rendering says that it left out.
+pub fn left_out_problems(folder: &Utf8Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let skipped = folder.join(SKIPPED);
     if skipped.exists() {
@@ -156,38 +156,6 @@ pub fn folder_problems(folder: &Utf8Path, description: &StageDescription) -> Res
             ));
         }
     }
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_item = description.items.iter().any(|item| item.directory == name);
-        if name.starts_with('.') || is_item || !entry.path().is_dir() {
-            continue;
-        }
-        let holds_manifests = fs_err::read_dir(entry.path())?.flatten().any(|file| {
-            let file = file.file_name().to_string_lossy().to_lowercase();
-            file.ends_with(".yaml") || file.ends_with(".yml")
-        });
-        if holds_manifests {
-            problems.push(format!(
-                "folder `{name}` holds manifests, and `stage.json` names no such item"
-            ));
-        }
-    }
-    let deployment = folder.join("deployment.yaml");
-    if let Ok(text) = fs_err::read_to_string(&deployment)
-        && let Ok(deployment) = crate::base::formats::yaml::read_one(&text)
-    {
-        let items = deployment.get("deployments").and_then(Value::as_array);
-        for item in items.into_iter().flatten() {
-            if item.get("deleteObjects").is_some() {
-                problems.push(format!(
-                    "`deployment.yaml`: `deleteObjects` of `{}`: a deploy deletes nothing",
-                    item.get("path").and_then(Value::as_str).unwrap_or("an item")
-                ));
-            }
-        }
-    }
-    problems.sort_unstable();
     Ok(problems)
 }
 
@@ -220,7 +188,7 @@ pub fn judge(problems: &[String]) -> Result<()> {
 mod tests {
     use serde_json::json;
 
-    use super::super::{Item, ItemObjects};
+    use super::super::{Item, ItemObjects, StageDescription};
     use super::*;
 
     fn object(name: &str, annotations: Value) -> Value {
@@ -240,6 +208,7 @@ mod tests {
         let item: Item = description.items[0].clone();
         Project {
             description,
+            conflict_rules: Vec::new(),
             items: vec![ItemObjects {
                 item,
                 objects: objects
@@ -337,26 +306,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rendering_left_out_or_hides_in_its_folder_is_named() {
+    fn what_a_rendering_left_out_is_named() {
         let folder = tempfile::TempDir::new().unwrap();
         let folder = Utf8Path::from_path(folder.path()).unwrap();
-        let description = project(&[]).description;
-        fs_err::create_dir(folder.join("01-x")).unwrap();
-        fs_err::write(folder.join("01-x/a.yaml"), "").unwrap();
-        assert_eq!(folder_problems(folder, &description).unwrap(), [""; 0]);
+        assert_eq!(left_out_problems(folder).unwrap(), [""; 0]);
         fs_err::write(folder.join(SKIPPED), r#"["chart cilium"]"#).unwrap();
-        fs_err::create_dir(folder.join("02-y")).unwrap();
-        fs_err::write(folder.join("02-y/a.YAML"), "").unwrap();
-        fs_err::write(
-            folder.join("deployment.yaml"),
-            "deployments:\n- path: 01-x\n  deleteObjects: [{kind: Secret, name: a}]\n",
-        )
-        .unwrap();
-        let found = folder_problems(folder, &description).unwrap();
-        assert_eq!(found.len(), 3, "{found:?}");
-        assert!(
-            found.iter().any(|problem| problem.contains("chart cilium")),
-            "{found:?}"
-        );
+        let found = left_out_problems(folder).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("chart cilium"), "{found:?}");
     }
 }

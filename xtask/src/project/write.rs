@@ -1,18 +1,19 @@
 //! Stage projects as folders: written from what was read and changed, copied, and put in place whole.
 
 use camino::Utf8Path;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::Project;
+use super::{Project, form};
 use crate::base::failure::{Failure, Result};
 
 impl Project {
-    /// Writes the project, which was read from `from` and changed, to `to`: an object a file, in their order.
+    /// Writes the project to a folder: an object a file, in their order, and what kluctl reads beside them, which is
+    /// made from the description and never copied.
     ///
     /// # Errors
     ///
-    /// What reading `from` or writing a file says.
-    pub fn write(&self, from: &Utf8Path, to: &Utf8Path) -> Result<()> {
+    /// What writing a file says.
+    pub fn write(&self, to: &Utf8Path) -> Result<()> {
         for item in &self.items {
             let folder = to.join(&item.item.directory);
             fs_err::create_dir_all(&folder)?;
@@ -27,25 +28,11 @@ impl Project {
                 fs_err::write(folder.join(format!("{index:04}-{}", object.file)), content.to_string())?;
             }
         }
-        let path = from.join("deployment.yaml");
-        let mut deployment = crate::base::formats::yaml::read_one(&fs_err::read_to_string(&path)?)
-            .map_err(|error| Failure::config(format!("`{path}` cannot be read: {error}")))?;
-        // Barriers and everything else stay; items that are gone do not.
-        if let Some(items) = deployment.get_mut("deployments").and_then(Value::as_array_mut) {
-            items.retain(|item| {
-                item.get("path")
-                    .and_then(Value::as_str)
-                    .is_none_or(|path| self.items.iter().any(|item| item.item.directory == path))
-            });
+        for (name, content) in form::kluctl_files(&self.description, &self.conflict_rules) {
+            fs_err::write(to.join(name), content)?;
         }
-        let pretty = |value| serde_json::to_string_pretty(value).expect("plain data");
-        fs_err::write(to.join("deployment.yaml"), pretty(&deployment))?;
         let description = serde_json::to_string_pretty(&self.description).expect("plain data");
-        fs_err::write(to.join("stage.json"), description)?;
-        for name in [".kluctl.yaml", ".templateignore"] {
-            fs_err::copy(from.join(name), to.join(name))?;
-        }
-        Ok(())
+        Ok(fs_err::write(to.join("stage.json"), description)?)
     }
 }
 
@@ -86,4 +73,48 @@ pub fn copy(from: &Utf8Path, to: &Utf8Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_made_from_the_description_and_can_be_read_again() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let (from, to) = (Utf8Path::from_path(&from).unwrap(), Utf8Path::from_path(&to).unwrap());
+        let item = |name: &str, barrier: bool| {
+            fs_err::create_dir_all(from.join(name)).unwrap();
+            let object =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "{{ b }}"}});
+            fs_err::write(from.join(name).join("10.yaml"), object.to_string()).unwrap();
+            json!({"directory": name, "component": "x", "phase": "base", "waitReadiness": false, "barrier": barrier})
+        };
+        let items = [item("01-a", false), item("02-b", true), item("03-c", false)];
+        let description = json!({"schema": 1, "cluster": "c", "stage": "local", "environment": "local",
+            "discriminator": "d", "phases": ["base"], "gates": [], "charts": [], "items": items});
+        fs_err::write(from.join("stage.json"), description.to_string()).unwrap();
+        let mut project = Project::read(from).unwrap();
+        project.retain_items(|item| item.item.directory != "02-b");
+        project.write(to).unwrap();
+
+        let read = |name: &str| fs_err::read_to_string(to.join(name)).unwrap();
+        assert_eq!(read(".templateignore"), "*\n");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&read(".kluctl.yaml")).unwrap(),
+            json!({"discriminator": "d"})
+        );
+        let again = Project::read(to).unwrap();
+        assert_eq!(again.description, project.description);
+        assert_eq!(again.objects().count(), 2);
+        // What stood behind the barrier of the item that is gone still does.
+        let entries: serde_json::Value = serde_json::from_str(&read("deployment.yaml")).unwrap();
+        let entries = entries["deployments"].as_array().unwrap().clone();
+        let words: Vec<&str> = entries
+            .iter()
+            .map(|entry| entry["path"].as_str().unwrap_or("|"))
+            .collect();
+        assert_eq!(words, ["01-a", "|", "03-c"]);
+    }
 }

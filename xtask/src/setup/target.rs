@@ -288,12 +288,9 @@ fn described(
             .arg(format!(".#stages.{cluster}-{stage}"))
             .within(300);
         if let Some(bytes) = runner.answer(&command)? {
-            let description = serde_json::from_slice(&bytes).map_err(|error| {
-                Failure::config(format!(
-                    "`.#stages.{cluster}-{stage}` is not what this xtask reads: {error}"
-                ))
-                .hinted("use the xtask of the same checkout")
-            })?;
+            let name = format!(".#stages.{cluster}-{stage}");
+            let description = StageDescription::parse(&String::from_utf8_lossy(&bytes), &name)
+                .map_err(|failure| failure.hinted("use the xtask of the same checkout"))?;
             return Ok((description, "as the flake evaluates".to_owned()));
         }
     }

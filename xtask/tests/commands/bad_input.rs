@@ -272,3 +272,50 @@ fn the_flag_of_before_for_a_source_still_names_it() {
         assert_eq!((ran.code, ran.stderr), (now.code, now.stderr));
     }
 }
+
+#[test]
+fn a_project_that_is_more_than_data_is_refused_before_anything_is_written() {
+    for (file, from, to, said) in [
+        (
+            "deployment.yaml",
+            r#""after 01-"#,
+            r#""{{ cycler.__init__.__globals__.os.popen('true').read() }} after 01-"#,
+            "`message`",
+        ),
+        (
+            "deployment.yaml",
+            "{\"deployments\"",
+            "{\"vars\":[{\"http\":{\"url\":\"http://127.0.0.1\"}}],\"deployments\"",
+            "`vars`",
+        ),
+        (
+            "deployment.yaml",
+            "{\"deployments\"",
+            "{\"overrideNamespace\":\"kube-system\",\"deployments\"",
+            "`overrideNamespace`",
+        ),
+        (
+            "stage.json",
+            "\"directory\":\"01-",
+            "\"directory\":\"../01-",
+            "the directory `../01-",
+        ),
+        (".templateignore", "*", "", "`*`"),
+    ] {
+        let fakes = Fakes::new();
+        let path = fakes.checkout.golden("k3s-dev").join(file);
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        write(&path, &text.replacen(from, to, 1));
+        fails(&fakes.run(&["local-up"]), 3, &[said, "hint:"]);
+        assert_eq!(fakes.calls(), [""; 0], "a tool was started for {file}");
+        let golden = fakes.checkout.root.join("k8s/golden/k3s-dev/local");
+        let source = ["local-up", "--source", golden.as_str()];
+        fails(&fakes.run(&source), 3, &[said]);
+        fails(
+            &fakes.run(&["golden", "check", "--alone", "--cluster", "k3s-dev"]),
+            4,
+            &[said],
+        );
+    }
+}

@@ -271,9 +271,10 @@ impl World {
         }]);
         fs_err::write(folder.join("stage.json"), stage.to_string()).unwrap();
         let deployment = |directory: &str, component: &str| json!({"path": directory, "tags": ["phase-base", format!("component-{component}"), format!("item-{directory}")]});
-        let deployments = json!({"deployments": [
+        let mut deployments = json!({"deployments": [
             deployment("01-thing", "thing"), {"barrier": true}, deployment("02-gateway", "gateway"),
         ]});
+        deployments["deployments"][0]["waitReadiness"] = json!(true);
         fs_err::write(folder.join("deployment.yaml"), deployments.to_string()).unwrap();
     }
 

@@ -84,29 +84,30 @@ fn in_memory(
         });
     }
     project.description.gates.clear();
-    project::replace(to, |beside| project.write(from, beside))?;
+    project::replace(to, |beside| project.write(beside))?;
     Ok(notes)
 }
 
 /// Copies a project with these phases alone.
 fn part(from: &Utf8Path, phases: &[String], to: &Utf8Path) -> Result<()> {
     let mut project = Project::read(from)?;
-    project.items.retain(|item| phases.contains(&item.item.phase));
+    let description = part_of(&project.description, phases);
+    project.retain_items(|item| phases.contains(&item.item.phase));
     if project.items.is_empty() {
         return Err(Failure::config(format!(
             "`{from}` has no item in {}",
             phases.join(", ")
         )));
     }
-    project.description = part_of(&project.description, phases);
-    project::replace(to, |beside| project.write(from, beside))
+    project.description = description;
+    project::replace(to, |beside| project.write(beside))
 }
 
 /// The description of a project with these phases alone.
 pub fn part_of(whole: &crate::project::StageDescription, phases: &[String]) -> crate::project::StageDescription {
     let mut part = whole.clone();
     part.phases.retain(|phase| phases.contains(phase));
-    part.items.retain(|item| phases.contains(&item.phase));
+    part.retain_items(|item| phases.contains(&item.phase));
     part.gates.retain(|gate| phases.contains(&gate.phase));
     part
 }

@@ -64,7 +64,7 @@ fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted> {
             stays
         });
     }
-    project.items.retain(|item| {
+    project.retain_items(|item| {
         if item.objects.is_empty() {
             notes.push(format!("item `{}` has nothing left", item.item.directory));
         }
@@ -75,9 +75,8 @@ fn copy(from: &Utf8Path, served: &Utf8Path, to: &Utf8Path) -> Result<Adapted> {
             "`{from}` has no object that an embedded cluster can hold"
         )));
     }
-    project.description.items = project.items.iter().map(|item| item.item.clone()).collect();
     project::replace(to, |beside| {
-        project.write(from, beside)?;
+        project.write(beside)?;
         project::enclose(beside)
     })?;
     Ok(Adapted { notes, left_out })
