@@ -155,7 +155,7 @@ impl Caller<'_> {
             self.resolve(arg, &mut args)?;
         }
         shorten_readiness(&mut args);
-        let mut env = crate::base::process::environment::scrubbed();
+        let mut env = crate::base::process::environment::of(command.tool.variables());
         for (name, value) in &command.env {
             let mut values = Vec::new();
             self.resolve(value, &mut values)?;
@@ -163,7 +163,12 @@ impl Caller<'_> {
                 given.extend(values.iter().cloned());
             }
             if let (true, Arg::Path(path)) = (FOLDERS.contains(&name.as_str()), value) {
-                fs_err::create_dir_all(self.root.join(path))?;
+                let folder = self.root.join(path);
+                fs_err::create_dir_all(&folder)?;
+                // A folder of ours, and never the person's own home.
+                if path.is_relative() {
+                    close_to_others(&folder)?;
+                }
             }
             env.insert(name.clone(), values.join(","));
         }
@@ -231,6 +236,16 @@ impl Caller<'_> {
         }
         Ok(())
     }
+}
+
+/// Lets no other user enter a folder, also none of the same group: a tool puts keys there with modes of its own.
+fn close_to_others(path: &Utf8Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    if fs_err::metadata(path)?.permissions().mode() & 0o077 != 0 {
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 /// The limit that `XTASK_MAX_WAIT` sets to every wait, in seconds: for who would rather be told early.

@@ -128,6 +128,72 @@ impl Tool {
         }
     }
 
+    /// The variables of our own environment that it gets beside those that every child gets: a name, or the beginning
+    /// of one with `*` after it. What a command must have of tokens and settings, it names itself.
+    pub fn variables(self) -> &'static [&'static str] {
+        match self {
+            Self::Xtask | Self::Cargo => crate::base::process::environment::EVERYTHING,
+            Self::Nix | Self::NixInstantiate | Self::Clan => &[
+                "NIX_*",
+                "XDG_CONFIG_HOME",
+                "XDG_CACHE_HOME",
+                "XDG_DATA_HOME",
+                "XDG_STATE_HOME",
+                "SSH_AUTH_SOCK",
+                "GIT_SSH*",
+            ],
+            Self::Git => &[
+                "GIT_CONFIG*",
+                "GIT_SSH*",
+                "GIT_ASKPASS",
+                "GIT_CEILING_DIRECTORIES",
+                "XDG_CONFIG_HOME",
+                "SSH_AUTH_SOCK",
+                "SSH_ASKPASS",
+                "DISPLAY",
+            ],
+            Self::Ssh => &["SSH_AUTH_SOCK", "SSH_ASKPASS", "DISPLAY"],
+            // Where modules come from, where Go keeps them, and how it reaches a private proxy.
+            Self::Go => &[
+                "GO*",
+                "XDG_CONFIG_HOME",
+                "XDG_CACHE_HOME",
+                "NETRC",
+                "GIT_CONFIG*",
+                "GIT_SSH*",
+                "SSH_AUTH_SOCK",
+            ],
+            // For `kubectl edit`.
+            Self::Kubectl => &["EDITOR", "VISUAL"],
+            Self::Sudo => &["SUDO_ASKPASS", "DISPLAY"],
+            Self::Kluctl
+            | Self::KubeApiserver
+            | Self::KubeControllerManager
+            | Self::KubeScheduler
+            | Self::Etcd
+            | Self::Kwok
+            | Self::Kwokctl
+            | Self::Helm
+            | Self::Sops
+            | Self::Age
+            | Self::AgeKeygen
+            | Self::Kubeconform
+            | Self::Clusterctl
+            | Self::CapiCore
+            | Self::CapiBootstrap
+            | Self::CapiControlPlane
+            | Self::CapiDev
+            | Self::Tofu
+            | Self::Actionlint
+            | Self::Yq
+            | Self::Jq
+            | Self::Colima
+            | Self::Limactl
+            | Self::Bash
+            | Self::Security => &[],
+        }
+    }
+
     /// Whether the tool changes or reads a cluster, and so must be told which.
     pub fn speaks_to_clusters(self) -> bool {
         matches!(self, Self::Kluctl | Self::Kubectl | Self::Clusterctl)
@@ -142,7 +208,7 @@ pub struct Command {
     pub tool: Tool,
     /// Arguments.
     pub args: Vec<Arg>,
-    /// Variables set for it, on top of the scrubbed environment.
+    /// Variables set for it, on top of what its tool gets of ours.
     pub env: BTreeMap<String, Arg>,
     /// What it reads.
     pub stdin: Stdin,

@@ -7,7 +7,7 @@ use crate::cluster::access::Access;
 use crate::command::Command;
 use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::{Backend, Platform};
-use crate::secrets::operator_key::{FindOperatorKey, OperatorKey, Otherwise, PutOperatorKey};
+use crate::secrets::operator_key::{FindOperatorKey, IdentityChoice, OperatorKey, PutOperatorKey};
 use crate::secrets::{OPERATOR, PENDING, SECRET};
 
 use super::resync::AWAITED;
@@ -26,10 +26,10 @@ pub fn of(platform: &Platform, cluster: &str, backend: Backend) -> Option<Operat
     Some(OperatorKey {
         name: name.clone(),
         recipient: platform.secrets.recipients.get(name)?.clone(),
-        otherwise: if backend == Backend::Embedded {
-            Otherwise::ThrowAway
-        } else {
-            Otherwise::Refuse
+        // No operator runs on the embedded backend that could decrypt.
+        choice: match backend {
+            Backend::Embedded => IdentityChoice::ThrowAway,
+            Backend::Colima | Backend::Lima | Backend::Remote => IdentityChoice::Named,
         },
     })
 }
@@ -39,6 +39,10 @@ pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
     let get = |what: &str| access.kubectl().arg("get").arg(what).within(30);
     let in_namespace = |command: Command| command.arg(format!("--namespace={OPERATOR}"));
     let found = access.work().join("operator-key.json");
+    let identity = match key.choice {
+        IdentityChoice::Named => format!("the identity `{}` ({})", key.name, key.recipient),
+        IdentityChoice::ThrowAway => "a throw-away identity".to_owned(),
+    };
     let says = |pointer: &str| Probe::Says {
         file: found.clone(),
         pointer: pointer.to_owned(),
@@ -64,7 +68,7 @@ pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
     let steps = [
         Step::new(
             "age-key.look",
-            format!("Look whether the operator has the identity `{}`", key.name),
+            format!("Look whether the operator has {identity}"),
             "One that is there stays; a run that was cut off may have exchanged it.",
             Effect::Read,
             // What is found is written down, and never the key.
@@ -87,16 +91,15 @@ pub fn section(access: &Access, key: &OperatorKey, nonce: &str) -> Section {
         ])),
         Step::new(
             "age-key.put",
-            format!(
-                "Put the identity `{}` ({}){} into Secret `{SECRET}`",
-                key.name,
-                key.recipient,
-                match key.otherwise {
-                    Otherwise::ThrowAway => ", or a throw-away one where that is not available,",
-                    Otherwise::Refuse => "",
+            format!("Put {identity} into Secret `{SECRET}`"),
+            match key.choice {
+                IdentityChoice::Named => {
+                    "One identity and no other of this host's; from `SOPS_AGE_KEY`, else `SOPS_AGE_KEY_FILE`, else sops' own file."
                 }
-            ),
-            "One identity and no other of this host's; from `SOPS_AGE_KEY`, else `SOPS_AGE_KEY_FILE`, else sops' own file.",
+                IdentityChoice::ThrowAway => {
+                    "Nothing is decrypted on the embedded backend, so no identity of a person lies in its store."
+                }
+            },
             Effect::Remote,
             Action::task(PutOperatorKey {
                 key: key.clone(),

@@ -1,4 +1,5 @@
-//! Finds the one identity that a cluster's operator gets, and hands it to kubectl on standard input.
+//! Finds the one identity that a cluster's operator gets, and hands it to kubectl on standard input. Where nothing
+//! decrypts, that is a new one: a person's own stays out of a store that is not needed.
 //! It is in no file, argument, log, journal or message; people see its recipient.
 
 use camino::Utf8PathBuf;
@@ -31,7 +32,7 @@ impl FindOperatorKey {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         on.patiently(&self.read, || {
             let (live, pending) = live_key(on, &self.read)?;
-            let right = self.key.is_right(on, &live)?;
+            let right = self.key.is_right(&live);
             on.write_json(&self.to, &Found { right, pending })
         })
     }
@@ -63,17 +64,17 @@ pub struct OperatorKey {
     pub name: String,
     /// Its recipient.
     pub recipient: String,
-    /// What happens where the identity is not found.
-    pub otherwise: Otherwise,
+    /// Which identity the cluster gets.
+    pub choice: IdentityChoice,
 }
 
-/// What happens where an identity is not found.
+/// Which identity a cluster gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Otherwise {
-    /// The step fails before anything is written.
-    Refuse,
-    /// A new identity is made for this cluster alone, and it is said; only where nothing decrypts anyway.
+pub enum IdentityChoice {
+    /// The one that is named; where it is not found, the step fails before anything is written.
+    Named,
+    /// A new identity, made for this cluster alone, also where the one that is named is found: nothing decrypts there.
     ThrowAway,
 }
 
@@ -88,7 +89,7 @@ enum Live {
 /// What was found of it, for the steps that come after.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Found {
-    /// It is the identity that the platform config names; or, where that is not available and need not be, any one.
+    /// It is the identity that the platform config names; or, where a throw-away one is right, any other.
     right: bool,
     /// The operator has yet to take it up.
     pending: bool,
@@ -99,26 +100,27 @@ impl PutOperatorKey {
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let key = &self.key;
         let (before, pending) = live_key(on, &self.read)?;
-        if key.is_right(on, &before)? {
+        if key.is_right(&before) {
             // A run that was cut off put it there and could not say so.
             return on.write_json(&self.to, &Found { right: true, pending });
         }
-        let (identity, words) = match key.identity(on)? {
-            Some(identity) => {
+        let (identity, words) = match key.choice {
+            IdentityChoice::Named => {
+                let Some(identity) = key.identity(on)? else {
+                    return Err(key.not_found(on)?);
+                };
                 let place = identity.place.as_ref().map(ToString::to_string).unwrap_or_default();
                 (identity, format!("`{}` ({}) from {place}", key.name, key.recipient))
             }
-            None if key.otherwise == Otherwise::ThrowAway => {
+            IdentityChoice::ThrowAway => {
                 let (_, identity) = sops::new_identity(on)?;
                 let recipient: Vec<String> = identity.recipients().into_iter().collect();
                 let words = format!(
-                    "a throw-away identity ({}), for `{}` is not available and nothing is decrypted on this cluster",
-                    recipient.join(""),
-                    key.name
+                    "a throw-away identity ({}), for nothing is decrypted on this cluster",
+                    recipient.join("")
                 );
                 (identity, words)
             }
-            None => return Err(key.not_at_hand(on)?),
         };
         let exchanged = !matches!(before, Live::Nothing);
         let secret = manifest(&identity, exchanged);
@@ -126,12 +128,7 @@ impl PutOperatorKey {
         let write = if exchanged { &self.replace } else { &self.put };
         match on.feed(write, &text, &[])? {
             Ok(_) => {
-                let word = if matches!(key.otherwise, Otherwise::ThrowAway) && !words.starts_with('`') {
-                    Status::Warning
-                } else {
-                    Status::Using
-                };
-                on.ui.status(word, format!("the operator's identity: {words}"));
+                on.ui.status(Status::Using, format!("the operator's identity: {words}"));
                 on.write_json(
                     &self.to,
                     &Found {
@@ -153,24 +150,26 @@ impl OperatorKey {
     /// Tells which recipient an identity has.
     pub const TOOL: Tool = Tool::AgeKeygen;
 
-    fn is_right(&self, on: &Caller<'_>, live: &Live) -> Result<bool> {
-        Ok(match live {
-            Live::Recipient(recipient) if *recipient == self.recipient => true,
-            Live::Recipient(_) => self.otherwise == Otherwise::ThrowAway && self.identity(on)?.is_none(),
+    fn is_right(&self, live: &Live) -> bool {
+        match live {
+            Live::Recipient(recipient) => match self.choice {
+                IdentityChoice::Named => *recipient == self.recipient,
+                IdentityChoice::ThrowAway => *recipient != self.recipient,
+            },
             Live::Nothing | Live::Unusable => false,
-        })
+        }
     }
 
     fn identity(&self, on: &Caller<'_>) -> Result<Option<Identities>> {
         Ok(sops::load(on, Surroundings::of_process().place())?.only(&self.recipient))
     }
 
-    fn not_at_hand(&self, on: &Caller<'_>) -> Result<Failure> {
+    fn not_found(&self, on: &Caller<'_>) -> Result<Failure> {
         let around = Surroundings::of_process();
         let place = around.place();
         let found = sops::load(on, place.clone())?.recipients();
         let failure = Failure::preflight(format!(
-            "the identity `{}` ({}) is not available",
+            "the identity `{}` ({}) was not found",
             self.name, self.recipient
         ));
         let failure = match place {

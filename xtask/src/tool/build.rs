@@ -14,6 +14,7 @@ use super::table::{Module, Program};
 use super::{Found, Outcome, Toolbox, cache, find};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::lock_file::LockFile;
+use crate::base::process::environment::listed;
 use crate::base::text::{bytes, plural, seconds};
 use crate::base::ui::Status;
 use crate::command::Tool;
@@ -430,19 +431,14 @@ fn announce(toolbox: &Toolbox, modules: &[&'static Module], go: &Found, folder: 
 
 /// The environment of Go: the person's, without any setting that changes what is built.
 fn environment(toolbox: &Toolbox, go: &Found, cache: &Utf8Path) -> Result<BTreeMap<OsString, OsString>> {
-    let mut environment: BTreeMap<OsString, OsString> = toolbox
-        .environment
+    let listed = listed(&toolbox.environment, Tool::Go.variables());
+    let mut environment: BTreeMap<OsString, OsString> = listed
         .iter()
-        .filter(|(name, _)| {
-            let name = name.to_string_lossy();
-            // A hook of Git's that starts us must not lead Go's own Git into that repository.
-            let of_git = matches!(name.as_ref(), "GIT_DIR" | "GIT_WORK_TREE" | "GIT_INDEX_FILE");
-            !(name.starts_with("GO") || name.starts_with("CGO_") || of_git)
-        })
+        .filter(|(name, _)| !name.to_string_lossy().starts_with("GO"))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     // Go's settings file is read by Go alone, so Go is asked for what it says.
-    let mut asking = toolbox.environment.clone();
+    let mut asking = listed;
     asking.insert("GOTOOLCHAIN".into(), "local".into());
     // A broken one stops even `go env`.
     asking.insert("GOFLAGS".into(), OsString::new());

@@ -112,9 +112,17 @@ pub(super) fn entry(cache: &Utf8Path, module: &Module, go: Option<&str>) -> Opti
         let stamp = stamp(&folder, module)?;
         return (stamp.key == key(module, go)).then_some(folder);
     }
+    entries(cache, module)
+        .into_iter()
+        .find(|folder| stamp(folder, module).is_some())
+}
+
+/// The folders of a module's entries, by any Go.
+fn entries(cache: &Utf8Path, module: &Module) -> Vec<Utf8PathBuf> {
     let mut folders: Vec<Utf8PathBuf> = cache
         .read_dir_utf8()
-        .ok()?
+        .into_iter()
+        .flatten()
         .filter_map(|entry| Some(entry.ok()?.into_path()))
         .filter(|path| {
             path.file_name()
@@ -122,22 +130,121 @@ pub(super) fn entry(cache: &Utf8Path, module: &Module, go: Option<&str>) -> Opti
         })
         .collect();
     folders.sort();
-    folders.into_iter().find(|folder| stamp(folder, module).is_some())
+    folders
 }
 
-/// The stamp of an entry, if that is whole: written to its end, for this pin, every program of its size.
+/// Programs of this module's entries whose bytes are not those that were built: what is passed over on the way.
+pub(super) fn altered(cache: &Utf8Path, module: &Module, go: Option<&str>) -> Vec<Utf8PathBuf> {
+    let folders = match go {
+        Some(go) => vec![entry_folder(cache, module, go)],
+        None => entries(cache, module),
+    };
+    let mut altered = Vec::new();
+    for folder in folders {
+        let Some(stamp) = written(&folder, module) else {
+            continue;
+        };
+        let known = stamp.programs.iter().filter(|known| has_size(&folder, known));
+        altered.extend(
+            known
+                .filter(|known| !is_as_built(&folder, known))
+                .map(|known| folder.join("bin").join(&known.program)),
+        );
+    }
+    altered
+}
+
+/// The stamp of an entry, if that is whole: written to its end, for this pin, every program with the bytes that were
+/// built.
 fn stamp(folder: &Utf8Path, module: &Module) -> Option<Stamp> {
+    let stamp = written(folder, module)?;
+    let all = module.programs.iter().all(|program| {
+        stamp.programs.iter().any(|known| {
+            known.program == program.tool.program() && has_size(folder, known) && is_as_built(folder, known)
+        })
+    });
+    all.then_some(stamp)
+}
+
+/// The stamp of an entry, if that was written to its end and for this pin.
+fn written(folder: &Utf8Path, module: &Module) -> Option<Stamp> {
     let text = fs_err::read(folder.join("stamp.json")).ok()?;
     let stamp: Stamp = serde_json::from_slice(&text).ok()?;
     let ours = stamp.schema == SCHEMA && stamp.module == module.name && stamp.source == source(module);
-    let all = module.programs.iter().all(|program| {
-        stamp.programs.iter().any(|known| {
-            known.program == program.tool.program()
-                && fs_err::metadata(folder.join("bin").join(&known.program))
-                    .is_ok_and(|metadata| metadata.is_file() && metadata.len() == known.size)
+    ours.then_some(stamp)
+}
+
+fn has_size(folder: &Utf8Path, known: &ProgramStamp) -> bool {
+    fs_err::metadata(folder.join("bin").join(&known.program))
+        .is_ok_and(|metadata| metadata.is_file() && metadata.len() == known.size)
+}
+
+/// Whether a program has the digest of its stamp. A file that had it is remembered by what the kernel says of it, and
+/// hashed again when any of that differs.
+fn is_as_built(folder: &Utf8Path, known: &ProgramStamp) -> bool {
+    let path = folder.join("bin").join(&known.program);
+    let Ok(now) = FileState::of(&path) else {
+        return false;
+    };
+    let memory = folder.join(format!("{}.hashed.json", known.program));
+    let remembered = fs_err::read(&memory)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Hashed>(&text).ok());
+    if remembered.is_some_and(|hashed| hashed.state == now && hashed.sha256 == known.sha256) {
+        return true;
+    }
+    // The file must not change between the look and the digest.
+    let as_built = file_digest(&path).is_ok_and(|digest| digest == known.sha256)
+        && FileState::of(&path).is_ok_and(|after| after == now);
+    if as_built {
+        remember(&memory, now, &known.sha256);
+    }
+    as_built
+}
+
+/// What the kernel says of a file. No user sets the time of its last change, which is another as soon as bytes, mode
+/// or name are; the times of a copy from elsewhere are never those of the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct FileState {
+    device: u64,
+    inode: u64,
+    size: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileState {
+    fn of(path: &Utf8Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+
+        let metadata = fs_err::metadata(path)?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            written: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
-    });
-    (ours && all).then_some(stamp)
+    }
+}
+
+/// That a file had a digest.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Hashed {
+    state: FileState,
+    sha256: String,
+}
+
+/// Remembers a digest. Where nothing can be written, as in a folder that a runner shares, it is hashed each time.
+fn remember(memory: &Utf8Path, state: FileState, sha256: &str) {
+    let hashed = Hashed {
+        state,
+        sha256: sha256.to_owned(),
+    };
+    let text = serde_json::to_vec(&hashed).expect("numbers and a digest are JSON");
+    let _hashed_again = crate::base::files::write(memory, &text, 0o600);
 }
 
 /// Whether the bytes of an entry's program are still the ones that were built.

@@ -13,6 +13,7 @@ use super::process::{self, Answer, Call};
 use super::table::{self, Module, Places, Reading};
 use super::{Toolbox, cache, version};
 
+use crate::base::process::environment;
 use crate::command::Tool;
 
 /// How long a program may take to tell its version. Some unpack themselves on their first start.
@@ -52,6 +53,16 @@ pub struct PassedOver {
     pub path: Utf8PathBuf,
     /// Why not.
     pub reason: String,
+}
+
+/// Why a program of the cache is passed over whose bytes are not those that were built.
+const ALTERED: &str = "is not what was built: its digest differs";
+
+impl PassedOver {
+    /// Whether somebody changed it since it was built.
+    pub fn is_altered(&self) -> bool {
+        self.reason == ALTERED
+    }
 }
 
 /// What came of looking for a tool.
@@ -107,10 +118,20 @@ pub(super) fn look(toolbox: &Toolbox, tool: Tool) -> Lookup {
         let Some((module, _)) = table::module(tool) else {
             break 'outcome Outcome::Missing;
         };
-        match in_cache(toolbox, tool, module) {
-            Some(found) => Outcome::Found(found),
-            None if builds_here(toolbox, tool, module) => Outcome::Buildable(module),
-            None => Outcome::Missing,
+        if let Some(found) = in_cache(toolbox, tool, module) {
+            break 'outcome Outcome::Found(found);
+        }
+        let altered = toolbox
+            .cache_folder()
+            .map(|folder| cache::altered(&folder, module, toolbox.go_says()));
+        passed.extend(altered.unwrap_or_default().into_iter().map(|path| PassedOver {
+            path,
+            reason: ALTERED.to_owned(),
+        }));
+        if builds_here(toolbox, tool, module) {
+            Outcome::Buildable(module)
+        } else {
+            Outcome::Missing
         }
     };
     Lookup { tool, outcome, passed }
@@ -198,11 +219,7 @@ fn in_cache(toolbox: &Toolbox, tool: Tool, module: &'static Module) -> Option<Fo
     {
         return None;
     }
-    let go = match &toolbox.go().outcome {
-        Outcome::Found(go) => Some(go.says.as_str()),
-        _ => None,
-    };
-    let entry = cache::entry(&folder, module, go)?;
+    let entry = cache::entry(&folder, module, toolbox.go_says())?;
     Some(Found {
         path: entry.join("bin").join(tool.program()),
         says: format!("{} {}", module.name, module.version),
@@ -289,7 +306,8 @@ fn kluctl_by_its_flags(toolbox: &Toolbox, path: &Utf8Path) -> std::result::Resul
 }
 
 fn ask(toolbox: &Toolbox, tool: Tool, path: &Utf8Path, arguments: &[&str]) -> std::result::Result<Answer, String> {
-    let mut environment = toolbox.environment.clone();
+    // Whatever has the right name on PATH is started: it gets nothing that is not for every program.
+    let mut environment = environment::listed(&toolbox.environment, &[]);
     // None of these looks for a newer version of itself, for that is a connection nobody asked for.
     for (name, value) in [
         ("CLUSTERCTL_DISABLE_VERSIONCHECK", "true"),
@@ -301,13 +319,9 @@ fn ask(toolbox: &Toolbox, tool: Tool, path: &Utf8Path, arguments: &[&str]) -> st
     ] {
         environment.insert(name.into(), value.into());
     }
-    // A version needs no cluster, and nothing of the user's: these read settings and kubeconfigs at each start.
-    environment.retain(|name, _| !name.to_string_lossy().starts_with("KLUCTL_"));
+    // A version needs no cluster: these read kubeconfigs at each start.
     environment.insert("KLUCTL_NO_UPDATE_CHECK".into(), "true".into());
     environment.insert("KUBECONFIG".into(), "/dev/null".into());
-    for (name, value) in crate::base::offline::variables() {
-        environment.insert(name.into(), value.into());
-    }
     if tool.speaks_to_clusters() {
         environment.insert("HOME".into(), "/nonexistent".into());
     }

@@ -321,8 +321,19 @@ impl Toolbox {
 
     fn tell_passed_over(&self, lookups: &[Lookup]) {
         let mut passed = Vec::new();
+        let all = || lookups.iter().flat_map(|lookup| &lookup.passed);
+        let altered: BTreeSet<&Utf8PathBuf> = all()
+            .filter(|other| other.is_altered())
+            .map(|other| &other.path)
+            .collect();
+        for path in altered {
+            self.ui.status(
+                Status::Warning,
+                format!("`{path}` is not what was built, somebody changed it; it is built again and was not started"),
+            );
+        }
         for lookup in lookups {
-            for other in &lookup.passed {
+            for other in lookup.passed.iter().filter(|other| !other.is_altered()) {
                 passed.push(format!("{}: {}{}", other.path, other.reason, self.wanted(lookup.tool)));
             }
         }
@@ -341,6 +352,14 @@ impl Toolbox {
 
     fn go(&self) -> &Lookup {
         self.go.get_or_init(|| find::look(self, Tool::Go))
+    }
+
+    /// What the Go of this host says about itself.
+    fn go_says(&self) -> Option<&str> {
+        match &self.go().outcome {
+            Outcome::Found(go) => Some(go.says.as_str()),
+            _ => None,
+        }
     }
 
     fn variable(&self, name: &str) -> Option<&OsStr> {

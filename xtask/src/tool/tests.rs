@@ -451,6 +451,88 @@ fn a_program_of_the_right_size_with_other_bytes_is_seen_by_its_digest() {
 }
 
 #[test]
+fn a_program_that_was_altered_in_place_is_built_again_and_never_started() {
+    let fake = Fake::new();
+    fake.go(GO, "");
+    let path = fake.toolbox(&[]).ensure_one(Tool::Etcd).unwrap().path;
+    // Asked once more: it is remembered and not hashed.
+    assert_eq!(fake.toolbox(&[]).ensure_one(Tool::Etcd).unwrap().path, path);
+    let text = fs_err::read_to_string(&path).unwrap();
+    let written = fs_err::metadata(&path).unwrap().modified().unwrap();
+    let changed = text.replace("3.6.15", "9.9.99");
+    assert_eq!(text.len(), changed.len());
+    fs_err::write(&path, changed).unwrap();
+    // Also where the time of the change is put back.
+    let file = fs_err::OpenOptions::new().write(true).open(&path).unwrap();
+    file.into_file().set_modified(written).unwrap();
+
+    // Without a Go that could build it again it is refused, and said why.
+    let go = fake.bin().join("go");
+    fs_err::rename(&go, fake.root().join("go")).unwrap();
+    let failure = fake.toolbox(&[]).ensure(&[Tool::Etcd]).unwrap_err();
+    assert!(
+        told(&failure).contains("is not what was built: its digest differs"),
+        "{failure:?}"
+    );
+    fs_err::rename(fake.root().join("go"), &go).unwrap();
+    assert_eq!(fake.toolbox(&[]).ensure_one(Tool::Etcd).unwrap().path, path);
+    assert_eq!(fs_err::read_to_string(&path).unwrap(), text);
+    assert_eq!(fake.builds().len(), 2);
+}
+
+#[test]
+fn what_was_hashed_is_hashed_again_only_when_the_kernel_says_another_thing_of_it() {
+    let fake = Fake::new();
+    fake.go(GO, "");
+    let module = table::module(Tool::Etcd).unwrap().0;
+    let path = fake.toolbox(&[]).ensure_one(Tool::Etcd).unwrap().path;
+    let entry = cache::entry_folder(&fake.cache(), module, GO);
+    let memory = entry.join("etcd.hashed.json");
+    let remembered = || fs_err::metadata(&memory).map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata));
+    let good = || cache::entry(&fake.cache(), module, Some(GO)).is_some();
+    assert!(good());
+    let first = remembered().unwrap();
+    assert!(good());
+    assert_eq!(remembered().unwrap(), first, "hashed once");
+    // A copy of the same bytes, as out of the cache of a runner.
+    let copy = path.with_file_name("copy");
+    fs_err::copy(&path, &copy).unwrap();
+    fs_err::rename(&copy, &path).unwrap();
+    assert!(good());
+    let text = fs_err::read_to_string(&memory).unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs_err::metadata(&path).unwrap());
+    assert!(text.contains(&format!("\"inode\":{inode},")), "{text}");
+    // A memory that somebody damaged is none.
+    fs_err::write(&memory, "{").unwrap();
+    assert!(good());
+}
+
+#[test]
+fn a_program_that_is_asked_for_its_version_gets_no_token_and_no_key() {
+    let fake = Fake::new();
+    let quoted = shell_words::quote(fake.root().as_str()).into_owned();
+    fake.program("kubectl", &format!("env >{quoted}/kubectl.env; echo '{{}}'; exit 1"));
+    fake.go(GO, "");
+    let tokens = [
+        ("SOPS_AGE_KEY", "canary-age"),
+        ("HCLOUD_TOKEN", "canary-hcloud"),
+        ("GITHUB_TOKEN", "canary-github"),
+        ("AWS_SECRET_ACCESS_KEY", "canary-aws"),
+        ("CLOUD_CREDENTIALS_OF_TOMORROW", "canary-unknown"),
+        ("LC_TIME", "kept"),
+    ];
+    fake.toolbox(&tokens).ensure(&[Tool::Kubectl]).unwrap();
+    let candidate = fs_err::read_to_string(fake.root().join("kubectl.env")).unwrap();
+    let build = fs_err::read_to_string(fake.root().join("environment")).unwrap();
+    for environment in [candidate, build] {
+        assert!(
+            environment.contains("LC_") && !environment.contains("canary"),
+            "{environment}"
+        );
+    }
+}
+
+#[test]
 fn a_build_that_fails_shows_gos_last_lines_its_log_and_what_to_do() {
     for (says, hint) in [
         ("write /c/x: no space left on device", "free some disk space"),

@@ -291,6 +291,17 @@ fn line(toolbox: &Toolbox, lookup: &Lookup, needed: bool, depth: Depth) -> Resul
             .collect(),
         remedies: Vec::new(),
     };
+    if let Some(altered) = lookup.passed.iter().find(|passed| passed.is_altered()) {
+        line.state = State::Broken;
+        line.path = Some(altered.path.to_string());
+        line.detail = Some(altered.reason.clone());
+        if let Some(entry) = altered.path.parent().and_then(camino::Utf8Path::parent) {
+            line.remedies = vec![format!(
+                "remove `{entry}`: it is built again on next use, and not started before"
+            )];
+        }
+        return Ok(line);
+    }
     match &lookup.outcome {
         Outcome::Found(found) => {
             line.state = State::Found;

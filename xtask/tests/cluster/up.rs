@@ -164,3 +164,114 @@ fn the_status_names_what_is_wrong_and_local_up_mends_it() {
     }
     checkout.ok(&["local-down"]);
 }
+
+/// Lets a command run as a user who is nobody here, of our own group, where we may choose: a host on which all users
+/// share a group is the harder case.
+fn as_another_user(command: &mut std::process::Command) -> &mut std::process::Command {
+    use std::os::unix::process::CommandExt;
+
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534);
+    }
+    command
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn another_user_of_the_host_reads_nothing_of_a_control_plane_and_no_setting_opens_one_more_port() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut checkout = Checkout::tiny();
+    for (name, value) in [
+        ("ETCD_LISTEN_METRICS_URLS", "http://0.0.0.0:23811"),
+        ("SOPS_AGE_KEY", "canary-of-a-test"),
+        ("HCLOUD_TOKEN", "canary-of-a-test"),
+        ("AWS_SECRET_ACCESS_KEY", "canary-of-a-test"),
+    ] {
+        checkout.variables.insert(name.into(), value.into());
+    }
+    checkout.ok(&["local-up"]);
+
+    // Exactly the listeners that the documentation lists, on loopback alone.
+    let documented = fs_err::read_to_string(crate::support::repository().join("docs/architecture.md")).unwrap();
+    let mut listening = Vec::new();
+    for (pid, line) in checkout.processes() {
+        let program = line.split(' ').next().unwrap().rsplit('/').next().unwrap().to_owned();
+        let environment = fs_err::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+        assert!(!environment.contains("canary"), "{program} has a token: {environment}");
+        for address in crate::support::listeners_of(pid) {
+            assert!(address.ip().is_loopback(), "{program} listens on {address}");
+            assert!(
+                documented.contains(&format!("| `{program}` |")),
+                "{program} is not documented"
+            );
+            listening.push((program.clone(), address.port()));
+        }
+    }
+    listening.sort();
+    let programs: Vec<&str> = listening.iter().map(|(program, _)| program.as_str()).collect();
+    assert_eq!(programs, ["etcd", "etcd", "kube-apiserver"]);
+
+    // Where the folders above the checkout let everybody in.
+    let open = |path: &camino::Utf8Path, mode| {
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(&checkout.base(), 0o755);
+    let elsewhere = tempfile::Builder::new().tempdir().unwrap();
+    let elsewhere = camino::Utf8Path::from_path(elsewhere.path()).unwrap();
+    open(elsewhere, 0o777);
+    let kubectl = elsewhere.join("kubectl");
+    fs_err::copy(checkout.ok(&["tools", "path", "kubectl"]).stdout.trim(), &kubectl).unwrap();
+    open(&kubectl, 0o755);
+    // The first key of all, as etcd's gateway would be asked for it.
+    let range = elsewhere.join("range.json");
+    crate::support::write(&range, r#"{"key":"AA==","range_end":"AA==","limit":1}"#);
+    open(&range, 0o644);
+    for (program, port) in &listening {
+        for scheme in ["http", "https"] {
+            for question in [
+                &["get", "--raw=/version"][..],
+                &["get", "--raw=/metrics"],
+                &["get", "--raw=/members"],
+                &["get", "--raw=/api/v1/secrets"],
+                &["create", "--raw=/v3/kv/range", &format!("--filename={range}")],
+            ] {
+                let mut asked = crate::support::program(&kubectl);
+                asked
+                    .args(question)
+                    .arg(format!("--server={scheme}://127.0.0.1:{port}"))
+                    .arg("--insecure-skip-tls-verify")
+                    .args(["--username=x", "--password=x", "--request-timeout=10s"])
+                    .env_clear()
+                    .env("HOME", elsewhere);
+                let answer = as_another_user(&mut asked).output().unwrap();
+                assert!(
+                    !answer.status.success() && answer.stdout.is_empty(),
+                    "{program} answers {scheme} {question:?}: {}",
+                    String::from_utf8_lossy(&answer.stdout)
+                );
+            }
+        }
+    }
+    // The keys that would open them.
+    if rustix::process::geteuid().is_root() {
+        for file in [
+            ".xtask/kubeconfigs/k3s-dev.yaml",
+            ".xtask/clusters/k3s-dev/home/.kwok/clusters/embedded/pki/admin.key",
+            ".xtask/clusters/k3s-dev/home/.kwok/clusters/embedded/kubeconfig.yaml",
+            ".xtask/clusters/k3s-dev/home/.kwok/clusters/embedded/etcd",
+        ] {
+            let path = checkout.root.join(file);
+            assert!(path.exists(), "{path}");
+            let mut asked = crate::support::program("ls");
+            let answer = as_another_user(asked.arg("-d").arg(path.join("."))).output().unwrap();
+            let mut read = crate::support::program("cat");
+            let content = as_another_user(read.arg(&path)).output().unwrap();
+            assert!(
+                !answer.status.success() && !content.status.success(),
+                "{file} is read by another user"
+            );
+        }
+    }
+    checkout.ok(&["local-down"]);
+}

@@ -57,6 +57,9 @@ impl Fakes {
             set("FAKE_SCRIPT", &base.join("script")),
             set("XTASK_TOOL_CACHE", &base.join("no-tools")),
         ]);
+        checkout
+            .variables
+            .insert("XTASK_PASS_ENV".into(), "FAKE_LOG,FAKE_SCRIPT,FAKE_KLUCTL".into());
         write(&base.join("namespace.json"), r#"{"metadata":{"uid":"1234"}}"#);
         write(&base.join("served.txt"), &served());
         write(&base.join("listing.json"), &listing(&checkout).to_string());

@@ -153,7 +153,7 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
     assert_eq!(ran.code, Some(0), "{ran}");
     let plan = checkout.ok(&["local-up", "--dry-run=json"]);
 
-    // Still encrypted, byte for byte; and with the identity that the cluster holds it is what was given.
+    // Still encrypted, byte for byte; and with the identity that the config names it is what was given.
     let live = checkout.get("k3s-dev", &["sopssecret", "argocd-redis", "--namespace=argocd"]);
     assert_eq!(live["spec"], document["spec"]);
     assert_eq!(live["sops"], document["sops"]);
@@ -162,15 +162,20 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
         &["secret", "sops-age-key-file", "--namespace=sops-secrets-operator"],
     );
     let held = held(&checkout, &secret);
-    assert_eq!(
+    assert_eq!(held.trim().lines().count(), 1, "exactly one identity");
+    assert_ne!(
         held.trim(),
         dev,
-        "exactly one identity, the one that the platform config names"
+        "a person's identity is in a cluster where nothing decrypts"
     );
     let again = json!({"apiVersion": live["apiVersion"], "kind": live["kind"],
         "metadata": {"name": "argocd-redis", "namespace": "argocd"}, "spec": live["spec"], "sops": live["sops"]});
     fs_err::write(checkout.root.join("live.json"), again.to_string()).unwrap();
-    let plain = decrypted(&checkout, "live.json", &held).unwrap();
+    assert!(
+        decrypted(&checkout, "live.json", &held).is_none(),
+        "a throw-away one opens nothing"
+    );
+    let plain = decrypted(&checkout, "live.json", &dev).unwrap();
     assert_eq!(
         plain.pointer("/spec/secretTemplates/0/stringData/auth").unwrap(),
         canary
@@ -181,12 +186,9 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
     let said = [&ran.stdout, &ran.stderr, &plan.stdout, &plan.stderr, &history].map(|text| text.as_bytes().to_vec());
     let said = said.into_iter().chain(arguments.into_iter().map(String::into_bytes));
     let mut written = contents(&checkout.root);
+    // With the cluster's own store, which holds what its Secrets hold.
     let mut folders = vec![checkout.root.join(".xtask")];
     while let Some(folder) = folders.pop() {
-        // The cluster's own store holds its Secrets, as any cluster's does.
-        if folder.ends_with("etcd") {
-            continue;
-        }
         for entry in folder.read_dir_utf8().unwrap() {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_dir() {
@@ -201,9 +203,14 @@ fn a_secret_reaches_the_cluster_encrypted_and_leaves_no_trace_anywhere_else() {
         .chain(written.into_iter().map(|(path, bytes)| (path.into_string(), bytes)))
         .collect();
     assert!(all.len() > 60, "only {} artefacts were looked at", all.len());
-    // The search finds what is there: the cluster's own Secret holds the identity in base64.
+    // The search finds what is there: the cluster's own Secret holds its identity in base64, and the store holds that.
     let live_key = secret.to_string();
-    assert!(forms(&dev).iter().any(|form| live_key.contains(form)));
+    assert!(forms(held.trim()).iter().any(|form| live_key.contains(form)));
+    let stored = |form: &String| {
+        let mut of_etcd = all.iter().filter(|(place, _)| place.contains("/etcd/"));
+        of_etcd.any(|(_, bytes)| String::from_utf8_lossy(bytes).contains(form))
+    };
+    assert!(forms(held.trim()).iter().any(stored), "the store was not looked at");
     for value in [canary, "hcloud-canary/0987654321+x", dev.as_str()] {
         for form in forms(value) {
             for (place, bytes) in &all {
@@ -252,7 +259,8 @@ fn an_exchanged_identity_reaches_the_operator_and_what_it_said_before_counts_no_
     stage_with_secret(&checkout);
     checkout.ok(&["local-up"]);
     let old = identity(&checkout, None);
-    assert_eq!(held(&checkout, &checkout.get("k3s-dev", &OPERATOR_KEY)).trim(), old);
+    let first = held(&checkout, &checkout.get("k3s-dev", &OPERATOR_KEY));
+    assert_ne!(first.trim(), old);
     // As the operator would have left it.
     let mut healthy = vec!["patch"];
     healthy.extend(SOPS_SECRET);
@@ -269,28 +277,32 @@ fn an_exchanged_identity_reaches_the_operator_and_what_it_said_before_counts_no_
     more.extend(["--type=merge", r#"--patch={"data":{"more.txt":"bW9yZQ=="}}"#]);
     checkout.kubectl("k3s-dev", &more);
 
-    let keygen = checkout.ok(&["tools", "path", "age-keygen"]).stdout.trim().to_owned();
-    let new = String::from_utf8(program(keygen).output().unwrap().stdout).unwrap();
-    let recipient = new
-        .lines()
-        .find_map(|line| line.strip_prefix("# public key: "))
-        .unwrap();
-    let mut file = fs_err::read_to_string(keys(&checkout)).unwrap();
-    file.push_str(&new);
-    fs_err::write(keys(&checkout), file).unwrap();
-    checkout.ok(&["secrets", "rotate", "--remove=dev", &format!("--add=dev={recipient}")]);
-    stage_with_secret(&checkout);
+    // As on a cluster whose operator decrypts, by the step that would do it there: the one that is named.
+    let plan: Value = serde_json::from_str(&checkout.ok(&["local-up", "--dry-run=json"]).stdout).unwrap();
+    let steps = support::steps(&plan);
+    let (_, put) = steps.iter().find(|(path, _)| support::is(path, "age-key.put")).unwrap();
+    let action = put["action"].to_string();
+    assert!(action.contains(r#""choice":"throwAway""#), "{action}");
+    let named = action.replace(r#""choice":"throwAway""#, r#""choice":"named""#);
+    let ran = checkout.ok(&["probe", "action", &named]);
+    assert!(
+        ran.stderr.contains("`dev` (age1") && !ran.stderr.contains("AGE-SECRET"),
+        "{ran}"
+    );
+    assert_eq!(held(&checkout, &checkout.get("k3s-dev", &OPERATOR_KEY)).trim(), old);
+
+    // So it would be where an earlier run put it, and a person's identity does not stay there.
     let ran = checkout.ok(&["local-up"]);
     assert!(
-        ran.stderr.contains(recipient) && !ran.stderr.contains("AGE-SECRET"),
+        ran.stderr.contains("a throw-away identity (age1") && !ran.stderr.contains("AGE-SECRET"),
         "{ran}"
     );
 
     let secret = checkout.get("k3s-dev", &OPERATOR_KEY);
     let now = held(&checkout, &secret);
     assert!(
-        new.contains(now.trim()) && now.lines().count() == 1,
-        "one identity, the new one"
+        now.trim() != old && now != first && now.lines().count() == 1,
+        "one identity, a new one"
     );
     let names: Vec<&String> = secret["data"].as_object().unwrap().keys().collect();
     assert_eq!(names.len(), 1, "{names:?}");
@@ -403,7 +415,7 @@ fn who_reads_a_changed_secret_is_restarted_once_the_operator_has_looked_again_an
 }
 
 #[test]
-fn a_newcomer_without_an_identity_gets_a_cluster_with_a_throw_away_one_and_is_told() {
+fn a_newcomer_without_an_identity_gets_a_cluster_and_is_told_that_its_own_is_a_throw_away_one() {
     let checkout = Checkout::tiny();
     let ran = checkout.ok(&["local-up"]);
     assert!(ran.stderr.contains("a throw-away identity (age1"), "{ran}");

@@ -367,6 +367,41 @@ pub(crate) fn processes_naming(text: &str) -> Vec<(i32, String)> {
     found
 }
 
+/// Addresses at which a process listens over TCP.
+pub(crate) fn listeners_of(pid: i32) -> Vec<std::net::SocketAddr> {
+    let sockets: Vec<String> = fs_err::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| Some(fs_err::read_link(entry.path()).ok()?.to_str()?.to_owned()))
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let text = fs_err::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            // State 0A listens; the inode is the tenth word.
+            if words[3] == "0A" && sockets.iter().any(|socket| socket == words[9]) {
+                found.push(address(words[1]));
+            }
+        }
+    }
+    found
+}
+
+/// An address as the kernel prints it: words of four bytes in the order of the host, and the port.
+fn address(text: &str) -> std::net::SocketAddr {
+    let (host, port) = text.split_once(':').unwrap();
+    let bytes: Vec<u8> = (0..host.len() / 8)
+        .flat_map(|word| u32::from_str_radix(&host[word * 8..][..8], 16).unwrap().to_ne_bytes())
+        .collect();
+    let host: std::net::IpAddr = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(four) => four.into(),
+        Err(_) => <[u8; 16]>::try_from(bytes.as_slice()).unwrap().into(),
+    };
+    (host, u16::from_str_radix(port, 16).unwrap()).into()
+}
+
 /// Copies a folder with all that is in it.
 pub(crate) fn copy_folder(from: &Utf8Path, to: &Utf8Path) {
     fs_err::create_dir_all(to).unwrap();

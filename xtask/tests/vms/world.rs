@@ -397,6 +397,7 @@ impl World {
             .env("XTASK_HOST", self.path("host.json"))
             .env("XTASK_MAX_WAIT", self.max_wait)
             .env("FAKE_VM", self.path("fake.json"))
+            .env("XTASK_PASS_ENV", "FAKE_VM")
             .stdin(std::process::Stdio::null());
         if let Some(home) = &self.vm_home {
             command.env("XTASK_VM_HOME", home);

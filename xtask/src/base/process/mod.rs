@@ -585,7 +585,7 @@ pub(crate) fn run_editor(editor: &str, file: &Utf8Path) -> Result<u8> {
     let process = Process {
         program: program.into(),
         args,
-        env: environment::scrubbed(),
+        env: environment::of(environment::EVERYTHING),
         directory: file.parent().unwrap_or(Utf8Path::new("/")).to_owned(),
         stdin: Input::Null,
         stdout: Stdout::Log,
@@ -604,7 +604,7 @@ pub(crate) fn ask_system(program: &str, args: &[&str]) -> Option<String> {
     let process = Process {
         program: program.into(),
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
-        env: environment::scrubbed(),
+        env: environment::of(&[]),
         directory: "/".into(),
         stdin: Input::Null,
         stdout: Stdout::Capture,

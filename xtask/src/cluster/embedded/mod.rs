@@ -1,11 +1,15 @@
 //! The embedded backend: kwokctl's binary runtime, a real control plane whose nodes and pods are simulated.
-//! Everything of it stands in one folder of the checkout and listens on loopback alone.
+//! Everything of it stands in one folder of the checkout and listens on loopback alone, and every listener asks for a
+//! certificate that lies in that folder: another user of the host gets no answer.
 
 mod kubeconfig;
 mod processes;
 mod project;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -15,7 +19,7 @@ pub use processes::{EndProcesses, dead_processes, end_processes, is_running, sto
 pub use project::EmbeddedProject;
 
 use super::access::Access;
-use crate::base::failure::Result;
+use crate::base::failure::{Failure, Result};
 use crate::call::Caller;
 use crate::command::{Arg, Command, Tool};
 use crate::platform::Cluster;
@@ -26,8 +30,9 @@ const SIMULATION: &str = include_str!("simulation.yaml");
 /// Name of the cluster inside its own work folder; the folder tells clusters apart.
 const NAME: &str = "embedded";
 
-/// Stands for a port that is free when the configuration is written.
-pub const FREE_PORT: &str = "@free-port@";
+/// What a placeholder for a port that is free when the configuration is written begins and ends with; its name is
+/// between them, and the same name is the same port.
+const FREE_PORT: (&str, &str) = ("@free-port:", "@");
 
 /// Every port that a control plane listens on, by kwokctl's name.
 const PORTS: [&str; 4] = ["etcdPort", "etcdPeerPort", "kubeApiserverPort", "kwokControllerPort"];
@@ -53,16 +58,28 @@ impl FreePorts {
     }
 }
 
-/// Replaces every [`FREE_PORT`] of a text by a free port of loopback, each another.
+/// The placeholder of one port.
+fn free_port(name: &str) -> String {
+    format!("{}{name}{}", FREE_PORT.0, FREE_PORT.1)
+}
+
+/// Replaces every placeholder of a text by a free port of loopback, another for each name.
 fn with_free_ports(text: &str) -> Result<String> {
-    let mut parts = text.split(FREE_PORT);
+    let mut parts = text.split(FREE_PORT.0);
     let mut result = parts.next().unwrap_or_default().to_owned();
     // All are held until the last is chosen, so that none is chosen twice.
-    let mut held = Vec::new();
+    let mut held: BTreeMap<&str, TcpListener> = BTreeMap::new();
     for part in parts {
-        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
-        write!(result, "{}{part}", listener.local_addr()?.port()).expect("a string takes everything");
-        held.push(listener);
+        let Some((name, rest)) = part.split_once(FREE_PORT.1) else {
+            return Err(Failure::unexpected(format!(
+                "the placeholder of a port has no end: `{part}`"
+            )));
+        };
+        let listener = match held.entry(name) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?),
+        };
+        write!(result, "{}{rest}", listener.local_addr()?.port()).expect("a string takes everything");
     }
     Ok(result)
 }
@@ -159,32 +176,112 @@ pub fn config(config: &Cluster) -> String {
     .expect("a string takes everything");
     // kwokctl would look for ports from the same number downwards, and two that start at once take the same.
     for option in PORTS {
-        writeln!(text, "  {option}: {FREE_PORT}").expect("a string takes everything");
+        writeln!(text, "  {option}: {}", free_port(option)).expect("a string takes everything");
     }
     for option in LATER {
         writeln!(text, "  {option}: true").expect("a string takes everything");
     }
-    text.push_str("componentsPatches:\n- name: kube-apiserver\n  extraArgs:\n");
-    let arguments = [
-        // Without it the API server asks for the default route, which a sandbox does not have.
-        ("advertise-address", "127.0.0.1"),
-        // The `kubernetes` Endpoints would otherwise hold the advertised loopback address, which is refused.
-        ("endpoint-reconciler-type", "none"),
-        ("service-cluster-ip-range", &config.service_cidr),
-        // With it the first listing by label of each kind that a stage has just defined is answered 429, and a client
-        // comes back a second later (`ResilientWatchCacheInitialization`, locked on since 1.34).
-        ("watch-cache", "false"),
-        (
-            "disable-admission-plugins",
-            "MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
-        ),
-    ];
-    for (key, value) in arguments {
-        writeln!(text, "  - {{key: {key}, value: \"{value}\"}}").expect("a string takes everything");
+    text.push_str("componentsPatches:\n");
+    for (component, arguments) in [
+        ("etcd", etcd_arguments()),
+        ("kube-apiserver", api_server_arguments(config)),
+        ("kwok-controller", kwok_arguments()),
+    ] {
+        writeln!(text, "- name: {component}\n  extraArgs:").expect("a string takes everything");
+        for argument in arguments {
+            writeln!(text, "  - {argument}").expect("a string takes everything");
+        }
     }
-    // It runs in the cluster's folder, and would take a quote or a comma of an absolute path for the end of it.
-    text.push_str("- name: kwok-controller\n  extraArgs:\n  - {key: config, value: kwok.yaml, override: true}\n");
     text.push_str("---\n");
     text.push_str(SIMULATION);
     text
+}
+
+/// An argument that kwokctl adds to a component's own.
+fn more(key: &str, value: impl std::fmt::Display) -> String {
+    format!("{{key: {key}, value: \"{value}\"}}")
+}
+
+/// An argument in the place of the one that kwokctl gives a component.
+fn instead(key: &str, value: impl std::fmt::Display) -> String {
+    format!("{{key: {key}, value: \"{value}\", override: true}}")
+}
+
+/// The certificates that kwokctl makes, as seen from the cluster's folder, in which every component runs: it would
+/// take a quote or a comma of an absolute path for the end of it.
+const AUTHORITY: &str = "pki/ca.crt";
+const CERTIFICATE: &str = "pki/admin.crt";
+const PRIVATE_KEY: &str = "pki/admin.key";
+
+/// etcd has no users of its own: who reaches it in clear text reads and writes every Secret. So it answers those who
+/// show a certificate of this cluster, which lies in a folder of one user, and it does not answer browsers.
+fn etcd_arguments() -> Vec<String> {
+    let url = |port| format!("https://127.0.0.1:{}", free_port(port));
+    let mut arguments = vec![
+        instead("listen-client-urls", url("etcdPort")),
+        instead("advertise-client-urls", url("etcdPort")),
+        instead("listen-peer-urls", url("etcdPeerPort")),
+        instead("initial-advertise-peer-urls", url("etcdPeerPort")),
+        instead("initial-cluster", format!("node0={}", url("etcdPeerPort"))),
+        more("enable-grpc-gateway", "false"),
+    ];
+    for prefix in ["", "peer-"] {
+        arguments.extend([
+            more(&format!("{prefix}client-cert-auth"), "true"),
+            more(&format!("{prefix}trusted-ca-file"), AUTHORITY),
+            more(&format!("{prefix}cert-file"), CERTIFICATE),
+            more(&format!("{prefix}key-file"), PRIVATE_KEY),
+        ]);
+    }
+    arguments
+}
+
+fn api_server_arguments(config: &Cluster) -> Vec<String> {
+    vec![
+        instead("etcd-servers", format!("https://127.0.0.1:{}", free_port("etcdPort"))),
+        more("etcd-cafile", AUTHORITY),
+        more("etcd-certfile", CERTIFICATE),
+        more("etcd-keyfile", PRIVATE_KEY),
+        // Another user of the host is anonymous.
+        more("anonymous-auth", "false"),
+        // Without it the API server asks for the default route, which a sandbox does not have.
+        more("advertise-address", "127.0.0.1"),
+        // The `kubernetes` Endpoints would otherwise hold the advertised loopback address, which is refused.
+        more("endpoint-reconciler-type", "none"),
+        more("service-cluster-ip-range", &config.service_cidr),
+        // With it the first listing by label of each kind that a stage has just defined is answered 429, and a client
+        // comes back a second later (`ResilientWatchCacheInitialization`, locked on since 1.34).
+        more("watch-cache", "false"),
+        more(
+            "disable-admission-plugins",
+            "MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
+        ),
+    ]
+}
+
+fn kwok_arguments() -> Vec<String> {
+    vec![
+        instead("config", "kwok.yaml"),
+        // Its server plays the kubelet of every simulated node and asks for no credentials; nothing here needs one.
+        instead("server-address", ""),
+        instead("node-port", "0"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_name_is_the_same_port_and_another_name_is_another() {
+        let text = format!("{0} {1} {0}", free_port("a"), free_port("b"));
+        let ports: Vec<u16> = with_free_ports(&text)
+            .unwrap()
+            .split(' ')
+            .map(|port| port.parse().unwrap())
+            .collect();
+        assert_eq!(ports[0], ports[2]);
+        assert_ne!(ports[0], ports[1]);
+        assert!(with_free_ports("@free-port:a").is_err());
+    }
 }
