@@ -3,6 +3,7 @@
 //! It knows no file of it but the marker.
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::time::SystemTime;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,19 @@ const NAMED: usize = 5;
 struct Marker {
     /// Number of the folder on its disk, which goes with it when the checkout is renamed.
     inode: u64,
+    /// When it was made, in nanoseconds, for numbers are used again; none where the disk does not keep that.
+    born: Option<u128>,
+}
+
+impl Marker {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        let born = metadata.created().ok();
+        let born = born.and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+        Self {
+            inode: metadata.ino(),
+            born: born.map(|since| since.as_nanos()),
+        }
+    }
 }
 
 /// Refuses a state folder that no xtask made for this user in this checkout; makes one where there is none.
@@ -72,7 +86,7 @@ pub fn check(root: &Utf8Path) -> Result<()> {
         .hinted("run xtask as the user who owns the checkout, or in a checkout of your own"));
     }
     let mode = metadata.permissions().mode() & 0o777;
-    let marked = is_marked(&folder, metadata.ino());
+    let marked = is_marked(&folder, &metadata);
     if mode & 0o022 != 0 && (marked || !is_untouched(&folder)?) {
         return Err(Failure::refused(format!(
             "`{folder}` may be written by others (mode {mode:04o}); nothing of it was read"
@@ -92,12 +106,12 @@ pub fn check(root: &Utf8Path) -> Result<()> {
         }
     }
     // Whoever found it there before the marker sees the marker of a run that was just faster.
-    if marked || is_untouched(&folder)? || is_marked(&folder, metadata.ino()) {
+    if marked || is_untouched(&folder)? || is_marked(&folder, &metadata) {
         if !marked {
             // What a person made may be open to others; what is put into it from now on is not.
             let private = std::fs::Permissions::from_mode(0o700);
             let _not_kept_either = fs_err::set_permissions(&folder, private);
-            mark(&folder, metadata.ino());
+            mark(&folder, &metadata);
         }
         return Ok(());
     }
@@ -157,22 +171,22 @@ fn make(folder: &Utf8Path) {
     if made.is_ok()
         && let Ok(metadata) = fs_err::symlink_metadata(folder)
     {
-        mark(folder, metadata.ino());
+        mark(folder, &metadata);
     }
 }
 
 /// Writes the marker; a disk that takes none takes nothing that would need it.
-fn mark(folder: &Utf8Path, inode: u64) {
-    let text = serde_json::to_string(&Marker { inode }).expect("plain data");
+fn mark(folder: &Utf8Path, metadata: &std::fs::Metadata) {
+    let text = serde_json::to_string(&Marker::of(metadata)).expect("plain data");
     let part = folder.join(format!(".marker.{}", std::process::id()));
     let _not_kept_either = fs_err::write(&part, text).and_then(|()| fs_err::rename(&part, folder.join(MARKER)));
 }
 
-fn is_marked(folder: &Utf8Path, inode: u64) -> bool {
+fn is_marked(folder: &Utf8Path, metadata: &std::fs::Metadata) -> bool {
     fs_err::read_to_string(folder.join(MARKER))
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok())
-        == Some(Marker { inode })
+        == Some(Marker::of(metadata))
 }
 
 /// Whether nothing is there but what a person puts there: kubeconfigs, which are judged by themselves.

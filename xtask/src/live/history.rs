@@ -37,6 +37,7 @@ impl RecordDeployment {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
         let observed = Observed {
+            checkout: lease::place(on.root),
             revision: on.text_if_any(&self.revision)?.map(|text| text.trim().to_owned()),
             reviewed: on
                 .text_if_any(&self.review)?
@@ -175,6 +176,8 @@ pub struct Observed {
     pub lock: Option<String>,
     /// Versions of the tools.
     pub tools: BTreeMap<String, String>,
+    /// The checkout that deployed, and its host.
+    pub checkout: String,
 }
 
 /// The ConfigMap with one more entry.
@@ -223,7 +226,10 @@ pub fn append(
     Ok(json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": lease::name(&content.cluster), "namespace": lease::NAMESPACE},
+        "metadata": {
+            "name": lease::name(&content.cluster), "namespace": lease::NAMESPACE,
+            "annotations": {lease::CHECKOUT: observed.checkout},
+        },
         "data": {content.stage.clone(): text},
     }))
 }

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::ui::Status;
 use crate::call::Caller;
+use crate::live::lease::{self, place};
+
+/// How many of a cluster's records are named.
+const NAMED: usize = 5;
 
 /// Whether the cluster is the one that the platform config or the first contact name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +21,8 @@ pub struct CheckClusterIdentity {
     pub namespace: Utf8PathBuf,
     /// What it must be.
     pub expected: ExpectedIdentity,
+    /// What others may have left in it, listed before a first contact.
+    pub records: Utf8PathBuf,
     /// Name of the cluster, for the message.
     pub cluster: String,
 }
@@ -24,7 +30,7 @@ pub struct CheckClusterIdentity {
 impl CheckClusterIdentity {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
-        let known = check(on.root, &self.namespace, &self.expected, &self.cluster)?;
+        let known = check(on.root, &self.namespace, &self.expected, &self.records, &self.cluster)?;
         let word = match known {
             Known::Before(_) => Status::Checked,
             // What every later run believes is said aloud, once.
@@ -64,7 +70,13 @@ impl Known {
 }
 
 /// Checks the UID in a `kube-system` object; the first contact with a local cluster is recorded.
-pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity, cluster: &str) -> Result<Known> {
+pub fn check(
+    root: &Utf8Path,
+    namespace: &Utf8Path,
+    expected: &ExpectedIdentity,
+    records: &Utf8Path,
+    cluster: &str,
+) -> Result<Known> {
     let text = fs_err::read_to_string(root.join(namespace))?;
     let object: Value = serde_json::from_str(&text).or_fail(
         Kind::Refused,
@@ -87,6 +99,7 @@ pub fn check(root: &Utf8Path, namespace: &Utf8Path, expected: &ExpectedIdentity,
             let file = root.join(path);
             if !file.exists() {
                 check_unrecorded(root, path, cluster, uid)?;
+                check_unclaimed(root, records, cluster)?;
                 let record = serde_json::to_string_pretty(&json!({"uid": uid})).expect("plain data");
                 crate::base::files::write(&file, record.as_bytes(), 0o600)?;
                 return Ok(Known::FirstContact(format!(
@@ -159,6 +172,77 @@ fn check_unrecorded(root: &Utf8Path, record: &Utf8Path, cluster: &str, uid: &str
     Ok(())
 }
 
+/// Refuses a first contact with a cluster that carries the records of another cluster or of another checkout: whoever
+/// left them takes it for theirs.
+fn check_unclaimed(root: &Utf8Path, records: &Utf8Path, cluster: &str) -> Result<()> {
+    let claims = claims(root, records, cluster)?;
+    if claims.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::many(
+        Kind::Refused,
+        format!(
+            "this is the first contact with cluster `{cluster}`, and it is somebody's already; nothing was written"
+        ),
+        &claims[..claims.len().min(NAMED)],
+    )
+    .hinted("look where the kubeconfig leads")
+    .hinted(format!(
+        "if it is the cluster that is meant: `cargo xtask adopt --cluster {cluster}`"
+    )))
+}
+
+/// What a cluster carries that this checkout did not leave there as this cluster, a sentence each: histories, Leases and
+/// the labels of stages.
+pub fn claims(root: &Utf8Path, records: &Utf8Path, cluster: &str) -> Result<Vec<String>> {
+    let text = fs_err::read_to_string(root.join(records))?;
+    let listed: Value = serde_json::from_str(&text).or_fail(
+        Kind::Refused,
+        "what the cluster carries cannot be read, and an unknown cluster is not touched",
+    )?;
+    let platform = crate::platform::config(root)?;
+    let stages = platform.clusters.get(cluster).map(|config| &config.stages);
+    let own = place(root);
+    let items = || listed.get("items").and_then(Value::as_array).into_iter().flatten();
+    let text = |object: &Value, pointer: &str| {
+        let found = object.pointer(pointer).and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    };
+    let mut claims = Vec::new();
+    let mut is_ours = false;
+    for object in items() {
+        let (kind, name) = (text(object, "/kind"), text(object, "/metadata/name"));
+        let what = match kind.as_str() {
+            "ConfigMap" => "history",
+            "Lease" => "Lease",
+            _ => continue,
+        };
+        let Some(of) = name.strip_prefix(lease::PREFIX) else {
+            continue;
+        };
+        match text(object, "/metadata/annotations/vanixiets.dev~1checkout") {
+            _ if of != cluster => claims.push(format!("it has the {what} of cluster `{of}`")),
+            from if from == own => is_ours = true,
+            from if from.is_empty() => claims.push(format!("it has a {what} that names no checkout")),
+            from => claims.push(format!("it has the {what} of checkout `{from}`")),
+        }
+    }
+    for object in items() {
+        let label = text(object, "/metadata/labels/kluctl.io~1discriminator");
+        let known = stages.is_some_and(|stages| stages.values().any(|stage| stage.discriminator == label));
+        if label.is_empty() || (known && is_ours) {
+            continue;
+        }
+        let (kind, name) = (text(object, "/kind"), text(object, "/metadata/name"));
+        claims.push(match known {
+            true => format!("its {kind} `{name}` was deployed, and no history of this checkout says so"),
+            false => format!("its {kind} `{name}` is of a stage `{label}`, which `{cluster}` has not"),
+        });
+    }
+    claims.dedup();
+    Ok(claims)
+}
+
 fn other(cluster: &str, uid: &str, wanted: &str) -> Failure {
     Failure::refused(format!(
         "this is not cluster `{cluster}`: its kube-system has UID `{uid}`, expected `{wanted}`; nothing was written"
@@ -180,6 +264,7 @@ mod tests {
         config["clusters"]["hetzner"]["uid"] = "production".into();
         fs_err::write(root.join(crate::base::root::PLATFORM_JSON), config.to_string()).unwrap();
         answers(&root, uid);
+        carries(&root, &[]);
         (folder, root)
     }
 
@@ -191,8 +276,48 @@ mod tests {
         .unwrap();
     }
 
+    fn carries(root: &Utf8Path, items: &[Value]) {
+        fs_err::write(root.join("records.json"), json!({"items": items}).to_string()).unwrap();
+    }
+
+    #[test]
+    fn a_first_contact_with_a_cluster_that_is_somebodys_is_refused() {
+        let record = ExpectedIdentity::Recorded(".xtask/clusters/k3s-dev/uid.json".into());
+        let (_folder, root) = checkout(Some("first"));
+        let ours = |kind: &str, name: &str, checkout: &str| {
+            json!({"kind": kind, "metadata": {
+                "name": name, "annotations": {"vanixiets.dev/checkout": checkout},
+            }})
+        };
+        let labelled = |label: &str| json!({"kind": "Namespace", "metadata": {"name": "n", "labels": {"kluctl.io/discriminator": label}}});
+        let own = place(&root);
+        let history = ours("ConfigMap", "xtask-k3s-dev", &own);
+        let unnamed = json!({"kind": "ConfigMap", "metadata": {"name": "xtask-k3s-dev"}});
+        let foreign = [
+            vec![ours("ConfigMap", "xtask-k3s-dev", "elsewhere:/home/b")],
+            vec![ours("Lease", "xtask-k3s-dev", "elsewhere:/home/b")],
+            vec![ours("ConfigMap", "xtask-k3s-capi", &own)],
+            vec![ours("Lease", "xtask-prod", &own)],
+            vec![history.clone(), labelled("another-stage")],
+            vec![labelled("vanixiets-k3s-dev-local")],
+            vec![unnamed],
+        ];
+        for items in foreign {
+            carries(&root, &items);
+            assert_eq!(look(&root, "k3s-dev", &record), Err(Kind::Refused), "{items:?}");
+            assert!(!root.join(".xtask/clusters/k3s-dev/uid.json").exists());
+        }
+        let theirs = json!({"kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"}});
+        carries(&root, &[theirs, history, labelled("vanixiets-k3s-dev-local")]);
+        assert!(look(&root, "k3s-dev", &record).is_ok(), "it is this checkout's own");
+        // Who is known is not asked again.
+        carries(&root, &[ours("ConfigMap", "xtask-prod", &own)]);
+        assert!(look(&root, "k3s-dev", &record).is_ok());
+    }
+
     fn look(root: &Utf8Path, cluster: &str, expected: &ExpectedIdentity) -> Result<Known, Kind> {
-        check(root, Utf8Path::new("namespace.json"), expected, cluster).map_err(|failure| failure.kind)
+        let records = Utf8Path::new("records.json");
+        check(root, Utf8Path::new("namespace.json"), expected, records, cluster).map_err(|failure| failure.kind)
     }
 
     #[test]

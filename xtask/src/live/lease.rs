@@ -3,21 +3,27 @@
 
 use std::time::SystemTime;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Kind, Result};
+use crate::base::files::remove;
 use crate::base::host::host;
+use crate::base::process::orphans::born;
+use crate::base::state;
 use crate::base::ui::Status;
 use crate::call::Caller;
 
-/// The Lease that keeps other hosts out, for the tool that creates it.
+/// The Lease that keeps other hosts out, for the tool that creates it. Its nonce is written down before, so that a
+/// later run of this checkout knows the Lease for its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct NewLease {
     /// What stands in it.
     pub content: LeaseContent,
+    /// Nonces of the runs of this checkout that wanted it.
+    pub known: Utf8PathBuf,
     /// JSON file of the object.
     pub to: Utf8PathBuf,
 }
@@ -25,8 +31,61 @@ pub struct NewLease {
 impl NewLease {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
-        on.write_json(&self.to, &object(&self.content))
+        let mut known = known(on, &self.known)?;
+        known.retain(|nonce| *nonce != self.content.nonce);
+        known.push(self.content.nonce.clone());
+        let first = known.len().saturating_sub(KEPT);
+        on.write_json(&self.known, &known[first..].to_vec())?;
+        on.write_json(&self.to, &object(&self.content, on.root))
     }
+}
+
+/// The nonces of this checkout's runs; what cannot be read names none.
+fn known(on: &Caller<'_>, path: &Utf8Path) -> Result<Vec<String>> {
+    let text = on.text_if_any(path)?.unwrap_or_default();
+    Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// Nonces of runs that are kept; a Lease is that of one of the last few.
+const KEPT: usize = 50;
+
+/// Aims at the Lease in the cluster where it is that of a run of this checkout that died with it. Whoever runs this
+/// holds the lock of this host and has ended what dead runs had left running, so that nothing works under that Lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AimAtDeadLease {
+    /// The Lease as the cluster has it.
+    pub lease: Utf8PathBuf,
+    /// Nonces of the runs of this checkout that wanted it.
+    pub known: Utf8PathBuf,
+    /// Nonce of this run.
+    pub nonce: String,
+    /// JSON file of the options of a delete that hits this very Lease; removed where there is nothing to hit.
+    pub to: Utf8PathBuf,
+}
+
+impl AimAtDeadLease {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        let lease = on.read_or_null(&self.lease)?;
+        if !is_dead_here(&lease, &self.nonce, &known(on, &self.known)?) {
+            return remove(&state::inside(on.root, &self.to)?);
+        }
+        on.ui.status(
+            Status::Warning,
+            format!(
+                "a dead run of this checkout held the lock, which is taken away: {}",
+                holder(&lease)
+            ),
+        );
+        on.write_json(&self.to, &delete_options(&lease))
+    }
+}
+
+/// Whether a Lease was left by a run of this checkout on this host whose process is gone.
+fn is_dead_here(lease: &Value, own: &str, known: &[String]) -> bool {
+    let nonce = annotation(lease, NONCE);
+    nonce != own && known.iter().any(|known| known == nonce) && fate(lease) == Fate::Dead
 }
 
 /// Who holds a Lease; host, pid and time are added when it is written.
@@ -107,16 +166,29 @@ const PID: &str = "vanixiets.dev/pid";
 /// Annotation with when that process began, for process ids are used again.
 const STARTED: &str = "vanixiets.dev/started";
 
+/// Annotation with the checkout and its host.
+pub(crate) const CHECKOUT: &str = "vanixiets.dev/checkout";
+
+/// A checkout, as our objects in a cluster name it.
+pub(crate) fn place(root: &Utf8Path) -> String {
+    format!("{}:{root}", host())
+}
+
 /// JSON pointer to the nonce of a Lease.
 pub const NONCE_POINTER: &str = "/metadata/annotations/vanixiets.dev~1nonce";
 
+/// What the names of our own objects in a cluster begin with.
+pub const PREFIX: &str = "xtask-";
+
 /// Name of the Lease and of the deployment history of a cluster.
 pub fn name(cluster: &str) -> String {
-    format!("xtask-{cluster}")
+    format!("{PREFIX}{cluster}")
 }
 
 /// The Lease object of this run.
-pub fn object(content: &LeaseContent) -> Value {
+pub fn object(content: &LeaseContent, checkout: &Utf8Path) -> Value {
+    let pid = std::process::id();
+    let began = i32::try_from(pid).ok().and_then(born).unwrap_or_default();
     let now = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
     json!({
         "apiVersion": "coordination.k8s.io/v1",
@@ -124,7 +196,9 @@ pub fn object(content: &LeaseContent) -> Value {
         "metadata": {
             "name": name(&content.cluster),
             "namespace": NAMESPACE,
-            "annotations": {NONCE: content.nonce, GOAL: content.goal, PID: std::process::id().to_string(), STARTED: started(std::process::id()).unwrap_or_default()},
+            "annotations": {
+                NONCE: content.nonce, GOAL: content.goal, PID: pid.to_string(), STARTED: began, CHECKOUT: place(checkout),
+            },
         },
         "spec": {"holderIdentity": host(), "acquireTime": now},
     })
@@ -171,13 +245,13 @@ fn fate(lease: &Value) -> Fate {
     if identity != Some(host().as_str()) {
         return Fate::Unknown;
     }
-    // The same pid with another beginning is another process.
     let began = annotation(lease, STARTED);
-    let same = is_alive(pid)
-        && u32::try_from(pid)
-            .ok()
-            .and_then(started)
-            .is_none_or(|now| began.is_empty() || now == began);
+    let same = match born(pid) {
+        // The same pid with another beginning is another process.
+        Some(now) if !began.is_empty() => now == began,
+        Some(_) => true,
+        None => false,
+    };
     if same { Fate::Alive } else { Fate::Dead }
 }
 
@@ -193,20 +267,32 @@ pub fn check_held(lease: &str, nonce: &str) -> Result<()> {
     if annotation(lease, NONCE) == nonce {
         return Ok(());
     }
-    let id = annotation(lease, NONCE);
+    let name = lease
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let unlock = format!(
+        "cargo xtask unlock --cluster {} --id {}",
+        name.strip_prefix(PREFIX).unwrap_or(name),
+        annotation(lease, NONCE)
+    );
     let failure = Failure::new(
         Kind::Locked,
         format!("the cluster is locked by another run: {}", holder(lease)),
     );
     Err(match fate(lease) {
-        Fate::Dead => failure.hinted(format!(
-            "its process is gone from this host; `--resume` takes it up, `cargo xtask unlock --id {id}` takes the \
-             lock away"
-        )),
+        Fate::Dead => failure
+            .hinted(format!(
+                "its process is gone from this host; `{unlock}` takes the lock away"
+            ))
+            .hinted(format!(
+                "any run of its own checkout, `{}`, does that by itself",
+                annotation(lease, CHECKOUT)
+            )),
         Fate::Alive => failure.hinted("wait for it"),
-        Fate::Unknown => failure.hinted("wait for it").hinted(format!(
-            "only if that run is surely gone: `cargo xtask unlock --id {id}`"
-        )),
+        Fate::Unknown => failure
+            .hinted("wait for it")
+            .hinted(format!("only if that run is surely gone: `{unlock}`")),
     })
 }
 
@@ -247,28 +333,31 @@ pub fn delete_options(lease: &Value) -> Value {
     })
 }
 
-fn is_alive(pid: i32) -> bool {
-    rustix::process::Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
-}
-
-/// When a process began, in a form that only ever is compared with itself; none where the system does not tell.
-fn started(pid: u32) -> Option<String> {
-    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name stands in parentheses and may hold anything; field 22 is the 20th after it.
-    let after = stat.rsplit_once(')')?.1;
-    after.split_whitespace().nth(19).map(ToOwned::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn lease() -> Value {
-        object(&LeaseContent {
+        let content = LeaseContent {
             cluster: "c".into(),
             nonce: "a1".into(),
             goal: "deploy".into(),
-        })
+        };
+        object(&content, Utf8Path::new("/checkout"))
+    }
+
+    #[test]
+    fn only_the_lease_of_a_dead_run_of_this_host_and_checkout_is_taken_away() {
+        let known = ["a1".to_owned()];
+        let mut lease = lease();
+        assert!(!is_dead_here(&lease, "b2", &known), "its process is this one");
+        lease["metadata"]["annotations"][STARTED] = "before".into();
+        assert!(is_dead_here(&lease, "b2", &known));
+        assert!(!is_dead_here(&lease, "a1", &known), "it is this run's own");
+        assert!(!is_dead_here(&lease, "b2", &[]), "it is another checkout's");
+        assert!(!is_dead_here(&Value::Null, "b2", &known));
+        lease["spec"]["holderIdentity"] = "elsewhere".into();
+        assert!(!is_dead_here(&lease, "b2", &known), "it is another host's");
     }
 
     #[test]
@@ -284,7 +373,17 @@ mod tests {
         assert!(check_abandoned(&lease.to_string(), "a1").is_ok());
         let failure = check_held(&lease.to_string(), "b2").unwrap_err();
         assert_eq!(failure.kind, Kind::Locked);
-        assert!(failure.hints[0].contains("unlock --id a1"), "{:?}", failure.hints);
+        assert!(
+            failure.hints[0].contains("unlock --cluster c --id a1"),
+            "{:?}",
+            failure.hints
+        );
+        assert!(failure.hints[1].contains(":/checkout`"), "{:?}", failure.hints);
+        assert!(
+            !failure.hints.iter().any(|hint| hint.contains("--resume")),
+            "{:?}",
+            failure.hints
+        );
     }
 
     #[test]

@@ -83,6 +83,7 @@ tasks! {
     image::VmImage,
     image::VmImageIntact,
     kluctl::KluctlResult,
+    lease::AimAtDeadLease,
     lease::LeaseAbandoned,
     lease::LeaseHeld,
     lease::LeaseRelease,

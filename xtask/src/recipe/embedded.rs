@@ -246,9 +246,9 @@ pub fn down(access: &Access) -> Section {
             format!("End the processes of `{}`", access.cluster),
             "An API server whose etcd is gone hangs, so it goes first, and all are looked for afterwards.",
             Effect::Local,
-            Action::task(EndProcesses { folder: folder.clone() }),
-        )
-        .unless(Probe::Not(Box::new(Probe::Exists(folder)))),
+            // Also where the folder is gone: `git clean` ends no process.
+            Action::task(EndProcesses { folder }),
+        ),
         Step::new(
             "cluster.remove",
             format!("Remove `{}`", access.folder),

@@ -8,6 +8,7 @@ use crate::base::root::PLATFORM_JSON;
 use crate::base::ui::{Answer, Status};
 use crate::cluster::access::Access;
 use crate::context::Context;
+use crate::live::identity;
 use crate::plan::{Plan, Section};
 use crate::platform::Environment;
 use crate::recipe::guard;
@@ -41,7 +42,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             "Read which cluster this is",
             "Its UID is what it is known by.",
         )
-        .with(guard::read(&access)),
+        .with(guard::read(&access))
+        .with(guard::list_records(&access)),
     );
     // A missing UID is what adopt is for.
     let mut known = config.clone();
@@ -49,9 +51,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     target::preflight(context, &checkout, name, &known, &plan, None)?;
     let found = look(context, &checkout, &plan.sections, &access.work())
         .and_then(|_| crate::base::files::later(&checkout.root, &guard::found(&access), "/metadata/uid"));
+    let claims = identity::claims(&checkout.root, &guard::records(&access), name);
     fs_err::remove_dir_all(checkout.path(access.work()))?;
     let found = crate::base::files::text_of(&found?);
-    crate::live::identity::check_nobody_elses(&checkout.root, name, &found)?;
+    identity::check_nobody_elses(&checkout.root, name, &found)?;
     let record = checkout.path(guard::record(&access));
     let before = match config.environment {
         Environment::Production => config.uid.clone(),
@@ -71,6 +74,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         access.kubeconfig,
         before.as_deref().unwrap_or("none")
     ));
+    // What makes it somebody else's is for the person to know who says that it is this one.
+    for claim in claims? {
+        context.ui.status(Status::Warning, claim);
+    }
     ask(context, name, config.environment, arguments.yes)?;
     match config.environment {
         Environment::Local => {

@@ -10,5 +10,6 @@
 mod support;
 
 mod crash;
+mod lost;
 mod together;
 mod up;

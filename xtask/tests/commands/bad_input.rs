@@ -226,7 +226,7 @@ fn long_paths_with_spaces_quotes_and_dollars_are_paths() {
     // The Lease is read back from where the run wrote it.
     let lease = |fakes: &Fakes| {
         format!(
-            "kubectl *get lease => 0 @{}/.xtask/clusters/k3s-dev/work/lease.json",
+            "kubectl *get lease => 0 @{}/.xtask/clusters/k3s-dev/lease-wanted.json",
             fakes.checkout.root
         )
     };

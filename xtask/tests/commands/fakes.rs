@@ -83,6 +83,7 @@ impl Fakes {
             "kubectl * config * => 0 ok".to_owned(),
             "kubectl *get node => 0 ok".to_owned(),
             "kubectl *get serviceaccount => 0 ok".to_owned(),
+            "kubectl *get namespaces,configmaps,leases => 0 {\"items\":[]}".to_owned(),
             format!("kubectl *get namespace kube-system => 0 @{base}/namespace.json"),
             format!("kubectl *api-resources => 0 @{base}/served.txt"),
             "once kubectl *proxy --unix-socket= => serve {\"items\":[]}".to_owned(),
@@ -90,7 +91,7 @@ impl Fakes {
             format!("kubectl *proxy --unix-socket= => serve @{base}/listing.json"),
             format!("kubectl *get --all-namespaces --output=json --ignore-not-found => 0 @{base}/listing.json"),
             // Held, by the nonce that the run wrote.
-            format!("kubectl *get lease => 0 @{base}/checkout/.xtask/clusters/k3s-dev/work/lease.json"),
+            format!("kubectl *get lease => 0 @{base}/checkout/.xtask/clusters/k3s-dev/lease-wanted.json"),
             "kubectl *create --filename => 0 created".to_owned(),
             "kubectl *get configmap => 0".to_owned(),
             "kubectl *get namespace sops-secrets-operator => 0 namespace/sops-secrets-operator".to_owned(),

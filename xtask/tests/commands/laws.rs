@@ -406,6 +406,8 @@ fn a_remote_step_is_known_to_be_done_or_converges() {
             }
             // It asks what is there, and writes only what is not.
             Action::Do(Task::SetRecord(_)) => true,
+            // It looks what runs, and ends that.
+            Action::Do(Task::EndProcesses(_)) => true,
             _ => false,
         };
         // Creating a Lease that is there fails, and the next step looks whose it is.

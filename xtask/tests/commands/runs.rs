@@ -235,7 +235,7 @@ fn the_second_ctrl_c_stops_at_once_and_takes_a_deaf_tool_along() {
 fn the_second_ctrl_c_stops_at_once_also_while_the_last_steps_run() {
     let fakes = Fakes::new();
     // The Lease is read twice: after it was taken, and at the end.
-    let wanted = format!("{}/.xtask/clusters/k3s-dev/work/lease.json", fakes.checkout.root);
+    let wanted = format!("{}/.xtask/clusters/k3s-dev/lease-wanted.json", fakes.checkout.root);
     fakes.answers(&[
         "kluctl *deploy => hang",
         &format!("once kubectl *get lease => 0 @{wanted}"),

@@ -13,6 +13,10 @@ pub(crate) const TESTS: &[Test] = &[
         "another_cluster_behind_the_right_name_is_refused_before_any_write",
         other_cluster,
     ),
+    (
+        "a_first_contact_with_a_cluster_that_another_checkout_has_is_refused_until_it_is_adopted",
+        first_contact,
+    ),
     ("adopt_is_the_only_way_to_accept_a_new_uid", adopt),
     ("a_project_of_another_cluster_or_stage_is_refused", other_project),
     (
@@ -78,6 +82,37 @@ fn other_cluster(world: &World) {
         world.run(&["unlock", "--cluster", "dev", "--id", "x", "--yes"]).ends(8);
     });
     assert_eq!(before, world.versions(For::Twin), "the other cluster was written to");
+}
+
+fn first_contact(world: &World) {
+    let project = small(world, "first-contact", "1");
+    world.deploy(For::Dev, &project).ends(0);
+    let before = world.versions(For::Dev);
+    let (_folder, other) = elsewhere(world, For::Dev);
+    // A clone with this kubeconfig, which never met the cluster.
+    let record = other.join(".xtask/clusters/dev/uid.json");
+    fs_err::remove_file(&record).unwrap();
+    let deploy = ["deploy", "--stage", "local", "--source", &project, "--yes"];
+    for verb in [&deploy[..], &["diff", "--stage", "local", "--source", &project]] {
+        run_in(world, &other, verb)
+            .ends(8)
+            .says("it is somebody's already")
+            .says(world.root.as_str());
+        assert!(!record.exists(), "what was refused is known");
+    }
+    assert_eq!(before, world.versions(For::Dev), "the cluster was written to");
+    run_in(world, &other, &["adopt", "--cluster", "dev", "--yes"]).ends(0);
+    run_in(world, &other, &deploy).ends(0);
+    // The same where this checkout forgot its own first contact, and the kubeconfig was exchanged meanwhile.
+    let record = world.root.join(".xtask/clusters/dev/uid.json");
+    let own = fs_err::read_to_string(&record).unwrap();
+    with_kubeconfig(world, &twins_as_dev(world), || {
+        fs_err::remove_file(&record).unwrap();
+        let before = world.versions(For::Twin);
+        world.deploy(For::Dev, &project).ends(8);
+        assert_eq!(before, world.versions(For::Twin), "the other cluster was written to");
+    });
+    world.write(".xtask/clusters/dev/uid.json", &own);
 }
 
 fn adopt(world: &World) {
@@ -277,7 +312,7 @@ fn foreign_lease(world: &World) {
         .deploy(For::Dev, &project)
         .ends(9)
         .says("host `elsewhere`, pid 1, since 2026-01-01T00:00:00.000000Z, doing `deploy local to dev`")
-        .says("unlock --id aabbcc");
+        .says("unlock --cluster dev --id aabbcc");
     world
         .try_kubectl(For::Dev, &["get", "namespace", "foreign-lease"])
         .ends(1);
@@ -377,9 +412,13 @@ fn saved_plan(world: &World) {
 pub(crate) fn elsewhere(world: &World, part: For) -> (tempfile::TempDir, camino::Utf8PathBuf) {
     let folder = tempfile::Builder::new().prefix("xtask-elsewhere-").tempdir().unwrap();
     let root = camino::Utf8Path::from_path(folder.path()).unwrap().join("a checkout");
+    fs_err::create_dir(&root).unwrap();
+    xtask::base::state::check(&root).unwrap();
     for path in [
         "platform.json",
         ".gitignore",
+        // It has had its first contact.
+        &format!(".xtask/clusters/{}/uid.json", part.cluster()),
         &format!(".xtask/kubeconfigs/{}.yaml", part.cluster()),
         "modules/platform.nix",
     ] {
@@ -453,7 +492,7 @@ fn two_checkouts(world: &World) {
     let dead = run_in(world, &other, &other_stage)
         .ends(9)
         .says("its process is gone from this host");
-    let id = dead.stderr.split("unlock --id ").nth(1).unwrap()[..12].to_owned();
+    let id = dead.stderr.split("unlock --cluster dev --id ").nth(1).unwrap()[..12].to_owned();
     run_in(world, &other, &["unlock", "--cluster", "dev", "--id", &id, "--yes"]).ends(0);
     world.kubectl(For::Dev, &["create", "configmap", "later", "--namespace=hosts"]);
     run_in(world, &other, &again).ends(0);

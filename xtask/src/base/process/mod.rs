@@ -446,6 +446,32 @@ pub fn command_line(pid: rustix::process::Pid) -> Option<String> {
     .ok()
 }
 
+/// The ids and command lines of processes that this user may look at.
+#[cfg(target_os = "linux")]
+pub fn command_lines() -> Vec<(i32, String)> {
+    let Ok(entries) = fs_err::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, command_line(rustix::process::Pid::from_raw(pid)?)?)))
+        .collect()
+}
+
+/// The ids and command lines of all processes; `-ww` keeps `ps` from cutting a line.
+#[cfg(not(target_os = "linux"))]
+pub fn command_lines() -> Vec<(i32, String)> {
+    let listed = duct::cmd!("/bin/ps", "-axww", "-o", "pid=,command=")
+        .stderr_null()
+        .read();
+    let listed = listed.unwrap_or_default();
+    let line = |line: &str| {
+        let (pid, line) = line.trim_start().split_once(' ')?;
+        Some((pid.parse().ok()?, line.trim_start().to_owned()))
+    };
+    listed.lines().filter_map(line).collect()
+}
+
 /// Signals the child's process group. A group that is gone already is fine.
 fn signal_group(handle: &duct::Handle, signal: rustix::process::Signal) {
     for pid in handle.pids() {

@@ -84,7 +84,7 @@ fn lives(child: &Child) -> bool {
 
 /// When a live process was started; none for one that is gone or waits to be reaped.
 #[cfg(target_os = "linux")]
-fn born(pid: i32) -> Option<String> {
+pub(crate) fn born(pid: i32) -> Option<String> {
     let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything, so count from its end: state is next, the start time 19 further.
@@ -95,7 +95,7 @@ fn born(pid: i32) -> Option<String> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn born(pid: i32) -> Option<String> {
+pub(crate) fn born(pid: i32) -> Option<String> {
     // No /proc: `ps` is part of every other Unix.
     duct::cmd!("/bin/ps", "-o", "lstart=", "-p", pid.to_string())
         .stderr_null()

@@ -23,15 +23,42 @@ pub struct EndProcesses {
 impl EndProcesses {
     /// Carries the task out.
     pub fn run(&self, on: &Caller<'_>) -> Result<()> {
-        let ended = end_processes(&on.root.join(&self.folder))?;
+        let folder = on.root.join(&self.folder);
+        let ended = end_processes(&folder)?;
         if ended > 0 {
             on.ui.status(
                 Status::Removed,
                 plural(ended, "process").replace("processs", "processes"),
             );
         }
+        for line in lost_lines(&lost(&folder)) {
+            on.ui.status(Status::Warning, line);
+        }
         Ok(())
     }
+}
+
+/// What is said of processes whose checkout is gone, a line for each control plane.
+fn lost_lines(lost: &[Stray]) -> Vec<String> {
+    let mut folders: Vec<&Utf8Path> = lost.iter().map(|stray| stray.folder.as_path()).collect();
+    folders.sort_unstable();
+    folders.dedup();
+    folders
+        .into_iter()
+        .map(|folder| {
+            let of: Vec<&Stray> = lost.iter().filter(|stray| stray.folder == folder).collect();
+            let names: Vec<String> = of
+                .iter()
+                .map(|stray| format!("{} (pid {})", stray.name, stray.pid))
+                .collect();
+            let pids: Vec<String> = of.iter().map(|stray| stray.pid.to_string()).collect();
+            format!(
+                "`{folder}` is gone, and what ran in it goes on: {}; `kill {}` ends it",
+                names.join(", "),
+                pids.join(" ")
+            )
+        })
+        .collect()
 }
 
 /// How long the control plane may take to end by itself.
@@ -65,7 +92,7 @@ pub fn dead_processes(folder: &Utf8Path) -> Result<Vec<String>> {
     }
     Ok(components
         .iter()
-        .filter(|component| !component.pid.is_some_and(|pid| is_ours(pid, folder)))
+        .filter(|component| !component.pid.is_some_and(|pid| runs_here(pid, folder)))
         .map(|component| format!("`{}` is not running", component.name))
         .collect())
 }
@@ -85,7 +112,7 @@ pub fn stopped_components(folder: &Utf8Path) -> Result<Vec<String>> {
 pub fn is_running(folder: &Utf8Path, name: &str) -> Result<bool> {
     Ok(components(folder)?
         .iter()
-        .any(|component| component.name == name && component.pid.is_some_and(|pid| is_ours(pid, folder))))
+        .any(|component| component.name == name && component.pid.is_some_and(|pid| runs_here(pid, folder))))
 }
 
 /// Ends every process of the cluster and looks that it is gone; returns how many there were.
@@ -175,44 +202,143 @@ fn components(folder: &Utf8Path) -> Result<Vec<Component>> {
     Ok(components)
 }
 
-/// Components of this folder: what was started from its own copies of the programs, and what got its kubeconfig.
-#[cfg(target_os = "linux")]
-fn strays(folder: &Utf8Path) -> Vec<(String, Pid)> {
-    let programs = format!("{folder}/bin/");
-    let given = format!(" --kubeconfig={folder}/");
-    let Ok(entries) = fs_err::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
-        .filter_map(|pid| {
-            let line = crate::base::process::command_line(pid)?;
-            let name = match line.strip_prefix(&programs) {
-                Some(rest) => rest.split(' ').next()?,
-                None => ORDER
-                    .into_iter()
-                    .find(|name| line.contains(&format!("/{name} ")) && line.contains(&given))?,
-            };
-            Some((name.to_owned(), pid))
+/// The end of the path of every control plane's folder.
+const CONTROL_PLANE: &str = "/home/.kwok/clusters/embedded";
+
+/// Where the folder of a control plane begins, seen from the root of its checkout.
+const BELOW_ROOT: &str = "/.xtask/";
+
+/// A process of a control plane, known by its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stray {
+    /// The component.
+    name: String,
+    pid: i32,
+    /// Folder of the control plane that its arguments name.
+    folder: Utf8PathBuf,
+}
+
+/// The component and the folder that the command line of a control plane's process names: it was started from its
+/// folder's own copies of the programs, or got its kubeconfig.
+fn named(line: &str) -> Option<(&str, &Utf8Path)> {
+    const GIVEN: &str = " --kubeconfig=";
+    let end = line.find(CONTROL_PLANE)? + CONTROL_PLANE.len();
+    let (before, rest) = line.split_at(end);
+    if before.starts_with('/')
+        && let Some(program) = rest.strip_prefix("/bin/")
+    {
+        return Some((program.split(' ').next()?, Utf8Path::new(before)));
+    }
+    let given = before.rfind(GIVEN)?;
+    let program = before[..given].split(' ').next()?.rsplit('/').next()?;
+    let known = ORDER.contains(&program) && rest.starts_with('/');
+    known.then(|| (program, Utf8Path::new(&before[given + GIVEN.len()..])))
+}
+
+/// Every process of a control plane of this user, whatever its checkout.
+fn all() -> Vec<Stray> {
+    crate::base::process::command_lines()
+        .into_iter()
+        .filter_map(|(pid, line)| {
+            let (name, folder) = named(&line)?;
+            Some(Stray {
+                name: name.to_owned(),
+                pid,
+                folder: folder.to_owned(),
+            })
         })
         .collect()
 }
 
-/// Without /proc only pid files tell.
-#[cfg(not(target_os = "linux"))]
-fn strays(_folder: &Utf8Path) -> Vec<(String, Pid)> {
-    Vec::new()
+/// Processes of control planes whose folder is gone and that belong to no folder of this checkout: their own was
+/// removed or moved to another disk.
+fn lost(folder: &Utf8Path) -> Vec<Stray> {
+    all()
+        .into_iter()
+        .filter(|stray| !stray.folder.exists())
+        .filter(|stray| !Pid::from_raw(stray.pid).is_some_and(|pid| is_ours(pid, folder)))
+        .collect()
 }
 
-/// Whether a process is alive and its command line names the cluster's folder.
+/// Components of this folder that run, whether a pid file names them or not.
+fn strays(folder: &Utf8Path) -> Vec<(String, Pid)> {
+    all()
+        .into_iter()
+        .filter_map(|stray| Some((stray.name, Pid::from_raw(stray.pid)?)))
+        .filter(|(_, pid)| is_ours(*pid, folder))
+        .collect()
+}
+
+/// Whether a process is alive and belongs to the cluster's folder: its command line names it, or named it before the
+/// checkout was renamed.
 fn is_ours(pid: Pid, folder: &Utf8Path) -> bool {
-    test_kill_process(pid).is_ok()
-        && crate::base::process::command_line(pid).is_some_and(|line| line.contains(folder.as_str()))
+    test_kill_process(pid).is_ok() && (names(pid, folder) || was_renamed(pid, folder))
+}
+
+/// Whether a process is alive and works in the folder as it is called now: one of a renamed checkout looks for its
+/// files where they were.
+fn runs_here(pid: Pid, folder: &Utf8Path) -> bool {
+    test_kill_process(pid).is_ok() && names(pid, folder)
+}
+
+fn names(pid: Pid, folder: &Utf8Path) -> bool {
+    crate::base::process::command_line(pid).is_some_and(|line| line.contains(folder.as_str()))
+}
+
+/// Whether a process was started for this folder when its checkout had another name: its arguments name a folder that
+/// is gone and ends as this one, and the kernel, which follows a folder that is renamed, has its program or where it
+/// works in this checkout.
+#[cfg(target_os = "linux")]
+fn was_renamed(pid: Pid, folder: &Utf8Path) -> bool {
+    let Some((root, below)) = folder.as_str().rsplit_once(BELOW_ROOT) else {
+        return false;
+    };
+    let Some(line) = crate::base::process::command_line(pid) else {
+        return false;
+    };
+    let Some((_, before)) = named(&line) else {
+        return false;
+    };
+    let here = |link: &str| {
+        fs_err::read_link(format!("/proc/{}/{link}", pid.as_raw_nonzero())).is_ok_and(|path| path.starts_with(root))
+    };
+    before.as_str().ends_with(&format!("{BELOW_ROOT}{below}")) && !before.exists() && (here("exe") || here("cwd"))
+}
+
+/// Nothing tells elsewhere; such a process is named as one whose checkout is gone.
+#[cfg(not(target_os = "linux"))]
+fn was_renamed(_pid: Pid, _folder: &Utf8Path) -> bool {
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_of_a_control_plane_is_known_by_its_arguments() {
+        let folder = Utf8Path::new("/a b/.xtask/clusters/c/home/.kwok/clusters/embedded");
+        let of = |line: &str| named(line).map(|(name, folder)| (name.to_owned(), folder.to_owned()));
+        let known = |name: &str| Some((name.to_owned(), folder.to_owned()));
+        assert_eq!(
+            of(&format!("{folder}/bin/etcd --data-dir={folder}/etcd")),
+            known("etcd")
+        );
+        assert_eq!(
+            of(&format!(
+                "/tools/kube-scheduler --kubeconfig={folder}/kubeconfig.yaml --x"
+            )),
+            known("kube-scheduler")
+        );
+        for other in [
+            format!("/tools/kubectl --kubeconfig={folder}/kubeconfig.yaml get pods"),
+            format!("vim {folder}/kwok.yaml"),
+            format!("{folder}2/etcd"),
+            "etcd".to_owned(),
+        ] {
+            assert_eq!(of(&other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_live_process_that_got_the_pid_of_a_component_is_neither_counted_nor_ended() {

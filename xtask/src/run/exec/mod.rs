@@ -563,7 +563,8 @@ impl Runner<'_> {
 
 fn with_way_back(failure: Failure, what: &str, path: &str) -> Failure {
     let failure = failure.context(format!("{what} `{path}` failed"));
-    if failure.kind == Kind::Interrupted || failure.kind == Kind::Refused {
+    // What another run holds is not to be had by beginning elsewhere.
+    if matches!(failure.kind, Kind::Interrupted | Kind::Refused | Kind::Locked) {
         return failure;
     }
     failure.hinted(format!("go on with `--resume`, or with `--from {path}`"))
