@@ -44,7 +44,7 @@ pub fn questions(asked: &Command, object: &ObjectRef) -> Option<Questions> {
     Some(Questions {
         object: kubectl
             .clone()
-            .args(["get", "--ignore-not-found", "--output=json"])
+            .args(["get", "--ignore-not-found", "--output=json", "--show-managed-fields"])
             .arg(namespace(&object.namespace))
             .arg(resource)
             .arg(object.name.as_str()),

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::conflicts::LeftTo;
+use super::foreign::{self, Foreign, LeavingField};
 use super::{listing, ownership, protect};
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::plural;
 use crate::base::ui::{Status, Ui};
 use crate::call::Caller;
 use crate::project::form::ConflictRule;
+use crate::project::named::Named;
 use crate::project::{self, Identity, Object, ObjectRef, Project, digest_of};
 
 /// Orphans that every comparison of a run names.
@@ -34,6 +36,8 @@ pub struct Compare {
     pub listing: Utf8PathBuf,
     /// Groups of phases that go in one kluctl call.
     pub groups: Vec<Vec<String>>,
+    /// Names of objects that are brought back to what the project says, without what others added.
+    pub reset: Vec<String>,
     /// JSON file of the type [`Delta`].
     pub to: Utf8PathBuf,
 }
@@ -48,7 +52,7 @@ impl Compare {
         let left_out = left_out.iter().map(ObjectRef::identity).collect();
         let project = Project::read(&on.root.join(&self.project))?;
         project.refuse_empty()?;
-        let mut comparison = Comparison::of(&project);
+        let mut comparison = Comparison::of(&project).resetting(reset(&project, &self.reset)?);
         listing::read_file(on, &self.listing, |object| {
             comparison.see(&object);
             None
@@ -57,6 +61,27 @@ impl Compare {
         delta.tell(on.ui);
         on.write_json(&self.to, &delta)
     }
+}
+
+/// The objects of a project that are named to be reset.
+fn reset(project: &Project, names: &[String]) -> Result<BTreeSet<Identity>> {
+    let objects: Vec<ObjectRef> = project.objects().map(|(_, object)| object.reference()).collect();
+    let named = Named::among(&objects.iter().collect::<Vec<_>>(), names);
+    let problems: Vec<String> = named
+        .unknown
+        .iter()
+        .map(|name| format!("{name} is no object of the project"))
+        .chain(named.ambiguous)
+        .collect();
+    if !problems.is_empty() {
+        return Err(Failure::many(
+            Kind::Config,
+            "`--reset` takes exact names of objects; nothing was changed",
+            &problems,
+        )
+        .hinted("`cargo xtask drift` names the objects that others changed: `KIND/NAMESPACE/NAME`"));
+    }
+    Ok(named.found.iter().map(|object| object.identity()).collect())
 }
 
 /// Copies of a project what one kluctl call has to do.
@@ -216,6 +241,8 @@ pub struct Delta {
     pub differences: Vec<Difference>,
     /// What other managers have of objects of the project, and are meant to have.
     pub left_alone: Vec<LeftAlone>,
+    /// What people and tools have beside the project.
+    pub foreign: Vec<Foreign>,
     /// Whether kinds may be served afterwards that are not served now: a definition is among them, or an object is
     /// missing, whose kind an operator may define on its way.
     pub more_kinds: bool,
@@ -256,6 +283,8 @@ pub struct Difference {
     pub directory: String,
     /// Why it is not fresh.
     pub why: Why,
+    /// What kluctl has of it and the project no longer does.
+    pub leaving: Vec<LeavingField>,
 }
 
 /// Why an object is not fresh.
@@ -272,6 +301,11 @@ pub enum Why {
         fields: Vec<String>,
         /// Managers that own something of the object, with the time of their last change.
         managers: Vec<(String, String)>,
+    },
+    /// Others added these fields, and it is to be reset.
+    Reset {
+        /// Paths of the fields.
+        fields: Vec<String>,
     },
     /// It is being deleted.
     Terminating {
@@ -314,6 +348,7 @@ impl std::fmt::Display for Why {
         match self {
             Self::Missing => formatter.write_str("is missing"),
             Self::Changed => formatter.write_str("has another content"),
+            Self::Reset { fields } => write!(formatter, "has fields that others added: {}", fields.join(", ")),
             Self::Terminating { held } if held.is_empty() => formatter.write_str("is being deleted"),
             Self::Terminating { held } => write!(formatter, "is being deleted: {}", held.join("; ")),
             Self::OfStage { discriminator } => write!(formatter, "belongs to stage `{discriminator}`"),
@@ -338,6 +373,9 @@ pub struct Comparison<'a> {
     /// Discriminators of what other stages have.
     elsewhere: BTreeMap<Identity, String>,
     left_alone: Vec<LeftAlone>,
+    foreign: Vec<Foreign>,
+    leaving: BTreeMap<Identity, Vec<LeavingField>>,
+    reset: BTreeSet<Identity>,
 }
 
 /// An object of the stage in the cluster.
@@ -361,7 +399,16 @@ impl<'a> Comparison<'a> {
             own: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             left_alone: Vec::new(),
+            foreign: Vec::new(),
+            leaving: BTreeMap::new(),
+            reset: BTreeSet::new(),
         }
+    }
+
+    /// The same, but these objects differ where others added something to them.
+    pub fn resetting(mut self, reset: BTreeSet<Identity>) -> Self {
+        self.reset = reset;
+        self
     }
 
     /// Takes a live object note of.
@@ -371,7 +418,33 @@ impl<'a> Comparison<'a> {
         if discriminator(live) == self.project.description.discriminator {
             let found = match rendered {
                 Some(rendered) => {
-                    let (why, fields) = why_not_fresh(rendered, live, &self.project.conflict_rules);
+                    let (mut why, fields) = why_not_fresh(rendered, live, &self.project.conflict_rules);
+                    let foreign = foreign::fields(rendered, live);
+                    let managers = match self.reset.contains(&identity) {
+                        true => foreign::managers(live),
+                        false => Vec::new(),
+                    };
+                    let going = matches!(why, Some(Why::Terminating { .. }));
+                    if !managers.is_empty() && !going {
+                        let all = || {
+                            managers
+                                .iter()
+                                .map(|manager| format!("what `{manager}` wrote"))
+                                .collect()
+                        };
+                        let named: Vec<String> = foreign.iter().map(|field| field.path.clone()).collect();
+                        why = Some(Why::Reset {
+                            fields: if named.is_empty() { all() } else { named },
+                        });
+                    } else if !foreign.is_empty() {
+                        self.foreign.push(Foreign {
+                            object: ObjectRef::of(live),
+                            fields: foreign,
+                        });
+                    }
+                    if why == Some(Why::Changed) {
+                        self.leaving.insert(identity.clone(), foreign::leaving(rendered, live));
+                    }
                     if !fields.is_empty() {
                         self.left_alone.push(LeftAlone {
                             object: ObjectRef::of(live),
@@ -389,7 +462,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// What differs, for the whole project or a part of it. What was left out of the project is no orphan.
-    pub fn conclude(self, left_out: &BTreeSet<Identity>, only: Option<&Only>, groups: &[Vec<String>]) -> Delta {
+    pub fn conclude(mut self, left_out: &BTreeSet<Identity>, only: Option<&Only>, groups: &[Vec<String>]) -> Delta {
         let mut differences = Vec::new();
         let mut objects = 0;
         for (item, object) in self.project.objects() {
@@ -411,6 +484,7 @@ impl<'a> Comparison<'a> {
                     object: reference,
                     component: item.component.clone(),
                     directory: item.directory.clone(),
+                    leaving: self.leaving.remove(&identity).unwrap_or_default(),
                     why,
                 });
             }
@@ -436,6 +510,7 @@ impl<'a> Comparison<'a> {
             }),
             differences,
             left_alone: self.left_alone,
+            foreign: self.foreign,
             orphans,
         }
     }
@@ -512,6 +587,7 @@ impl Delta {
                     Why::Terminating { .. } => ("terminating", Vec::new()),
                     Why::OfStage { discriminator } => ("of stage", vec![discriminator.clone()]),
                     Why::Taken { fields, .. } => ("taken", fields.clone()),
+                    Why::Reset { fields } => ("reset", fields.clone()),
                 };
                 (difference.object.clone(), why, fields)
             };
@@ -557,6 +633,18 @@ impl Delta {
             ui.status(Status::Stale, format!("{} to create", plural(missing, "object")));
         } else {
             ui.status(Status::Stale, format!("{differ} of {objects} differ"));
+        }
+        if !self.foreign.is_empty() {
+            ui.status(
+                Status::Warning,
+                format!(
+                    "{} fields that others added and the project does not have (`drift` names them)",
+                    match self.foreign.len() {
+                        1 => "1 object has".to_owned(),
+                        several => format!("{several} objects have"),
+                    }
+                ),
+            );
         }
         for orphan in self.left().take(SHOWN_ORPHANS) {
             ui.status(
@@ -622,7 +710,9 @@ mod tests {
             groups: Vec::new(),
             more_kinds: false,
             left_alone: Vec::new(),
+            foreign: Vec::new(),
             differences: vec![Difference {
+                leaving: Vec::new(),
                 object: object("ConfigMap", "x"),
                 component: "x".into(),
                 directory: "01-x".into(),

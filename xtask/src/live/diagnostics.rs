@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::foreign;
 use crate::project::ObjectRef;
 
 /// Events that are shown.
@@ -18,6 +19,12 @@ pub fn lines(object: &ObjectRef, found: &Value, around: &Value, logs: &str) -> V
         lines.push(format!("{object} does not exist"));
     }
     lines.extend(conditions(object, found));
+    let changed = foreign::fields(&Value::Null, found);
+    lines.extend(
+        changed
+            .iter()
+            .map(|field| format!("{object}: {field} is not of the project")),
+    );
     lines.extend(going(found).into_iter().map(|why| format!("{object}: {why}")));
     let items: Vec<&Value> = around
         .get("items")
@@ -215,7 +222,10 @@ mod tests {
     #[test]
     fn conditions_pods_events_and_logs_of_one_object_and_of_no_other() {
         let found = json!({"kind": "Deployment", "status": {"conditions": [
-            {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "message": "none"}]}});
+            {"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable", "message": "none"}]},
+            "spec": {"paused": true}, "metadata": {"managedFields": [
+                {"manager": "kluctl", "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+                {"manager": "kubectl-patch", "operation": "Update", "time": "T", "fieldsV1": {"f:spec": {"f:paused": {}}}}]}});
         let owner = |name: &str| json!([{"kind": "ReplicaSet", "name": name}]);
         let waiting = json!({"containerStatuses": [
             {"name": "c", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]});
@@ -234,6 +244,7 @@ mod tests {
             lines(&deployment(), &found, &around, "[pod/web-5-a/c] it broke\n\n"),
             [
                 "Deployment/n/web: Available=False (MinimumReplicasUnavailable: none)",
+                "Deployment/n/web: spec.paused (`kubectl-patch` at T) is not of the project",
                 "pod web-5-a: container c is waiting (ImagePullBackOff: no such image)",
                 "event 1 Warning SuccessfulCreate of ReplicaSet web-5: m",
                 "event 2 Warning BackOff of Pod web-5-a: m",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::compare::{Delta, LeftAlone, Why};
+use super::foreign::Foreign;
 use super::listing;
 use super::ownership::{self, KLUCTL};
 use crate::base::failure::Result;
@@ -65,6 +66,9 @@ pub struct Report {
     pub changes: Vec<Change>,
     /// Fields that other managers have and are meant to have; no deploy touches them.
     pub left_alone: Vec<LeftAlone>,
+    /// Fields that people and tools added and the project does not have; a deploy takes them away only where it is told
+    /// to.
+    pub foreign: Vec<Foreign>,
     /// Live objects of the stage that the project no longer has; `prune` removes them.
     pub orphans: Vec<ObjectRef>,
 }
@@ -95,6 +99,8 @@ pub enum What {
     Change,
     /// Its content is the same, but somebody else took fields of it.
     Mend,
+    /// What others added to it is taken away.
+    Reset,
     /// It is taken from another stage.
     Take,
     /// Nothing can be done to it while it is being deleted.
@@ -147,11 +153,14 @@ pub fn report(project: &Project, listing: &Value, delta: &Delta) -> Report {
                 Why::Missing => What::Add,
                 Why::Changed => What::Change,
                 Why::Taken { .. } => What::Mend,
+                Why::Reset { .. } => What::Reset,
                 Why::Terminating { .. } => What::Terminating,
                 Why::OfStage { .. } => What::Take,
             };
             let fields = match (what, rendered.get(&identity), live.get(&identity)) {
-                (What::Change | What::Mend | What::Take, Some(wanted), Some(found)) => fields(wanted, found),
+                (What::Change | What::Mend | What::Take | What::Reset, Some(wanted), Some(found)) => {
+                    fields(wanted, found)
+                }
                 _ => Vec::new(),
             };
             Change {
@@ -168,6 +177,7 @@ pub fn report(project: &Project, listing: &Value, delta: &Delta) -> Report {
         objects: delta.objects,
         changes,
         left_alone: delta.left_alone.clone(),
+        foreign: delta.foreign.clone(),
         orphans: delta.left().map(|orphan| orphan.object.clone()).collect(),
     }
 }
@@ -480,11 +490,11 @@ impl Report {
             }
             let sign = match change.what {
                 What::Add => '+',
-                What::Change | What::Mend => '~',
+                What::Change | What::Mend | What::Reset => '~',
                 What::Terminating | What::Take => '!',
             };
             let note = match &change.why {
-                Why::Terminating { .. } | Why::OfStage { .. } => format!(", {}", change.why),
+                Why::Terminating { .. } | Why::OfStage { .. } | Why::Reset { .. } => format!(", {}", change.why),
                 _ => String::new(),
             };
             lines.push(format!("{sign} {} ({}{note})", change.object, change.component));
@@ -497,6 +507,13 @@ impl Report {
                 left.fields.join(", ")
             )
         }));
+        for foreign in &self.foreign {
+            lines.push(format!(
+                "  {}: added by others, the project does not have it (`deploy --reset {0}` takes it away)",
+                foreign.object
+            ));
+            lines.extend(foreign.fields.iter().map(|field| format!("    {field}")));
+        }
         lines.extend(
             self.orphans
                 .iter()

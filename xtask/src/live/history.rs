@@ -370,6 +370,7 @@ mod tests {
 
     fn delta() -> Delta {
         Delta {
+            foreign: Vec::new(),
             fresh: false,
             objects: 1,
             groups: Vec::new(),

@@ -7,6 +7,7 @@ pub mod conflicts;
 pub mod definitions;
 pub mod diagnostics;
 pub mod diff;
+pub mod foreign;
 pub mod gate;
 pub mod history;
 pub mod identity;

@@ -14,6 +14,7 @@ use super::protect;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::http::RESERVED;
 use crate::call::Caller;
+use crate::project::named::Named;
 use crate::project::resources::{self, Resource};
 use crate::project::{Identity, ObjectRef};
 
@@ -178,53 +179,25 @@ pub fn choose(delta: &Delta, resources: &[Resource], allowed: &[String]) -> Resu
 
 /// The orphans that a person named. A name that fits none, or several, is an error with what it could mean.
 fn named(orphans: &[Orphan], allowed: &[String]) -> Result<BTreeSet<Identity>> {
-    let mut found = BTreeSet::new();
-    let (mut unknown, mut ambiguous) = (Vec::new(), Vec::new());
-    for name in allowed {
-        let fits = |of: &dyn Fn(&ObjectRef) -> String| -> Vec<&ObjectRef> {
-            let objects = orphans.iter().map(|orphan| &orphan.object);
-            objects.filter(|object| of(object) == *name).collect()
-        };
-        let exact = fits(&ObjectRef::full_name);
-        let shown = fits(&|object| object.to_string());
-        let candidates = if !exact.is_empty() {
-            exact
-        } else if !shown.is_empty() {
-            shown
-        } else {
-            fits(&ObjectRef::short_name)
-        };
-        match candidates.as_slice() {
-            [] => unknown.push(format!("`{name}`")),
-            [one] => {
-                found.insert(one.identity());
-            }
-            several => {
-                let names: Vec<String> = several
-                    .iter()
-                    .map(|object| format!("`{}`", object.full_name()))
-                    .collect();
-                ambiguous.push(format!("`{name}` may be {}", names.join(" or ")));
-            }
-        }
-    }
-    if !ambiguous.is_empty() {
+    let objects: Vec<&ObjectRef> = orphans.iter().map(|orphan| &orphan.object).collect();
+    let named = Named::among(&objects, allowed);
+    if !named.ambiguous.is_empty() {
         return Err(Failure::many(
             Kind::Config,
             "`--allow-delete` names several objects; nothing was deleted",
-            &ambiguous,
+            &named.ambiguous,
         )
         .hinted("say the group: `KIND.GROUP/NAMESPACE/NAME`"));
     }
-    if !unknown.is_empty() {
+    if !named.unknown.is_empty() {
         return Err(Failure::many(
             Kind::Config,
             "`--allow-delete` names what prune would not touch",
-            &unknown,
+            &named.unknown,
         )
         .hinted("it takes exact names, `KIND/NAMESPACE/NAME`, `KIND.GROUP/NAMESPACE/NAME` or without the namespace, as the tree shows them"));
     }
-    Ok(found)
+    Ok(named.found.iter().map(|object| object.identity()).collect())
 }
 
 /// Refuses when what is chosen now is not what was shown: an object that the project has again or that somebody changed
@@ -531,6 +504,7 @@ mod tests {
 
     fn delta(orphans: Vec<Orphan>) -> Delta {
         Delta {
+            foreign: Vec::new(),
             fresh: true,
             objects: 100,
             groups: Vec::new(),
@@ -640,6 +614,7 @@ mod tests {
         assert_eq!(choose(&empty, &[], &[]).unwrap_err().kind, Kind::Refused);
         let mut unclean = delta(Vec::new());
         unclean.differences.push(super::super::compare::Difference {
+            leaving: Vec::new(),
             object: ObjectRef {
                 api_version: "v1".into(),
                 kind: "ConfigMap".into(),

@@ -11,7 +11,7 @@ use crate::cluster::{capi, embedded};
 use crate::command::{Command, Tool};
 use crate::golden::{openapi, validity};
 use crate::live::{
-    closures, compare, definitions, diff, gate, history, identity, lease, listing, project, prune, review,
+    closures, compare, definitions, diff, foreign, gate, history, identity, lease, listing, project, prune, review,
 };
 use crate::secrets::{check, operator_key};
 
@@ -70,6 +70,8 @@ tasks! {
     compare::PartialProject,
     definitions::ShowDowngrades,
     diff::ShowDiff,
+    foreign::FieldsLeft,
+    foreign::TakeFieldsBack,
     dns::AskForRecord,
     dns::SetRecord,
     embedded::EmbeddedProject,
@@ -123,6 +125,8 @@ impl Task {
     pub fn commands(&self) -> Vec<&Command> {
         match self {
             Self::ListObjects(task) => vec![&task.proxy],
+            Self::FieldsLeft(task) => vec![&task.look],
+            Self::TakeFieldsBack(task) => vec![&task.replace],
             Self::FindOperatorKey(task) => vec![&task.read],
             Self::PutOperatorKey(task) => vec![&task.read, &task.put, &task.replace],
             _ => Vec::new(),

@@ -4,6 +4,7 @@
 mod enclosure;
 pub mod form;
 pub mod kinds;
+pub mod named;
 pub mod resources;
 pub mod sound;
 mod write;

@@ -13,6 +13,7 @@ use crate::command::{Arg, Command, Tool};
 use crate::live::compare::{Compare, DiffUnchanged, NoForeignObjects, NothingDiffers, Only, PartialProject};
 use crate::live::definitions::ShowDowngrades;
 use crate::live::diff::ShowDiff;
+use crate::live::foreign::{FieldsLeft, TakeFieldsBack};
 use crate::live::gate::{self, SimulatedGates};
 use crate::live::history::{ArchiveProject, HistoryContent, RecordDeployment, RollbackOf};
 use crate::live::listing::Choose;
@@ -66,6 +67,8 @@ pub struct Mode {
     pub then: Option<RollbackOf>,
     /// Discriminator of a stage that objects may be taken from.
     pub take_from: Option<String>,
+    /// Names of objects that are brought back to what the project says, without what others added.
+    pub reset: Vec<String>,
     /// What a warning of the API server is worth.
     pub warnings: Warnings,
 }
@@ -84,6 +87,7 @@ impl Mode {
         reason: None,
         then: None,
         take_from: None,
+        reset: Vec::new(),
         warnings: Warnings::Shown,
     };
 }
@@ -203,6 +207,9 @@ impl Deploy<'_> {
         );
         section.push(self.show_section(&delta).unless(fresh.clone()));
         section.push(self.lock_section(&groups, &delta).unless(fresh.clone()));
+        if !self.mode.reset.is_empty() {
+            section.push(self.reset_section().unless(fresh.clone()));
+        }
         if let Some(key) = &self.key {
             section.push(super::age_key::section(self.access, key, self.nonce));
         }
@@ -347,6 +354,30 @@ impl Deploy<'_> {
         ))
     }
 
+    /// Takes back what others added to the objects that are named; the deploy behind it takes it away.
+    fn reset_section(&self) -> Section {
+        Section::new(
+            "reset",
+            format!("Take back what others added to {}", self.mode.reset.join(", ")),
+            "A field that another manager has stays, whatever is applied.",
+        )
+        .with(Step::new(
+            "fields.take",
+            "Make kluctl the only manager of these objects",
+            "What was added is gone with the deploy that follows.",
+            Effect::Destroy,
+            Action::task(TakeFieldsBack {
+                delta: self.work("delta-held.json"),
+                listing: self.work("listing-held.json"),
+                replace: self
+                    .access
+                    .kubectl()
+                    .args(["replace", "--field-manager=xtask", "--filename=-"])
+                    .within(60),
+            }),
+        ))
+    }
+
     fn verify_section(&self, groups: &[Vec<String>], delta: &Utf8PathBuf) -> Section {
         let no_more_kinds = Probe::Says {
             file: delta.clone(),
@@ -376,6 +407,26 @@ impl Deploy<'_> {
             Effect::Read,
             Action::task(NothingDiffers {
                 delta: self.work("delta-verify.json"),
+            }),
+        ))
+        .with(Step::new(
+            "verify.fields",
+            "Check that what left the project has left the cluster",
+            "A field that another manager has, too, stays, though kluctl says that it is gone.",
+            Effect::Read,
+            Action::task(FieldsLeft {
+                project: self.project(),
+                before: delta.clone(),
+                listing: self.work("listing-verify.json"),
+                look: self
+                    .access
+                    .kubectl()
+                    .args(["create", "--dry-run=server", "--output=json", "--filename=-"])
+                    .within(60),
+                reset: format!(
+                    "cargo xtask deploy --stage {} --cluster {}",
+                    self.stage, self.access.cluster
+                ),
             }),
         ))
     }
@@ -631,6 +682,7 @@ impl Deploy<'_> {
                     only: self.mode.only.clone(),
                     listing,
                     groups: groups.to_vec(),
+                    reset: self.mode.reset.clone(),
                     to: self.work(&format!("delta{suffix}.json")),
                 }),
             ),

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Take over objects that carry this discriminator, because they moved here or it was renamed
     #[arg(long, value_name = "DISCRIMINATOR")]
     pub take_from: Option<String>,
+    /// Take away what others added to this object, as `drift` names it
+    #[arg(long, value_name = "KIND/NAMESPACE/NAME")]
+    pub reset: Vec<String>,
     #[command(flatten)]
     pub saved: SavedArgs,
     #[command(flatten)]
@@ -81,6 +84,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         reason: arguments.reason.clone(),
         then: None,
         take_from: arguments.take_from.clone(),
+        reset: arguments.reset.clone(),
         ..Mode::USUAL
     };
     let goal = goal("deploy", &target.name, target.stage, mode.only.as_ref());

@@ -1,6 +1,8 @@
 //! `diff` and `drift`: what a deploy would change, and what others changed, from one listing.
 //! Both only look.
 
+use std::collections::BTreeSet;
+
 use crate::base::failure::Result;
 use crate::base::text::plural;
 use crate::base::ui::Status;
@@ -101,7 +103,10 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
         if !text.is_empty() {
             context.ui.data(text)?;
         }
-        let count = report.changes.len();
+        let count = match view {
+            View::Everything => report.changes.len(),
+            View::Foreign => drifted(&report),
+        };
         let words = match view {
             View::Everything => format!("{} of {} would change", plural(count, "object"), report.objects),
             View::Foreign => format!("{} of {} drifted", plural(count, "object"), report.objects),
@@ -110,8 +115,18 @@ pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
             .ui
             .status(if count == 0 { Status::Fresh } else { Status::Stale }, words);
     }
-    let differs = !report.changes.is_empty() || !report.orphans.is_empty();
+    let differs = match view {
+        View::Everything => !report.changes.is_empty() || !report.orphans.is_empty(),
+        View::Foreign => drifted(&report) > 0,
+    };
     Ok(if arguments.exit_code && differs { DIFFERS } else { 0 })
+}
+
+/// Objects of which others took or added something.
+fn drifted(report: &Report) -> usize {
+    let changed = report.changes.iter().map(|change| change.object.identity());
+    let added = report.foreign.iter().map(|foreign| foreign.object.identity());
+    changed.chain(added).collect::<BTreeSet<_>>().len()
 }
 
 fn read(checkout: &Checkout, deploy: &Deploy<'_>) -> Result<Report> {

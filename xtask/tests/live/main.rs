@@ -6,6 +6,7 @@
 mod closures;
 mod deploying;
 mod faults;
+mod foreign;
 mod guarding;
 mod production;
 mod proxy;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         rolling::TESTS,
         truth::TESTS,
         faults::TESTS,
+        foreign::TESTS,
         production::TESTS,
         closures::TESTS,
     ];

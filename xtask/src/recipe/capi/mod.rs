@@ -348,6 +348,7 @@ impl Bootstrap<'_> {
     }
 
     fn deploy<'b>(&'b self, side: &'b Side<'b>, staged: &'b Staged, goal: &'b str) -> Deploy<'b> {
+        static USUAL: Mode = Mode::USUAL;
         Deploy {
             access: &side.access,
             config: side.config,
@@ -357,7 +358,7 @@ impl Bootstrap<'_> {
             source: &staged.source,
             nonce: self.nonce,
             goal,
-            mode: &Mode::USUAL,
+            mode: &USUAL,
             key: side.key.clone(),
         }
     }
