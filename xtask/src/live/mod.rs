@@ -17,6 +17,7 @@ pub mod ownership;
 pub mod project;
 pub mod protect;
 pub mod prune;
+pub mod reset;
 pub mod review;
 pub mod secrets;
 

@@ -11,7 +11,7 @@ use crate::cluster::{capi, embedded};
 use crate::command::{Command, Tool};
 use crate::golden::{openapi, validity};
 use crate::live::{
-    closures, compare, definitions, diff, foreign, gate, history, identity, lease, listing, project, prune, review,
+    closures, compare, definitions, diff, gate, history, identity, lease, listing, project, prune, reset, review,
 };
 use crate::secrets::{check, operator_key};
 
@@ -70,8 +70,8 @@ tasks! {
     compare::PartialProject,
     definitions::ShowDowngrades,
     diff::ShowDiff,
-    foreign::FieldsLeft,
-    foreign::TakeFieldsBack,
+    reset::FieldsLeft,
+    reset::TakeFieldsBack,
     dns::AskForRecord,
     dns::SetRecord,
     embedded::EmbeddedProject,
