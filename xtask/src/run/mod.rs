@@ -79,8 +79,8 @@ pub struct SavedArgs {
     /// Write the plan and what it was made from to this file, and stop
     #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "resume", "from", "plan"])]
     pub save_plan: Option<Utf8PathBuf>,
-    /// Apply a plan that was saved; refused when anything it was made from has moved
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dry_run", "resume", "from"])]
+    /// Apply a plan that was saved; refused when it is not what is planned here, or anything it was made from has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "from"])]
     pub plan: Option<Utf8PathBuf>,
 }
 

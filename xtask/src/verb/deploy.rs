@@ -1,6 +1,8 @@
 //! `deploy`: a stage onto a cluster that is up.
 
-use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::text::nearest;
@@ -13,9 +15,10 @@ use crate::platform::{Environment, Stage};
 use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{Source, capi, guard, local_up};
-use crate::run::saved::{Inputs, Saved, Stamp};
+use crate::run::saved::{self, Built, Inputs, Saved, Stamp, Use};
 use crate::run::{Lock, PlanArgs, Reviewed, SavedArgs, carry_out_reviewed, look, nonce};
 use crate::setup::target::{self, StageArgs, Target, TargetArgs};
+use crate::tool::Tools;
 
 /// Deploy a stage to a cluster that is up
 ///
@@ -56,16 +59,10 @@ const REASON: usize = 500;
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
-    if let Some(file) = &arguments.saved.plan {
-        return apply(
-            context,
-            &checkout,
-            "deploy",
-            &arguments.target.stage,
-            file,
-            &arguments.plan,
-        );
-    }
+    let usage = usage(context, &checkout, "deploy", &arguments.target.stage, &arguments.saved)?;
+    let read = made_from(&usage, &checkout)?;
+    let plan_args = &arguments.plan;
+    let arguments = read.as_ref().unwrap_or(arguments);
     let mut target = target::choose(context, &checkout, &arguments.target)?;
     let only = arguments
         .only
@@ -88,16 +85,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         ..Mode::USUAL
     };
     let goal = goal("deploy", &target.name, target.stage, mode.only.as_ref());
-    deploy(
-        context,
-        &checkout,
-        &target,
-        &mode,
-        "deploy",
-        &goal,
-        &arguments.saved,
-        &arguments.plan,
-    )
+    deploy(context, &checkout, &target, &mode, "deploy", &goal, &usage, plan_args)
 }
 
 fn goal(verb: &str, cluster: &str, stage: Stage, only: Option<&Only>) -> String {
@@ -119,7 +107,7 @@ pub fn deploy(
     mode: &Mode,
     verb: &str,
     goal: &str,
-    saved: &SavedArgs,
+    usage: &Use,
     args: &PlanArgs,
 ) -> Result<()> {
     if let Some(length) = mode.reason.as_ref().map(|reason| reason.chars().count())
@@ -163,6 +151,20 @@ pub fn deploy(
         "cargo xtask history --stage {} --cluster {}",
         target.stage, target.name
     ));
+    let access = target.access.looking(&nonce);
+    let subject = Subject {
+        nonce: &nonce,
+        verb,
+        cluster: &target.name,
+        stage: target.stage,
+        access: &access,
+        project: target.source.folder(),
+    };
+    // Of a saved plan nothing is run that was not planned here.
+    if let Use::Apply(saved) = usage {
+        check_files(&checkout.root, saved, &subject, &target.source)?;
+        saved.check_plan(&plan, &nonce)?;
+    }
     if args.dry_run.is_none() {
         target::preflight(
             context,
@@ -173,23 +175,24 @@ pub fn deploy(
             Some(target.stage),
         )?;
     }
-    if let Some(file) = &saved.save_plan {
-        let access = target.access.looking(&nonce);
+    let look = || {
         let looking = Deploy {
             access: &access,
             ..recipe.clone()
         };
-        let sections = looking.look();
-        let subject = Subject {
-            nonce: &nonce,
-            verb,
-            cluster: &target.name,
-            stage: target.stage,
-            access: &access,
-            project: target.source.folder(),
-        };
-        return save(context, checkout, &subject, sections, plan, file);
-    }
+        looking.look()
+    };
+    let reviewed = match usage {
+        Use::Now => Reviewed::Now,
+        Use::Save(file) => return save(context, checkout, &subject, &look(), plan, file),
+        Use::Apply(saved) => {
+            if args.dry_run.is_none() {
+                saved.check(&observe(context, checkout, &subject, &look(), &plan)?)?;
+                told_unmoved(context);
+            }
+            Reviewed::Saved
+        }
+    };
     carry_out_reviewed(
         context,
         checkout,
@@ -197,8 +200,16 @@ pub fn deploy(
         plan,
         args,
         &Lock::Host(target.name.clone()),
-        Reviewed::Now,
+        reviewed,
     )
+}
+
+/// Says that a saved plan is what it was.
+pub fn told_unmoved(context: &Context) {
+    context.ui.status(
+        Status::Checked,
+        "the plan is made the same here, and nothing that it was made from has moved",
+    );
 }
 
 /// The part of a stage that is meant: a phase, or a component.
@@ -247,19 +258,15 @@ pub fn save(
     context: &Context,
     checkout: &Checkout,
     subject: &Subject<'_>,
-    sections: Vec<plan::Section>,
+    sections: &[plan::Section],
     plan: Plan,
     file: &Utf8PathBuf,
 ) -> Result<()> {
-    look(context, checkout, &sections, &subject.access.work())?;
-    let stamp = observe(context, checkout, subject, &plan)?;
-    fs_err::remove_dir_all(checkout.path(subject.access.work()))?;
+    let stamp = observe(context, checkout, subject, sections, &plan)?;
     let saved = Saved::new(
         subject.nonce,
-        subject.verb,
-        subject.cluster,
-        subject.stage.name(),
-        sections,
+        &context.command,
+        (subject.cluster, subject.stage.name()),
         plan,
         &subject.project,
         stamp,
@@ -276,44 +283,76 @@ pub fn save(
     Ok(())
 }
 
-fn observe(context: &Context, checkout: &Checkout, subject: &Subject<'_>, plan: &Plan) -> Result<Stamp> {
+/// Looks, and reads everything that a plan was made from.
+fn observe(
+    context: &Context,
+    checkout: &Checkout,
+    subject: &Subject<'_>,
+    sections: &[plan::Section],
+    plan: &Plan,
+) -> Result<Stamp> {
+    let tools = look(context, checkout, sections, &subject.access.work())?;
+    let mut stamp = stamp(checkout, subject, &tools)?;
+    fs_err::remove_dir_all(checkout.path(subject.access.work()))?;
+    stamp.tools = tool_versions(context, checkout, plan)?;
+    Ok(stamp)
+}
+
+/// Versions of the tools of a plan.
+pub fn tool_versions(context: &Context, checkout: &Checkout, plan: &Plan) -> Result<BTreeMap<String, String>> {
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
-    let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
+    Ok(saved::versions(&context.toolbox(kubernetes).ensure(&plan.tools())?))
+}
+
+/// Everything that a plan was made from, by what a look has written.
+pub fn stamp(checkout: &Checkout, subject: &Subject<'_>, tools: &Tools) -> Result<Stamp> {
     Stamp::observe(&Inputs {
         root: &checkout.root,
-        golden: &Utf8PathBuf::from(format!("k8s/golden/{}/{}", subject.cluster, subject.stage)),
+        golden: &golden(subject.cluster, subject.stage),
         project: &subject.project,
         namespace: &guard::found(subject.access),
         listing: &subject.access.work().join("listing.json"),
         discriminator: &checkout.platform.stage(subject.cluster, subject.stage)?.discriminator,
-        tools: &tools,
+        tools,
     })
 }
 
-/// Applies a saved plan, if nothing it was made from has moved.
-pub fn apply(
-    context: &Context,
-    checkout: &Checkout,
-    verb: &str,
-    asked: &StageArgs,
-    file: &Utf8PathBuf,
-    args: &PlanArgs,
-) -> Result<()> {
-    let nonce = nonce();
-    let saved = Saved::read(&crate::base::root::absolute(file)?)?.applied_as(&nonce)?;
+fn golden(cluster: &str, stage: Stage) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("k8s/golden/{cluster}/{stage}"))
+}
+
+/// Refuses a saved plan when a file that it was made from has moved.
+pub fn check_files(root: &Utf8Path, saved: &Saved, subject: &Subject<'_>, source: &Source) -> Result<()> {
+    let built = match source {
+        Source::Built { .. } => Built::Later,
+        _ => Built::Before,
+    };
+    let now = Stamp::of_files(root, &golden(subject.cluster, subject.stage), Some(&subject.project))?;
+    saved.check_files(now, built)
+}
+
+/// What a verb does with its plan. A saved one is read here, and refused when it is of another verb, cluster or stage,
+/// or when a file has moved that has nothing to do with where the project comes from.
+pub fn usage(context: &Context, checkout: &Checkout, verb: &str, asked: &StageArgs, given: &SavedArgs) -> Result<Use> {
+    let file = match (&given.plan, &given.save_plan) {
+        (Some(file), _) => file,
+        (None, Some(file)) => return Ok(Use::Save(file.clone())),
+        (None, None) => return Ok(Use::Now),
+    };
+    let saved = Saved::read(&crate::base::root::absolute(file)?)?;
     let another = asked.stage.is_some_and(|stage| saved.stage != stage.name())
         || asked.cluster.as_ref().is_some_and(|cluster| *cluster != saved.cluster);
-    if saved.verb != verb || another {
+    if saved.command.verb != verb || another {
         return Err(Failure::new(
             Kind::Config,
             format!(
                 "`{file}` is a plan of `{} --stage {} --cluster {}`",
-                saved.verb, saved.stage, saved.cluster
+                saved.command.verb, saved.stage, saved.cluster
             ),
         )
         .hinted(format!(
             "`cargo xtask {} --stage {} --plan {file}`",
-            saved.verb, saved.stage
+            saved.command.verb, saved.stage
         )));
     }
     let stage = Stage::ALL
@@ -326,41 +365,17 @@ pub fn apply(
             ))
             .hinted("save it again with the xtask of this checkout")
         })?;
-    let config = checkout.platform.cluster(&saved.cluster)?;
-    target::preflight(context, checkout, &saved.cluster, config, &saved.plan, Some(stage))?;
-    let access = saved_access(&saved, config);
-    let subject = Subject {
-        nonce: &nonce,
-        verb,
-        cluster: &saved.cluster,
-        stage,
-        access: &access,
-        project: saved.project.clone(),
-    };
-    look(context, checkout, &saved.look, &access.work())?;
-    let now = observe(context, checkout, &subject, &saved.plan)?;
-    fs_err::remove_dir_all(checkout.path(access.work()))?;
-    saved.check(&now)?;
-    context
-        .ui
-        .status(Status::Checked, "nothing that the plan was made from has moved");
-    let lock = Lock::Host(saved.cluster.clone());
-    carry_out_reviewed(context, checkout, verb, saved.plan, args, &lock, Reviewed::Saved)
+    checkout.platform.stage(&saved.cluster, stage)?;
+    saved.check_command(&context.command)?;
+    let now = Stamp::of_files(&checkout.root, &golden(&saved.cluster, stage), None)?;
+    saved.check_files(now, Built::Later)?;
+    Ok(Use::Apply(Box::new(saved)))
 }
 
-/// Access with the work folder that the saved look writes to.
-fn saved_access(saved: &Saved, config: &crate::platform::Cluster) -> Access {
-    let access = Access::of(&saved.cluster, config);
-    let mut steps = saved.look.iter().flat_map(plan::Section::steps);
-    let written = steps.find_map(|step| match &step.action {
-        plan::Action::Run(command) => match &command.output {
-            crate::command::Output::File(path) => path.parent().and_then(|folder| folder.file_name()),
-            crate::command::Output::Log => None,
-        },
-        _ => None,
-    });
-    match written.and_then(|name| name.strip_prefix("look-")) {
-        Some(nonce) => access.looking(nonce),
-        None => access,
+/// The arguments that a saved plan was made from.
+pub fn made_from<A: clap::Args>(usage: &Use, checkout: &Checkout) -> Result<Option<A>> {
+    match usage {
+        Use::Apply(saved) => saved.arguments(&checkout.root).map(Some),
+        Use::Now | Use::Save(_) => Ok(None),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::deploy::{Subject, apply, save};
+use super::deploy::{Subject, check_files, made_from, save, stamp, told_unmoved, tool_versions, usage};
 use crate::base::failure::{Failure, Kind, Result, ResultExt};
 use crate::base::text::plural;
 use crate::base::ui::Status;
@@ -14,7 +14,8 @@ use crate::platform::Environment;
 use crate::project::resources;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{local_up, prune as recipe};
-use crate::run::{Lock, PlanArgs, SavedArgs, carry_out, look, nonce};
+use crate::run::saved::Use;
+use crate::run::{Lock, PlanArgs, Reviewed, SavedArgs, carry_out_reviewed, look, nonce};
 use crate::setup::target::{self, TargetArgs};
 
 /// Delete what a stage no longer has, exactly as shown
@@ -37,16 +38,10 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
-    if let Some(file) = &arguments.saved.plan {
-        return apply(
-            context,
-            &checkout,
-            "prune",
-            &arguments.target.stage,
-            file,
-            &arguments.plan,
-        );
-    }
+    let usage = usage(context, &checkout, "prune", &arguments.target.stage, &arguments.saved)?;
+    let read = made_from(&usage, &checkout)?;
+    let plan_args = &arguments.plan;
+    let arguments: &Arguments = read.as_ref().unwrap_or(arguments);
     let target = target::choose(context, &checkout, &arguments.target)?;
     let nonce = nonce();
     let access = target.access.looking(&nonce);
@@ -74,15 +69,30 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Some(target.stage),
     )?;
     let looking = std::mem::take(&mut plan.sections);
+    let subject = Subject {
+        nonce: &nonce,
+        verb: "prune",
+        cluster: &target.name,
+        stage: target.stage,
+        access: &access,
+        project: target.source.folder(),
+    };
+    if let Use::Apply(saved) = &usage {
+        check_files(&checkout.root, saved, &subject, &target.source)?;
+    }
     let outcome = look(context, &checkout, &looking, &access.work())
-        .and_then(|_| choose(context, &checkout, &deploy, &arguments.allow_delete));
+        .and_then(|tools| match &usage {
+            Use::Apply(saved) => saved.check_state(stamp(&checkout, &subject, &tools)?),
+            Use::Now | Use::Save(_) => Ok(()),
+        })
+        .and_then(|()| choose(context, &checkout, &deploy, &arguments.allow_delete));
     let folder = checkout.path(access.work());
     if folder.exists() {
         fs_err::remove_dir_all(&folder)?;
     }
     let (choice, objects) = outcome?;
     context.ui.text(choice.text());
-    if choice.deletions.is_empty() {
+    if choice.deletions.is_empty() && !matches!(usage, Use::Apply(_)) {
         context.ui.status(Status::Fresh, "nothing to delete");
         return Ok(());
     }
@@ -100,29 +110,32 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     });
     plan.sections.push(parts.section.after(local_up::clear_work(&actual)));
     plan.finally.push(parts.finally);
-    if let Some(file) = &arguments.saved.save_plan {
-        let subject = Subject {
-            nonce: &nonce,
-            verb: "prune",
-            cluster: &target.name,
-            stage: target.stage,
-            access: &access,
-            project: target.source.folder(),
-        };
-        return save(context, &checkout, &subject, looking, plan, file);
-    }
-    if arguments.plan.dry_run.is_none()
+    let reviewed = match &usage {
+        Use::Now => Reviewed::Now,
+        Use::Save(file) => return save(context, &checkout, &subject, &looking, plan, file),
+        Use::Apply(saved) => {
+            saved.check_plan(&plan, &nonce)?;
+            if plan_args.dry_run.is_none() {
+                saved.check_tools(tool_versions(context, &checkout, &plan)?)?;
+                told_unmoved(context);
+            }
+            Reviewed::Saved
+        }
+    };
+    if plan_args.dry_run.is_none()
+        && reviewed == Reviewed::Now
         && let Some(why) = choice.why_typed(objects)
     {
         confirm(context, &target.name, &why)?;
     }
-    carry_out(
+    carry_out_reviewed(
         context,
         &checkout,
         "prune",
         plan,
-        &arguments.plan,
+        plan_args,
         &Lock::Host(target.name.clone()),
+        reviewed,
     )
 }
 

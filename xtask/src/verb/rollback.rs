@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::deploy::deploy;
+use super::deploy::{deploy, made_from, usage};
 use super::history;
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::ui::Status;
@@ -48,9 +48,10 @@ pub struct Arguments {
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     let checkout = context.checkout()?;
-    if let Some(file) = &arguments.saved.plan {
-        return super::deploy::apply(context, &checkout, "rollback", &arguments.stage, file, &arguments.plan);
-    }
+    let usage = usage(context, &checkout, "rollback", &arguments.stage, &arguments.saved)?;
+    let read = made_from(&usage, &checkout)?;
+    let plan_args = &arguments.plan;
+    let arguments: &Arguments = read.as_ref().unwrap_or(arguments);
     let (name, config, stage, words) = target::cluster(&checkout, &arguments.stage)?;
     let access = Access::of(&name, config);
     let entries = history::entries(context, &checkout, &name, config, stage)?;
@@ -61,7 +62,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     ];
     let folder = match find_kept(&checkout, &access, stage, entry)? {
         Some(folder) => folder,
-        None => match rebuilt(context, &checkout, &access, stage, entry, &arguments.plan)? {
+        None => match rebuilt(context, &checkout, &access, stage, entry, plan_args)? {
             Some(folder) => {
                 choices.push("the project of then, rebuilt from its revision".to_owned());
                 folder
@@ -115,16 +116,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         ..Mode::USUAL
     };
     let goal = format!("roll {stage} of {} back to run {}", target.name, entry.run);
-    deploy(
-        context,
-        &checkout,
-        &target,
-        &mode,
-        "rollback",
-        &goal,
-        &arguments.saved,
-        &arguments.plan,
-    )
+    deploy(context, &checkout, &target, &mode, "rollback", &goal, &usage, plan_args)
 }
 
 /// The deployment of that age; one of a part of the stage cannot be gone back to.

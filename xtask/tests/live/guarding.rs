@@ -395,6 +395,10 @@ fn saved_plan(world: &World) {
     );
     world.try_kubectl(For::Dev, &["get", "namespace", "saved"]).ends(1);
     let apply = ["deploy", "--stage", "local", "--plan", "projects/plan.json"];
+    let shown = world.run(&[apply.as_slice(), &["--dry-run=full"]].concat()).ends(0);
+    assert!(shown.stdout.contains("identity.check"), "{}", shown.stdout);
+    edited_plans(world, &text, &apply);
+    world.write("projects/plan.json", &text);
     // A lock file that appears is a moved input.
     world.write("flake.lock", "{}");
     world.run(&apply).ends(8).says("flake.lock: was missing");
@@ -406,6 +410,33 @@ fn saved_plan(world: &World) {
     assert_eq!(world.object(For::Dev, "configmap", "saved", "x")["data"]["a"], "1");
     // The cluster holds now what the plan was to bring.
     world.run(&apply).ends(8).says("live object ConfigMap/saved/x: is new");
+}
+
+/// Nothing of a plan that somebody edited is run, not even what only looks; what was edited is named.
+fn edited_plans(world: &World, text: &str, apply: &[&str]) {
+    let victim = world.root.join("victim");
+    world.write("victim/file", "x");
+    let remove = json!({"step": {"id": "evil.do", "title": "Remove it", "why": "A test wants it.", "effect": "local",
+        "guard": false, "unless": null, "target": null, "action": {"remove": {"path": victim}}}});
+    let edit = |change: &dyn Fn(&mut Vec<serde_json::Value>)| {
+        let mut saved: serde_json::Value = serde_json::from_str(text).unwrap();
+        change(saved["plan"]["sections"][0]["items"].as_array_mut().unwrap());
+        world.write("projects/plan.json", &saved.to_string());
+        world.run(apply).ends(8)
+    };
+    edit(&|items| items.insert(0, remove.clone())).says("`deploy/evil.do`: only the saved plan has it");
+    edit(&|items| items.retain(|item| item["section"]["id"] != "identity"))
+        .says("`deploy/identity/identity.check`: the saved plan lacks it");
+    edit(&|items| {
+        for item in items {
+            if item["section"]["id"] == "identity" {
+                item["section"]["items"][0]["step"]["action"]["run"]["tool"] = json!("bash");
+            }
+        }
+    })
+    .says("`deploy/identity/identity.read`: `action` is another");
+    assert!(victim.join("file").exists());
+    fs_err::remove_dir_all(&victim).unwrap();
 }
 
 /// A second checkout with the same platform config and kubeconfigs, as another host has one.
