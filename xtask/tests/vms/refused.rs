@@ -132,7 +132,7 @@ fn a_profile_with_an_odd_name_is_refused_first() {
     world
         .up("k3s-dev", "colima", &[])
         .ends(3)
-        .says("cannot be the name of a profile");
+        .says("profiles: `k3s dev;x` is no name");
 }
 
 #[test]

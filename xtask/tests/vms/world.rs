@@ -469,6 +469,7 @@ impl World {
 
     /// Lets the VM of a cluster have the control plane behind it.
     pub(crate) fn behind(&mut self, cluster: &str, instance: &str, plane: &Plane) {
+        plane.forget();
         let file = self.path(&format!("{instance}.k3s.yaml"));
         fs_err::write(&file, plane.k3s_yaml()).unwrap();
         self.fake["kubeconfig"][instance] = json!(file);
@@ -561,6 +562,24 @@ impl Plane {
         let run = self.world.run(&[["kubectl", "--"].as_slice(), &words].concat()).ends(0);
         assert!(run.stdout.contains("BEGIN CERTIFICATE"), "{}", run.stdout);
         run.stdout
+    }
+
+    /// Takes away what earlier runs have left of themselves: a VM that was just made has none of it.
+    fn forget(&self) {
+        let history = [
+            "delete",
+            "configmap",
+            "xtask-k3s-dev",
+            "xtask-k3s-capi",
+            "--ignore-not-found",
+        ];
+        let labels = ["label", "namespaces", "--all", "kluctl.io/discriminator-"];
+        for words in [
+            [history.as_slice(), &["--namespace=kube-system"]].concat(),
+            labels.to_vec(),
+        ] {
+            self.world.run(&[["kubectl", "--"].as_slice(), &words].concat()).ends(0);
+        }
     }
 
     /// The kubeconfig as k3s writes it.
