@@ -175,6 +175,15 @@ impl Failure {
         format!("{:#}", self.error)
     }
 
+    /// Whether a disk had no room.
+    pub fn is_of_a_full_disk(&self) -> bool {
+        self.error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+            .filter_map(foreseen)
+            .any(|(kind, _)| kind == Kind::Step)
+    }
+
     /// A bug or unforeseen I/O.
     pub fn unexpected(message: impl Display) -> Self {
         Self::new(Kind::Unexpected, message)
@@ -196,24 +205,32 @@ impl Failure {
     }
 }
 
+/// What to do about a disk without room.
+pub(crate) const FREE_SPACE: &str =
+    "free some disk space (`cargo xtask clean` shows what can go), then run the same command again";
+
+/// What to do about a folder that cannot be written.
+const NOT_WRITABLE: &str = "a read-only mount or another owner is the usual cause: run it in a checkout of your own";
+
+/// I/O that is no bug: its kind, and what to do about it.
+fn foreseen(error: &std::io::Error) -> Option<(Kind, &'static str)> {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        // What was done stands: there is a way on.
+        StorageFull | QuotaExceeded => Some((Kind::Step, FREE_SPACE)),
+        ReadOnlyFilesystem | PermissionDenied => Some((Kind::Preflight, NOT_WRITABLE)),
+        _ => None,
+    }
+}
+
 /// unforeseen I/O keeps its chain; `fs_err` has put the path into it.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        let full = matches!(
-            error.kind(),
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-        );
-        let failure = Self {
-            // A disk that is full is no bug, and what was done stands: there is a way on.
-            kind: if full { Kind::Step } else { Kind::Unexpected },
+        let (kind, hint) = foreseen(&error).map_or((Kind::Unexpected, None), |(kind, hint)| (kind, Some(hint)));
+        Self {
+            kind,
             error: error.into(),
-            hints: Vec::new(),
-        };
-        if full {
-            failure
-                .hinted("free some disk space (`cargo xtask clean` shows what can go), then run the same command again")
-        } else {
-            failure
+            hints: hint.map(str::to_owned).into_iter().collect(),
         }
     }
 }
@@ -236,10 +253,18 @@ pub trait ResultExt<T> {
 
 impl<T, E: Into<anyhow::Error>> ResultExt<T> for std::result::Result<T, E> {
     fn or_fail(self, kind: Kind, message: impl Display) -> Result<T> {
-        self.map_err(|error| Failure {
-            kind,
-            error: error.into().context(message.to_string()),
-            hints: Vec::new(),
+        self.map_err(|error| {
+            let error: anyhow::Error = error.into();
+            let known = error.downcast_ref::<std::io::Error>().and_then(foreseen);
+            let (kind, hint) = match (kind, known) {
+                (Kind::Unexpected, Some((known, hint))) => (known, Some(hint)),
+                _ => (kind, None),
+            };
+            Failure {
+                kind,
+                error: error.context(message.to_string()),
+                hints: hint.map(str::to_owned).into_iter().collect(),
+            }
         })
     }
 }
@@ -262,8 +287,21 @@ mod tests {
         let full = Failure::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
         assert_eq!(full.kind, Kind::Step);
         assert!(full.hints[0].contains("cargo xtask clean"), "{full:?}");
+        assert!(full.is_of_a_full_disk());
         let other = Failure::from(std::io::Error::from(std::io::ErrorKind::InvalidData));
         assert_eq!(other.kind, Kind::Unexpected);
+        assert!(!other.is_of_a_full_disk());
+        for unwritable in [
+            std::io::ErrorKind::ReadOnlyFilesystem,
+            std::io::ErrorKind::PermissionDenied,
+        ] {
+            let failed = || Err::<(), _>(std::io::Error::from(unwritable));
+            let plain = failed().map_err(Failure::from).unwrap_err();
+            let told = failed().or_fail(Kind::Unexpected, "cannot create `x`").unwrap_err();
+            for failure in [plain, told] {
+                assert_eq!((failure.kind, failure.hints.len()), (Kind::Preflight, 1), "{failure:?}");
+            }
+        }
     }
 
     #[test]

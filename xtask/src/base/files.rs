@@ -25,6 +25,13 @@ pub fn write(path: &Utf8Path, content: &[u8], mode: u32) -> Result<()> {
     Ok(written?)
 }
 
+/// Bytes that the disk has left where a path is, or will be; none where that cannot be told.
+pub(crate) fn free_bytes(path: &Utf8Path) -> Option<u64> {
+    let there = path.ancestors().find(|folder| folder.exists())?;
+    let disk = rustix::fs::statvfs(there.as_std_path()).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Sets the mode a file is created with.
 trait OptionsMode {
     fn options_mode(&mut self, mode: u32) -> &mut Self;

@@ -58,7 +58,12 @@ impl HostLock {
             goal: goal.to_owned(),
         };
         let text = serde_json::to_string(&content).or_fail(Kind::Unexpected, "cannot write the lock")?;
-        files::write(&holder, text.as_bytes(), 0o600)?;
+        if let Err(failure) = files::write(&holder, text.as_bytes(), 0o600) {
+            // The kernel holds the lock; who holds it is for people, and the run may be the one that makes room.
+            if !failure.is_of_a_full_disk() {
+                return Err(failure);
+            }
+        }
         Ok(Self { _lock: lock, holder })
     }
 }

@@ -1,6 +1,7 @@
 //! Runs commands: finds their tools, fills in what only a run knows, and turns how one ended into a verdict.
 //! What a command is for is for its caller to know.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -125,6 +126,17 @@ impl Caller<'_> {
         self.process(command, log)?.run(self.interrupt)
     }
 
+    /// Runs a command with a watch beside it, which is told when the command has ended; where the watch ends first, the
+    /// command is ended, and what the watch says of it is returned.
+    pub(crate) fn start_watched<T: Send>(
+        &self,
+        command: &Command,
+        log: Option<&Utf8Path>,
+        watch: impl FnOnce(&AtomicBool) -> T + Send,
+    ) -> Result<(Outcome, Option<T>)> {
+        self.process(command, log)?.run_beside(self.interrupt, watch)
+    }
+
     /// Becomes a tool, which then has this terminal, our signals and our exit status: for verbs that end with it.
     pub(crate) fn become_tool(&self, command: &Command) -> Result<std::convert::Infallible> {
         Err(self.process(command, None)?.become_it())
@@ -154,7 +166,7 @@ impl Caller<'_> {
         for arg in &command.args {
             self.resolve(arg, &mut args)?;
         }
-        shorten_readiness(&mut args);
+        shorten_waits(&mut args);
         let mut env = crate::base::process::environment::of(command.tool.variables());
         for (name, value) in &command.env {
             let mut values = Vec::new();
@@ -253,14 +265,17 @@ pub(crate) fn longest_wait() -> Option<u64> {
     std::env::var("XTASK_MAX_WAIT").ok()?.parse().ok()
 }
 
-/// kluctl waits by itself for single objects; that is a wait like any other.
-fn shorten_readiness(args: &mut [String]) {
-    const FLAG: &str = "--readiness-timeout=";
+/// kluctl waits by itself for single objects, kwokctl for an API server, and kubectl for a rollout; those are waits like
+/// any other.
+fn shorten_waits(args: &mut [String]) {
+    const FLAGS: [&str; 3] = ["--readiness-timeout=", "--wait=", "--timeout="];
     let Some(limit) = longest_wait() else { return };
     for arg in args.iter_mut() {
-        let seconds = arg.strip_prefix(FLAG).and_then(|value| value.strip_suffix('s'));
-        if let Some(seconds) = seconds.and_then(|seconds| seconds.parse::<u64>().ok()) {
-            *arg = format!("{FLAG}{}s", seconds.min(limit));
+        for flag in FLAGS {
+            let seconds = arg.strip_prefix(flag).and_then(|value| value.strip_suffix('s'));
+            if let Some(seconds) = seconds.and_then(|seconds| seconds.parse::<u64>().ok()) {
+                *arg = format!("{flag}{}s", seconds.min(limit));
+            }
         }
     }
 }

@@ -258,6 +258,12 @@ impl Plan {
         section::placed(self.sections.iter().chain(&self.finally))
     }
 
+    /// Whether its steps end processes and remove files, and nothing else: run again, it comes to the same end.
+    pub fn only_removes(&self) -> bool {
+        self.all_steps()
+            .all(|step| matches!(step.action, Action::Remove { .. } | Action::Do(Task::EndProcesses(_))))
+    }
+
     /// Every step, those of `finally` last.
     pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
         let sections = self.sections.iter().chain(&self.finally);

@@ -76,6 +76,7 @@ tasks! {
     dns::SetRecord,
     embedded::EmbeddedProject,
     embedded::EndProcesses,
+    embedded::DiskRoom,
     embedded::FreePorts,
     embedded::OwnKubeconfig,
     gate::SimulatedGates,

@@ -705,7 +705,7 @@ impl Deploy<'_> {
             value: json!(true),
         };
         let fresh = is_fresh(index);
-        let due = self.work(&format!("due-{index}"));
+        let due = self.work(&format!("{DUE}{index}"));
         let result = self.work(&format!("result-{index}.yaml"));
         let names = match phases.as_slice() {
             [first, .., last] if phases.len() > 3 => format!("{} phases, {first} to {last}", phases.len()),
@@ -889,6 +889,9 @@ impl Deploy<'_> {
         .with_all(steps)
     }
 }
+
+/// How the folders in the work folder begin that a call of kluctl gets: what differs, and is applied now.
+pub const DUE: &str = "due-";
 
 /// Where the deployed projects of a stage are kept.
 pub fn kept(access: &Access, stage: Stage) -> Utf8PathBuf {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cluster::access::Access;
-use crate::cluster::embedded::{self, EndProcesses, FreePorts, OwnKubeconfig};
+use crate::cluster::embedded::{self, DiskRoom, EndProcesses, FreePorts, OwnKubeconfig};
 use crate::plan::{Action, Effect, Probe, Section, Step};
 use crate::platform::Cluster;
 
@@ -53,6 +53,8 @@ pub fn up(access: &Access, config: &Cluster) -> Section {
         .guarding()
         .unless(Probe::Not(Box::new(made.clone()))),
     )
+    .with(room(access, "disk.check", embedded::ROOM_TO_START).unless(running.clone()))
+    .with(room(access, "disk.room", embedded::ROOM_TO_MAKE).unless(made.clone()))
     .with(sweep(access, "cluster").unless(running.clone()))
     .with(
         attempt(access, config, "cluster", FIRST)
@@ -170,6 +172,20 @@ pub fn up(access: &Access, config: &Cluster) -> Section {
         )),
     ]);
     section
+}
+
+fn room(access: &Access, id: &str, bytes: u64) -> Step {
+    Step::new(
+        id,
+        "Check that the disk has room",
+        "On a full one a control plane waits for itself, and says nothing of the disk.",
+        Effect::Read,
+        Action::task(DiskRoom {
+            folder: access.folder.clone(),
+            bytes,
+        }),
+    )
+    .guarding()
 }
 
 fn sweep(access: &Access, name: &str) -> Step {

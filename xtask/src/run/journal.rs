@@ -70,8 +70,8 @@ struct Line {
 #[derive(Debug)]
 pub struct Journal {
     folder: Utf8PathBuf,
-    /// Locked for as long as the run goes on.
-    file: LockFile,
+    /// Locked for as long as the run goes on; none where nothing is recorded.
+    file: Option<LockFile>,
 }
 
 impl Journal {
@@ -103,8 +103,22 @@ impl Journal {
             .expect("Linux has it");
         Self {
             folder: folder.to_owned(),
-            file: LockFile::new(file),
+            file: Some(LockFile::new(file)),
         }
+    }
+
+    /// The journal of a run that is not recorded, for there is no room: only of a plan that makes room, and that comes
+    /// to the same end from wherever it was cut off.
+    pub fn unrecorded(root: &Utf8Path) -> Self {
+        Self {
+            folder: root.join(STATE).join("runs"),
+            file: None,
+        }
+    }
+
+    /// Whether what is done is recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Opens the journal of a run to write on; none when that run is going on.
@@ -121,7 +135,7 @@ impl Journal {
             .or_fail(Kind::Unexpected, format!("cannot lock `{path}`"))?;
         Ok(locked.then(|| Self {
             folder: folder.to_owned(),
-            file,
+            file: Some(file),
         }))
     }
 
@@ -206,7 +220,8 @@ impl Journal {
             crash(name, step);
         }
         let text = line(step, state.clone())?;
-        let mut file = self.file.file();
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut file = file.file();
         let whole = file.metadata()?.len();
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         if let Err(error) = written {
@@ -258,7 +273,9 @@ impl Journal {
         let mut offset = 0;
         for raw in bytes.split_inclusive(|byte| *byte == b'\n') {
             if !raw.ends_with(b"\n") {
-                self.file.file().set_len(offset as u64)?;
+                if let Some(file) = &self.file {
+                    file.file().set_len(offset as u64)?;
+                }
                 last = None;
                 break;
             }

@@ -185,8 +185,20 @@ pub fn carry_out_reviewed(
     let kubernetes = checkout.platform.versions.get("kubernetes").map_or("", String::as_str);
     let tools = context.toolbox(kubernetes).ensure(&plan.tools())?;
     // From here on something may change, and what is not recorded cannot be resumed.
-    let mut journal = Journal::begin(&checkout.root, verb, &plan)?;
-    asked.write(journal.folder())?;
+    let begun = Journal::begin(&checkout.root, verb, &plan).and_then(|journal| {
+        asked.write(journal.folder())?;
+        Ok(journal)
+    });
+    let mut journal = match begun {
+        Err(failure) if failure.is_of_a_full_disk() && plan.only_removes() => {
+            ui.status(
+                Status::Warning,
+                "the disk is full, so this run is not recorded; it removes things and can be run again",
+            );
+            Journal::unrecorded(&checkout.root)
+        }
+        other => other?,
+    };
     let steps_ui = ui.for_steps();
     let runner = Runner::new(&checkout.root, &steps_ui, &tools, &context.interrupt);
     let consent = consent(args, reviewed);

@@ -107,7 +107,7 @@ pub fn judge(problems: &[Problem], cluster: Option<&str>) -> Result<()> {
 /// Everything that is wrong with the secrets of a checkout.
 pub fn problems(root: &Utf8Path, platform: &Platform) -> Result<Vec<Problem>> {
     let files = scan::files(root)?;
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = scan::links(root).into_iter().map(linked).collect();
     plain(root, &files, &mut problems);
     let secrets: Vec<&Utf8PathBuf> = files.iter().filter(|path| is_secret(path)).collect();
     let rules = match Rules::of(root) {
@@ -208,6 +208,16 @@ impl<'a> Names<'a> {
             .collect::<Vec<_>>()
             .join(", ")
     }
+}
+
+/// A link where secrets stand.
+fn linked(link: Utf8PathBuf) -> Problem {
+    let mend = format!("replace `{link}` by the files that it leads to");
+    Problem::new(
+        link,
+        "is a link, so what is behind it is neither checked nor encrypted to others when they change",
+        mend,
+    )
 }
 
 /// Private keys and tokens in plain text, anywhere.

@@ -356,6 +356,12 @@ pub fn staged(sops_client: &SopsClient<'_>, rules: &Rules) -> Result<Utf8PathBuf
 /// fails ends it, and nothing was changed.
 pub fn reencrypt(sops_client: &SopsClient<'_>, rules: &Rules, how: How, change: &mut Transaction) -> Result<()> {
     let root = &sops_client.checkout.root;
+    if let Some(link) = scan::links(root).first() {
+        return Err(Failure::config(format!(
+            "`{link}` is a link, and what is behind it would stay as it is; nothing was changed"
+        ))
+        .hinted("`cargo xtask secrets check` shows every link and what to do about it"));
+    }
     let folder = staged(sops_client, rules)?;
     let identities = sops_client.identities()?;
     for path in scan::files(root)?

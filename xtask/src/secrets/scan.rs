@@ -52,6 +52,26 @@ pub fn files(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     Ok(found)
 }
 
+/// Links where secrets stand: whatever is behind one is neither read nor encrypted anew.
+pub fn links(root: &Utf8Path) -> Vec<Utf8PathBuf> {
+    let folder = Utf8Path::new(super::FOLDER);
+    let above = folder.ancestors().filter(|path| !path.as_str().is_empty());
+    let mut found: Vec<Utf8PathBuf> = above
+        .filter(|path| root.join(path).is_symlink())
+        .map(Utf8Path::to_owned)
+        .collect();
+    let walk = walkdir::WalkDir::new(root.join(folder))
+        .min_depth(1)
+        .sort_by_file_name();
+    found.extend(
+        walk.into_iter()
+            .flatten()
+            .filter(walkdir::DirEntry::path_is_symlink)
+            .filter_map(|entry| Some(Utf8Path::from_path(entry.path())?.strip_prefix(root).ok()?.to_owned())),
+    );
+    found
+}
+
 /// Every plain secret of a text.
 pub fn find(text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();

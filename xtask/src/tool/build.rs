@@ -417,7 +417,7 @@ fn announce(toolbox: &Toolbox, modules: &[&'static Module], go: &Found, folder: 
             bytes(needed),
         ),
     );
-    let free = rustix::fs::statvfs(folder.as_std_path()).map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
+    let free = crate::base::files::free_bytes(folder).unwrap_or(u64::MAX);
     if free < needed {
         toolbox.ui.status(
             Status::Warning,

@@ -14,8 +14,10 @@ use crate::cluster::vm::{Driver, Field, Record, Then, compare, record_path, save
 use crate::command::Tool;
 use crate::context::Context;
 use crate::live::gate;
+use crate::live::history::newest_kept;
 use crate::platform::Stage;
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
+use crate::recipe::deploy;
 use crate::recipe::local_up::project_file;
 use crate::run::exec::Runner;
 use crate::setup::target::golden;
@@ -221,20 +223,13 @@ fn look(
         }
         Err(reason) => status.problems.push(reason),
     }
-    // What was deployed last, else what would be deployed.
-    let noted = crate::base::files::later(&checkout.root, &project_file(access), "/folder").ok();
-    let noted = noted
-        .as_ref()
-        .and_then(|folder| folder.as_str())
-        .map(|folder| checkout.path(folder));
-    let deployed = std::iter::once(checkout.path(access.work().join("project"))).chain(noted);
-    let folder = if let Some(deployed) = deployed.into_iter().find(|folder| folder.join("stage.json").is_file()) {
-        deployed
-    } else {
-        let (source, _, _) = golden(checkout, &access.cluster, Stage::Local)?;
-        checkout.path(source.folder())
+    let project = match deployed(access, checkout)? {
+        Some(project) => project,
+        None => {
+            let (source, _, _) = golden(checkout, &access.cluster, Stage::Local)?;
+            Project::read(&checkout.path(source.folder()))?
+        }
     };
-    let project = Project::read(&folder)?;
     let mut gates: Vec<Gate> = project
         .description
         .gates
@@ -274,6 +269,37 @@ fn look(
         Err(reason) => status.problems.push(reason),
     }
     Ok(())
+}
+
+/// The project of the run that began to apply one last, else the one that was deployed last; none where there is
+/// neither. What a run only looked at, or refused, is in no cluster.
+fn deployed(access: &Access, checkout: &crate::context::Checkout) -> Result<Option<Project>> {
+    let work = checkout.path(access.work());
+    // Each call of kluctl gets one of these, under the Lease.
+    let begun = work.read_dir_utf8().is_ok_and(|entries| {
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().starts_with(deploy::DUE))
+    });
+    let noted = crate::base::files::later(&checkout.root, &project_file(access), "/folder").ok();
+    let noted = noted
+        .as_ref()
+        .and_then(|folder| folder.as_str())
+        .map(|folder| checkout.path(folder));
+    let folders = [
+        begun.then(|| work.join("project")),
+        newest_kept(&checkout.path(deploy::kept(access, Stage::Local)))?,
+        noted,
+    ];
+    for folder in folders.into_iter().flatten() {
+        if folder.join("stage.json").is_file() {
+            let project = Project::read(&folder)?;
+            if project.description.stage == Stage::Local {
+                return Ok(Some(project));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// One gate for each workload of the project.

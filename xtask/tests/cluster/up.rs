@@ -275,3 +275,62 @@ fn another_user_of_the_host_reads_nothing_of_a_control_plane_and_no_setting_open
     }
     checkout.ok(&["local-down"]);
 }
+
+/// A Deployment as the tiny stage has one, of another name.
+fn workload(name: &str) -> Value {
+    let labels = serde_json::json!({"app": name});
+    serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "tiny"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "a", "image": "registry.example/a:1.0.0"}]}}}})
+}
+
+#[test]
+fn the_status_asks_after_what_was_deployed_also_when_later_runs_only_looked() {
+    let checkout = Checkout::tiny();
+    let golden = checkout.golden("k3s-dev");
+    checkout.ok(&["local-up"]);
+    let project = checkout.root.join("projects/deployed");
+    let mut objects = crate::support::tiny_objects();
+    objects.retain(|(_, _, object)| object["kind"] != "Service");
+    checkout.stage("k3s-dev", &objects);
+    crate::support::copy_folder(&golden, &project);
+    checkout.ok(&["local-up", "--source", "projects/deployed"]);
+    // What nobody has deployed yet.
+    let elsewhere = workload("elsewhere");
+    objects.push(("02-app", "apps", elsewhere));
+    checkout.stage("k3s-dev", &objects);
+    checkout.ok(&["local-status"]);
+    let pruned = checkout.ok(&["prune", "--stage=local", "--source=projects/deployed", "--yes"]);
+    assert!(pruned.stderr.contains("Service"), "{pruned}");
+    checkout.ok(&["local-status"]);
+    checkout.ok(&["local-down"]);
+}
+
+#[test]
+fn a_deploy_whose_etcd_dies_ends_within_the_longest_wait_as_a_missed_deadline() {
+    let mut checkout = Checkout::tiny();
+    checkout.ok(&["local-up"]);
+    let mut objects = crate::support::tiny_objects();
+    // kluctl waits for it: on a node that is not there it never becomes ready.
+    let mut waiting = workload("waiting");
+    waiting["spec"]["template"]["spec"]["nodeSelector"] = serde_json::json!({"no": "such"});
+    objects.push(("02-app", "apps", waiting));
+    checkout.stage("k3s-dev", &objects);
+    checkout.variables.insert("XTASK_MAX_WAIT".into(), "20".into());
+    let started = std::time::Instant::now();
+    let child = checkout.command(&["local-up"]).spawn().unwrap();
+    let process = |part: &str| checkout.processes().into_iter().find(|(_, line)| line.contains(part));
+    crate::support::until("kluctl deploys", || process("/kluctl deploy").is_some());
+    let (pid, _) = process("/bin/etcd ").unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let ran = crate::support::finish(child);
+    assert_eq!(ran.code, Some(7), "{ran}");
+    assert!(ran.stderr.contains("the API server "), "{ran}");
+    assert!(started.elapsed().as_secs() < 150, "{ran}");
+    checkout.variables.remove("XTASK_MAX_WAIT");
+    // It is started again, and what was cut off is finished.
+    checkout.stage("k3s-dev", &crate::support::tiny_objects());
+    checkout.ok(&["local-up"]);
+    checkout.ok(&["local-down"]);
+}

@@ -11,6 +11,7 @@ mod support;
 
 mod bad_input;
 mod bootstrap;
+mod disks;
 mod fakes;
 mod laws;
 mod offline;

@@ -499,3 +499,30 @@ fn wrong_identities_are_named_by_place_and_never_by_content() {
     let ran = checkout.run(&["secrets", "edit", REDIS]);
     assert!(ran.stderr.contains("authentication code does not fit"), "{ran}");
 }
+
+#[test]
+fn a_link_where_secrets_stand_is_named_and_nothing_is_rotated_past_it() {
+    let checkout = taken_over();
+    let elsewhere = checkout.base().join("elsewhere");
+    let folder = checkout.root.join("k8s/secrets/local");
+    fs_err::rename(&folder, &elsewhere).unwrap();
+    fs_err::os::unix::fs::symlink(&elsewhere, &folder).unwrap();
+    let ran = checkout.run(&["secrets", "check"]);
+    assert_eq!(ran.code, Some(4), "{ran}");
+    assert!(ran.stderr.contains("`k8s/secrets/local`: is a link"), "{ran}");
+    let before = contents(&elsewhere);
+    let ran = checkout.run(&["secrets", "rotate", "--data-key"]);
+    assert_eq!(ran.code, Some(3), "{ran}");
+    assert!(ran.stderr.contains("`k8s/secrets/local` is a link"), "{ran}");
+    assert_eq!(before, contents(&elsewhere));
+
+    // A file alone, too; and without links all is well again.
+    fs_err::remove_file(&folder).unwrap();
+    fs_err::rename(&elsewhere, &folder).unwrap();
+    checkout.ok(&["secrets", "check"]);
+    let away = checkout.base().join("away.yaml");
+    fs_err::rename(checkout.root.join(REDIS), &away).unwrap();
+    fs_err::os::unix::fs::symlink(&away, checkout.root.join(REDIS)).unwrap();
+    let ran = checkout.run(&["secrets", "check"]);
+    assert!(ran.stderr.contains(&format!("`{REDIS}`: is a link")), "{ran}");
+}

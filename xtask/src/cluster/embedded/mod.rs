@@ -19,7 +19,9 @@ pub use processes::{EndProcesses, dead_processes, end_processes, is_running, sto
 pub use project::EmbeddedProject;
 
 use super::access::Access;
-use crate::base::failure::{Failure, Result};
+use crate::base::failure::{FREE_SPACE, Failure, Result};
+use crate::base::files::free_bytes;
+use crate::base::text::bytes;
 use crate::call::Caller;
 use crate::command::{Arg, Command, Tool};
 use crate::platform::Cluster;
@@ -40,6 +42,38 @@ const PORTS: [&str; 4] = ["etcdPort", "etcdPeerPort", "kubeApiserverPort", "kwok
 /// Components that kwokctl leaves out. It starts all at once, and these two end when the API server is not healthy
 /// within their first ten seconds (`WaitForAPIServer` of kube-controller-manager, 1.35), as on a busy host.
 const LATER: [&str; 2] = ["disableKubeControllerManager", "disableKubeScheduler"];
+
+/// Bytes of disk that a control plane has to find before it is made: etcd alone reserves 128 MiB for its log.
+pub const ROOM_TO_MAKE: u64 = 256 << 20;
+
+/// Bytes of disk that one which was made before needs to start again.
+pub const ROOM_TO_START: u64 = 32 << 20;
+
+/// Checks that the disk has room: without it each component waits for another, and none says why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DiskRoom {
+    /// Folder that will be written, relative to the root.
+    pub folder: Utf8PathBuf,
+    /// Bytes that have to be free.
+    pub bytes: u64,
+}
+
+impl DiskRoom {
+    /// Carries the task out.
+    pub fn run(&self, on: &Caller<'_>) -> Result<()> {
+        match free_bytes(&on.root.join(&self.folder)) {
+            Some(free) if free < self.bytes => Err(Failure::preflight(format!(
+                "the disk is full: only {} are free in `{}`, and a control plane needs {}; nothing was changed",
+                bytes(free),
+                self.folder,
+                bytes(self.bytes)
+            ))
+            .hinted(FREE_SPACE)),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Writes the configuration of an embedded cluster, with ports that are free now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

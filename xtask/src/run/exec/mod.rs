@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
-use crate::base::failure::{Failure, Kind, Result};
-use crate::base::files::{remove, write};
+use crate::base::failure::{FREE_SPACE, Failure, Kind, Result};
+use crate::base::files::{free_bytes, remove, write};
 use crate::base::process::Interrupt;
+use crate::base::root::STATE;
 use crate::base::state;
-use crate::base::text::seconds;
+use crate::base::text::{bytes, seconds};
 use crate::base::ui::{Answer, Status, Ui, Verbosity};
 use crate::call::Caller;
 use crate::call::kubectl::UNKNOWN_AUTHORITY;
@@ -31,6 +32,9 @@ const SHOWN_DESTROYED: usize = 20;
 /// How long a wait says nothing where no line can be redrawn, and how long it says nothing of what it said before.
 const SILENT_WAIT: Duration = Duration::from_secs(15);
 const SAME_WAIT: Duration = Duration::from_secs(60);
+
+/// Bytes of free disk below which it counts as full.
+const FULL: u64 = 1 << 20;
 
 /// How questions are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -459,12 +463,31 @@ impl Runner<'_> {
             self.ui.text(String::from_utf8_lossy(&said));
         }
         outcome.map(|()| step.change()).map_err(|failure| {
+            let failure = self.with_the_disk(failure);
             if log.exists() {
                 failure.hinted(format!("the whole log: {log}"))
             } else {
                 failure
             }
         })
+    }
+
+    /// Whether the disk of the state has no room any more, in words.
+    fn full_disk(&self) -> Option<String> {
+        let free = free_bytes(&self.root.join(STATE)).filter(|free| *free < FULL)?;
+        Some(format!("the disk of `{STATE}` is full: {} are free", bytes(free)))
+    }
+
+    /// Names a full disk where a tool failed or came to no end: most do not say that it is why.
+    fn with_the_disk(&self, failure: Failure) -> Failure {
+        match (failure.kind, self.full_disk()) {
+            (Kind::Step | Kind::Timeout, Some(full)) if !failure.is_of_a_full_disk() => {
+                let mut failure = failure.context(full);
+                failure.hints.insert(0, FREE_SPACE.to_owned());
+                failure
+            }
+            _ => failure,
+        }
     }
 
     /// Does what an action says; output goes to the log.
@@ -494,6 +517,11 @@ impl Runner<'_> {
                 )
                 .hinted(reason)
                 .hinted("see what listens on its port: another VM's forwarding, or a cluster that is not ours"));
+            }
+            if let Some(full) = self.full_disk() {
+                return Err(
+                    Failure::new(Kind::Step, format!("`{}` does not hold, and {full}", step.id)).hinted(FREE_SPACE),
+                );
             }
             let waited = started.elapsed();
             if waited >= deadline {
