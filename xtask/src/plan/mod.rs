@@ -220,6 +220,11 @@ impl Step {
 }
 
 impl Step {
+    /// Whether a run that is told to begin later may leave the step out: only what changes a cluster, and is no guard.
+    pub fn may_be_passed_over(&self) -> bool {
+        self.effect >= Effect::Remote && !self.guard
+    }
+
     fn reads_secret(&self) -> bool {
         matches!(&self.action, Action::Run(command) if matches!(command.stdin, Stdin::Secret(_)))
     }
@@ -273,6 +278,24 @@ impl Plan {
     /// The steps that are not those of `finally`.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.sections.iter().flat_map(Section::steps)
+    }
+
+    /// The first step before a place of the plan that a run cannot be told to begin after: it changes a cluster, and
+    /// nothing in the plan tells whether that was done. Its path.
+    pub fn unproven_before(&self, index: usize) -> Option<String> {
+        let steps = section::placed(&self.sections)
+            .into_iter()
+            .filter_map(|placed| match placed.node {
+                Node::Step(step) => Some((placed.path, step, placed.above)),
+                Node::Section(_) => None,
+            });
+        steps
+            .take(index)
+            .find(|(_, step, above)| {
+                let told = step.unless.is_some() || above.iter().any(|section| section.unless.is_some());
+                step.may_be_passed_over() && !told
+            })
+            .map(|(path, ..)| path)
     }
 
     /// Every command that the plan may run, its probes' included.

@@ -38,7 +38,7 @@ pub struct PlanArgs {
     /// Go on with the newest unfinished run of the same goal
     #[arg(long, conflicts_with = "dry_run")]
     pub resume: bool,
-    /// Begin at this step or section
+    /// Begin at this step or section; checks and comparisons before it run all the same, and what is passed over must be done
     #[arg(long, value_name = "STEP", conflicts_with = "dry_run")]
     pub from: Option<String>,
 }
@@ -177,7 +177,7 @@ pub fn carry_out_reviewed(
     };
     let from = match &args.from {
         None => 0,
-        Some(step) => position(&plan, step)?,
+        Some(step) => beginning(&plan, step)?,
     };
     for choice in &plan.choices {
         ui.status(Status::Using, choice);
@@ -294,6 +294,18 @@ fn finish(context: &Context, plan: &Plan, summary: &Summary, started: Instant) {
     }
     if let Some(next) = &plan.next {
         ui.status(Status::Next, next);
+    }
+}
+
+/// The step that a run is told to begin at. Everything that it passes over has to be known to be done.
+fn beginning(plan: &Plan, name: &str) -> Result<usize> {
+    let index = position(plan, name)?;
+    match plan.unproven_before(index) {
+        None => Ok(index),
+        Some(path) => Err(Failure::refused(format!(
+            "a run cannot begin at `{name}`: nothing tells whether `{path}` before it is done; nothing was run"
+        ))
+        .hinted("leave `--from` out, or go on with an unfinished run: `--resume`")),
     }
 }
 

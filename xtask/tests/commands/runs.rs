@@ -28,6 +28,24 @@ fn a_tool_that_fails_is_exit_6_with_its_last_lines_and_the_way_on() {
 }
 
 #[test]
+fn a_run_that_begins_behind_a_deploy_that_was_not_done_is_refused() {
+    for step in ["history.read", "verify.judge", "stage.hold"] {
+        let fakes = Fakes::new();
+        let ran = fakes.run(&["local-up", "--from", step]);
+        assert_eq!(ran.code, Some(8), "{ran}");
+        assert!(
+            ran.stderr
+                .contains("`--from` would pass over `deploy/apply/base/phase-base.deploy`"),
+            "{ran}"
+        );
+        assert!(!ran.stderr.contains("Done"), "{ran}");
+        let calls = fakes.calls();
+        let said = |words: &str| calls.iter().any(|call| call.contains(words));
+        assert!(!said("kluctl deploy") && said("get namespace kube-system"), "{calls:?}");
+    }
+}
+
+#[test]
 fn an_error_of_nix_is_explained_with_its_last_lines_and_its_log() {
     let fakes = Fakes::new().with("nix");
     let error = fakes.checkout.base().join("error.txt");

@@ -35,6 +35,10 @@ fn reviewed(world: &World) {
     let folder = project(world, "1");
     let deploy = |more: &[&str]| world.verb("deploy", For::Production, &folder, more);
     deploy(&["--yes"]).ends(4).says("is not what was reviewed");
+    // Wherever a run begins, what is not reviewed or not committed does not pass.
+    deploy(&["--yes", "--from", "phase-base.narrow"])
+        .ends(4)
+        .says("is not what was reviewed");
     world.bless(For::Production, &folder);
     world
         .verb("deploy", For::Production, &folder, &[])
@@ -46,6 +50,9 @@ fn reviewed(world: &World) {
         .ends(1);
     world.write("modules/new.nix", "{ }\n");
     deploy(&["--yes"]).ends(8).says("`modules/new.nix`");
+    deploy(&["--yes", "--from", "phase-base.narrow"])
+        .ends(8)
+        .says("`modules/new.nix`");
     fs_err::remove_file(world.root.join("modules/new.nix")).unwrap();
     // What Git knows and what was edited since is no better.
     world.write("modules/platform.nix", "{ edited = true; }\n");

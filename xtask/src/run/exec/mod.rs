@@ -137,9 +137,10 @@ impl Step {
 }
 
 impl Walk<'_> {
-    /// Whether a step is run: a guard is never left out, wherever a run begins.
-    fn chosen(&self, index: usize, step: &Step) -> bool {
-        index >= self.from || step.guard
+    /// Whether a step is passed over when a run is told to begin later. What only looks, compares, checks and prepares
+    /// is never passed over, nor is a guard: what comes later relies on all of it.
+    fn passes_over(&self, step: &Step) -> bool {
+        self.index < self.from && step.may_be_passed_over()
     }
 }
 
@@ -182,15 +183,6 @@ impl Runner<'_> {
     fn run_section<'r>(&self, walk: &mut Walk<'r>, section: &'r Section, above: &str, depth: usize) -> Result<()> {
         let path = section::path(above, &section.id);
         let steps = section.steps();
-        let begin = walk.index;
-        let chosen = steps
-            .iter()
-            .enumerate()
-            .any(|(index, step)| walk.chosen(begin + index, step));
-        if !chosen {
-            walk.index += steps.len();
-            return Ok(());
-        }
         if self.interrupt.is_set() {
             return Err(interrupted_failure());
         }
@@ -202,7 +194,7 @@ impl Runner<'_> {
                 }
                 Ok(done)
             })
-            .map_err(|failure| with_way_back(failure, "section", &path))?;
+            .map_err(|failure| with_way_back(failure, walk.plan, walk.index, "section", &path))?;
         if done {
             self.tell_skipped(&path, &section.title);
             walk.index += steps.len();
@@ -223,8 +215,11 @@ impl Runner<'_> {
                     self.ui.progress(&section.title);
                 }
                 Item::Step(step) => {
-                    if walk.chosen(walk.index, step) {
-                        self.run_agreed(walk, step, &section::path(&path, &step.id))?;
+                    let path = section::path(&path, &step.id);
+                    if walk.passes_over(step) {
+                        self.pass_over(walk, step, &path)?;
+                    } else {
+                        self.run_agreed(walk, step, &path)?;
                     }
                     walk.index += 1;
                 }
@@ -260,6 +255,20 @@ impl Runner<'_> {
         }
     }
 
+    /// Passes over a step, which has to be done already: what comes later may rely on it.
+    fn pass_over(&self, walk: &mut Walk<'_>, step: &Step, path: &str) -> Result<()> {
+        if self.is_fresh(step)? {
+            walk.journal.record(path, State::Fresh)?;
+            self.tell_skipped(path, &step.title);
+            return Ok(());
+        }
+        Err(Failure::refused(format!(
+            "`--from` would pass over `{path}`, which is not done; it and what comes after it was not run"
+        ))
+        .hinted(format!("it would: {}", step.title))
+        .hinted("leave `--from` out: what is done already is not done again"))
+    }
+
     /// Asks where that is needed, and runs a step.
     fn run_agreed<'r>(&self, walk: &mut Walk<'r>, step: &'r Step, path: &str) -> Result<()> {
         if self.interrupt.is_set() {
@@ -277,7 +286,7 @@ impl Runner<'_> {
         let index = walk.index;
         let change = self
             .run_step(step, path, walk.journal, Part::Steps, index)
-            .map_err(|failure| with_way_back(failure, "step", path))?;
+            .map_err(|failure| with_way_back(failure, walk.plan, index, "step", path))?;
         let told = self.ui.take_told();
         walk.summary.left_out.extend(told.left_out);
         if let Some((line, outcome)) = walk.lines.last_mut() {
@@ -589,13 +598,17 @@ impl Runner<'_> {
     }
 }
 
-fn with_way_back(failure: Failure, what: &str, path: &str) -> Failure {
+/// Says where a run failed, and how to go on; a way that would be refused is not named.
+fn with_way_back(failure: Failure, plan: &Plan, index: usize, what: &str, path: &str) -> Failure {
     let failure = failure.context(format!("{what} `{path}` failed"));
     // What another run holds is not to be had by beginning elsewhere.
     if matches!(failure.kind, Kind::Interrupted | Kind::Refused | Kind::Locked) {
         return failure;
     }
-    failure.hinted(format!("go on with `--resume`, or with `--from {path}`"))
+    failure.hinted(match plan.unproven_before(index) {
+        None => format!("go on with `--resume`, or with `--from {path}`"),
+        Some(_) => "go on with `--resume`".to_owned(),
+    })
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -674,5 +687,54 @@ mod tests {
         );
         assert!(!root.join("done").exists(), "it was done, and nothing will ever tell");
         assert!(root.join("given-back").exists(), "the Lease is still held");
+    }
+
+    #[test]
+    fn a_run_that_begins_later_checks_and_prepares_all_the_same_and_passes_over_only_what_is_done() {
+        let folder = tempfile::Builder::new().tempdir().unwrap();
+        let root = Utf8Path::from_path(folder.path()).unwrap();
+        let write = |id: &str, path: &str, effect| {
+            let action = Action::Write {
+                path: path.into(),
+                content: "x".to_owned(),
+                mode: 0o600,
+            };
+            Step::new(id, "Write", "It shows that the step was done.", effect, action)
+        };
+        let mut plan = Plan::new("begin later");
+        let section = Section::new("part", "Write", "A test wants it.");
+        let change = write("change.do", "changed", Effect::Remote);
+        plan.sections.push(
+            section
+                .clone()
+                .with(write("look.do", "looked", Effect::Read))
+                .with(change.clone().unless(Probe::Exists("changed".into())))
+                .with(write("later.do", "later", Effect::Remote)),
+        );
+        let begun = |name: &str, plan: &Plan, from| {
+            let ui = Ui::plain();
+            let (tools, interrupt) = (Tools::default(), Interrupt::default());
+            let mut journal = Journal::begin(root, name, plan).unwrap();
+            Runner::new(root, &ui, &tools, &interrupt).run(plan, &mut journal, Consent::Given, from)
+        };
+        let failure = begun("a", &plan, 2).unwrap_err();
+        assert_eq!(failure.kind, Kind::Refused);
+        assert!(failure.chain().contains("`part/change.do`"), "{}", failure.chain());
+        assert!(root.join("looked").exists(), "what is looked at is passed over");
+        assert!(!root.join("changed").exists() && !root.join("later").exists());
+        fs_err::write(root.join("changed"), "by an earlier run").unwrap();
+        begun("b", &plan, 2).unwrap();
+        assert!(root.join("later").exists());
+        assert_eq!(
+            fs_err::read_to_string(root.join("changed")).unwrap(),
+            "by an earlier run"
+        );
+        // Where nothing tells whether a step is done, a run cannot begin behind it.
+        assert_eq!(plan.unproven_before(2), None);
+        plan.sections = vec![section.with(change).with(write("later.do", "later", Effect::Remote))];
+        assert_eq!(plan.unproven_before(0), None);
+        assert_eq!(plan.unproven_before(1).as_deref(), Some("part/change.do"));
+        plan.sections[0].unless = Some(Probe::Exists("all".into()));
+        assert_eq!(plan.unproven_before(1), None);
     }
 }
