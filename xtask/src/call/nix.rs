@@ -53,6 +53,9 @@ const FIXTURES: &str = "src/tests/fixtures";
 /// The version of that `lib`, which it reads from a file that the crate leaves out.
 const VERSION: &str = "24.05";
 
+/// A file beside the placed `lib` that names the folder it was copied from, which names the crate's version.
+const PLACED: &str = ".placed";
+
 /// Copies nixpkgs' `lib` out of the crate's folder, as `cargo metadata` names it.
 pub fn place_library(metadata: &str, to: &Utf8Path) -> Result<()> {
     let metadata = cargo_metadata::MetadataCommand::parse(metadata)
@@ -67,22 +70,30 @@ pub fn place_library(metadata: &str, to: &Utf8Path) -> Result<()> {
         .parent()
         .map(|folder| folder.join(FIXTURES))
         .ok_or_else(|| Failure::unexpected("a manifest without a folder"))?;
-    let library = to.join("lib");
-    if to.exists() {
-        fs_err::remove_dir_all(to)?;
+    let mark = to.join(PLACED);
+    if fs_err::read_to_string(&mark).is_ok_and(|placed| placed == from.as_str()) {
+        return Ok(());
     }
-    for entry in walkdir::WalkDir::new(&from).sort_by_file_name() {
+    crate::project::replace(to, |beside| {
+        copy_library(&from, &beside.join("lib"))?;
+        fs_err::write(beside.join(".version"), VERSION)?;
+        Ok(fs_err::write(beside.join(PLACED), from.as_str())?)
+    })
+}
+
+fn copy_library(from: &Utf8Path, library: &Utf8Path) -> Result<()> {
+    for entry in walkdir::WalkDir::new(from).sort_by_file_name() {
         let entry = entry.map_err(|error| Failure::unexpected(format!("cannot read `{from}`: {error}")))?;
         let path = Utf8Path::from_path(entry.path())
             .ok_or_else(|| Failure::unexpected(format!("`{}` is not UTF-8", entry.path().display())))?;
-        let target = library.join(path.strip_prefix(&from).unwrap_or(path));
+        let target = library.join(path.strip_prefix(from).unwrap_or(path));
         if entry.file_type().is_dir() {
             fs_err::create_dir_all(&target)?;
         } else {
             fs_err::copy(path, &target)?;
         }
     }
-    Ok(fs_err::write(to.join(".version"), VERSION)?)
+    Ok(())
 }
 
 /// Reads the result of `modules/tests`: how many passed, and which could not run; failures as one failure.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::partial::Unjudged;
 use super::problem::{Fix, Problem};
 use super::provenance::Record;
 use super::resolve::{self, Comparison};
@@ -18,6 +19,10 @@ pub struct Blessed {
     pub fixes: Vec<Fix>,
     /// Objects that the golden holds now.
     pub objects: usize,
+    /// Objects of these that stayed as they were, because they could not be rendered.
+    pub unverified: usize,
+    /// What could not be rendered, with what speaks against the objects that stayed.
+    pub unjudged: Vec<Unjudged>,
 }
 
 /// Makes the golden what was rendered, all of it or nothing: the new one is made whole, looked at, and exchanged for the
@@ -46,7 +51,9 @@ pub fn bless(
         }
         Ok(Blessed {
             fixes,
-            objects: again.objects.len(),
+            objects: again.objects.len() + again.unverified.len(),
+            unverified: again.unverified.len(),
+            unjudged: again.unjudged.unwrap_or_default(),
         })
     });
     // What is left there is the old golden, or what could not be made.
@@ -153,13 +160,20 @@ fn order(fixes: Vec<Fix>) -> Vec<Fix> {
 }
 
 fn refuse(comparison: &Comparison, golden: &Utf8Path, edited: &BTreeSet<Utf8PathBuf>) -> Result<()> {
-    if !comparison.skipped.is_empty() {
-        return Err(Failure::many(
+    let completed = comparison.unjudged.is_some() && golden.exists();
+    if !comparison.skipped.is_empty() && !completed {
+        let failure = Failure::many(
             Kind::Refused,
             "the rendering is not complete, so it cannot become a golden; left out",
             &comparison.skipped,
-        )
-        .hinted("render with the charts' sources, for example with Nix"));
+        );
+        return Err(if comparison.unjudged.is_some() {
+            failure.hinted("there is no golden yet whose objects of these could stay: make the first one with Nix")
+        } else {
+            failure
+                .hinted("render with the charts' sources, for example with Nix")
+                .hinted("or bless what `cargo xtask render` makes: it says what it is part of")
+        });
     }
     let unfixable: Vec<String> = comparison
         .problems

@@ -11,6 +11,7 @@ pub mod folder;
 pub mod inventory;
 pub mod openapi;
 pub mod pairs;
+pub mod partial;
 pub mod problem;
 pub mod resolve;
 pub mod revision;

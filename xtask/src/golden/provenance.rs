@@ -23,37 +23,70 @@ pub struct Record {
     pub lock: String,
 }
 
-/// Folders whose files decide what is rendered: modules, and the encrypted files that are wrapped into manifests.
-const FOLDERS: [&str; 2] = ["modules", "k8s/secrets"];
-
 /// The lock file.
 const LOCK: &str = "flake.lock";
 
-/// Names of files and folders that decide nothing of what is rendered: tests, hosts, servers, applications, and the
-/// outputs of the flake that are about none of it. What is not known here counts.
-const BESIDE: [&str; 14] = [
-    "tests",
-    "testing",
-    "tests.nix",
-    "testing.nix",
-    "nixos",
-    "machines",
-    "terranix",
-    "apps",
-    "options-doc.nix",
-    "shell.nix",
-    "xtask.nix",
-    "checks.nix",
-    "image.nix",
-    "generated.nix",
+/// Files and folders that decide nothing of what is rendered: tests, hosts, servers, applications, and the outputs of
+/// the flake that are about none of it. What is not known here counts, also a component of such a name.
+const BESIDE: [&str; 12] = [
+    "modules/tests",
+    "modules/k8s/testing",
+    "modules/nixos",
+    "modules/machines",
+    "modules/terranix",
+    "modules/apps",
+    "modules/options-doc.nix",
+    "modules/generated.nix",
+    "modules/flake/shell.nix",
+    "modules/flake/xtask.nix",
+    "modules/flake/checks.nix",
+    "modules/flake/image.nix",
 ];
 
+/// Names of files that are tests wherever they stand.
+const TESTS: [&str; 2] = ["tests.nix", "testing.nix"];
+
+/// Whether a golden is of what the checkout holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// It was blessed from the modules and secrets as they are.
+    Today,
+    /// They were edited since.
+    Older,
+    /// It does not say what it is of.
+    Unknown,
+}
+
+impl Age {
+    /// The age of the golden in a folder, by its own record.
+    pub fn of(root: &Utf8Path, golden: &Utf8Path) -> Result<Self> {
+        let text = match fs_err::read_to_string(golden.join(super::problem::RECORD)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::Unknown),
+            Err(error) => return Err(error.into()),
+        };
+        // One that a merge has broken is of nothing that the checkout holds.
+        let is_of_today = match Record::read(&text) {
+            Ok(record) => record == Record::of(root)?,
+            Err(_) => false,
+        };
+        Ok(if is_of_today { Self::Today } else { Self::Older })
+    }
+}
+
 impl Record {
+    /// Folders whose files decide what is rendered: modules, and the encrypted files that are wrapped into manifests.
+    pub const FOLDERS: [&str; 2] = ["modules", "k8s/secrets"];
+
     /// What the checkout holds now.
     pub fn of(root: &Utf8Path) -> Result<Self> {
         let mut paths: Vec<Utf8PathBuf> = Vec::new();
-        for folder in FOLDERS.into_iter().filter(|folder| root.join(folder).is_dir()) {
-            let counts = |entry: &walkdir::DirEntry| !BESIDE.iter().any(|name| entry.file_name() == *name);
+        for folder in Self::FOLDERS.into_iter().filter(|folder| root.join(folder).is_dir()) {
+            let counts = |entry: &walkdir::DirEntry| {
+                let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+                let is_test = entry.file_type().is_file() && TESTS.iter().any(|name| entry.file_name() == *name);
+                !is_test && BESIDE.iter().all(|beside| path != *beside)
+            };
             for entry in walkdir::WalkDir::new(root.join(folder))
                 .into_iter()
                 .filter_entry(counts)

@@ -12,16 +12,16 @@ use super::diff;
 use super::folder::{self, File, Form};
 use super::normalize::{self, Frame, Manifest, Role};
 use super::object::{self, Identity, Object, Origin};
+use super::partial::{Completion, Kept, Partial, Unjudged};
 use super::problem::{Disguise, Fix, Problem, RECORD, Side, StalePart};
 use super::provenance::Record;
 use super::schema::Schemas;
 use super::secret;
 use crate::base::failure::{Failure, Result};
 use crate::base::formats::json;
-use crate::project::{StageDescription, form};
-
-/// The file in which a renderer without all sources lists what it left out.
-const SKIPPED: &str = "skipped.json";
+use crate::project::StageDescription;
+use crate::project::form::{self, PARTIAL};
+use crate::project::sound::SKIPPED;
 
 /// What a comparison found.
 #[derive(Debug, Default)]
@@ -34,25 +34,38 @@ pub struct Comparison {
     pub unverified: Vec<Identity>,
     /// What the rendering left out, in its own words.
     pub skipped: Vec<String>,
+    /// The same, with what speaks against the golden's objects of it; none where the rendering does not say what it is
+    /// part of.
+    pub unjudged: Option<Vec<Unjudged>>,
 }
 
 impl Comparison {
     /// Whether anything makes a check fail.
     pub fn fails(&self) -> bool {
-        self.problems.iter().any(Problem::fails)
+        self.problems.iter().any(Problem::fails) || self.changed().next().is_some()
+    }
+
+    /// What of the golden is certainly not today's, and cannot be rendered here: a sentence each.
+    pub fn changed(&self) -> impl Iterator<Item = String> {
+        self.unjudged.iter().flatten().filter_map(Unjudged::sentence)
     }
 }
 
 /// Compares a rendered project with the golden folder. `record` is what the checkout holds.
 pub fn compare(rendered: &Utf8Path, golden: &Utf8Path, record: &Record) -> Result<Comparison> {
     let (left, right) = scan_both(rendered, golden)?;
+    let skipped = read_skipped(rendered, &left)?;
+    let partial = Partial::read(rendered)?;
+    let completion = partial
+        .map(|partial| Completion::of(&partial, rendered, golden))
+        .transpose()?;
     let sides = Sides {
         rendered,
         left: &left,
         golden,
         right: &right,
+        completion: completion.as_ref(),
     };
-    let skipped = read_skipped(rendered, &left)?;
     let pairs = sides.pairs()?;
     let outcomes = evaluate_all(&sides, &pairs);
     sides.conclude(&pairs, outcomes, skipped, record)
@@ -109,6 +122,8 @@ struct Sides<'a> {
     left: &'a [File],
     golden: &'a Utf8Path,
     right: &'a [File],
+    /// What the golden adds to a partial rendering.
+    completion: Option<&'a Completion>,
 }
 
 impl<'a> Sides<'a> {
@@ -129,10 +144,14 @@ impl<'a> Sides<'a> {
         skipped: Vec<String>,
         record: &Record,
     ) -> Result<Comparison> {
-        let mut comparison = gather(pairs, outcomes, &skipped);
+        let mut comparison = gather(self, pairs, outcomes, &skipped);
         check_description(self.rendered, &mut comparison)?;
-        self.check_record(record, &mut comparison);
-        if !skipped.is_empty() {
+        comparison.unjudged = self.completion.map(|completion| completion.unjudged.clone());
+        // A golden whose charts cannot be what the modules say now is not of them, whatever else is blessed.
+        if comparison.changed().next().is_none() {
+            self.check_record(record, &mut comparison);
+        }
+        if !skipped.is_empty() && self.completion.is_none() {
             // Items that have nothing left are not described either.
             comparison
                 .problems
@@ -181,7 +200,10 @@ type PathPair<'a> = (&'a Utf8Path, Option<&'a File>, Option<&'a File>);
 /// Both sides by path; the lists are sorted.
 fn pair_up<'a>(left: &'a [File], right: &'a [File]) -> Vec<PathPair<'a>> {
     let mut pairs = Vec::with_capacity(left.len().max(right.len()));
-    let mut left = left.iter().filter(|file| file.path != SKIPPED).peekable();
+    let mut left = left
+        .iter()
+        .filter(|file| file.path != SKIPPED && file.path != PARTIAL)
+        .peekable();
     let mut right = right.iter().filter(|file| file.path != RECORD).peekable();
     loop {
         match (left.peek(), right.peek()) {
@@ -219,10 +241,7 @@ fn evaluate_all(sides: &Sides<'_>, pairs: &[PathPair<'_>]) -> Vec<Outcome> {
             return;
         }
         let to = (from + BATCH).min(pairs.len());
-        let outcomes = pairs[from..to]
-            .iter()
-            .map(|pair| evaluate(sides.rendered, sides.golden, pair))
-            .collect();
+        let outcomes = pairs[from..to].iter().map(|pair| evaluate(sides, pair)).collect();
         done.lock()
             .expect("no thread panics while it holds the lock")
             .push((from, outcomes));
@@ -238,14 +257,15 @@ fn evaluate_all(sides: &Sides<'_>, pairs: &[PathPair<'_>]) -> Vec<Outcome> {
     done.into_iter().flat_map(|(_, outcomes)| outcomes).collect()
 }
 
-fn evaluate(rendered: &Utf8Path, golden: &Utf8Path, (path, left, right): &PathPair<'_>) -> Outcome {
+fn evaluate(sides: &Sides<'_>, (path, left, right): &PathPair<'_>) -> Outcome {
+    let golden = sides.golden;
     let mut outcome = Outcome::default();
     match (left, right) {
         (Some(_), golden_file) => {
             if golden_file.is_none() {
                 outcome.stands = Stands::RenderedOnly;
             }
-            let Some(wanted) = expect(rendered, path, &mut outcome) else {
+            let Some(wanted) = expect(sides, path, &mut outcome) else {
                 return outcome;
             };
             if let Some(file) = golden_file {
@@ -279,6 +299,8 @@ fn unreadable(path: &Utf8Path, side: Side, reason: impl Into<String>, content: O
 struct Wanted {
     /// The rendered file.
     rendered: Utf8PathBuf,
+    /// It is of the whole that the rendering is part of, and not what that file says.
+    whole: bool,
     meaning: Meaning,
 }
 
@@ -310,10 +332,13 @@ impl Wanted {
 }
 
 /// Reads what was rendered to a path, and what is wrong with it by itself.
-fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option<Wanted> {
+fn expect(sides: &Sides<'_>, path: &Utf8Path, outcome: &mut Outcome) -> Option<Wanted> {
     let side = Side::Rendered;
-    let rendered = rendered.join(path);
-    let text = match read_text(&rendered) {
+    let rendered = sides.rendered.join(path);
+    // A partial rendering describes itself, the golden is of the whole.
+    let whole = sides.completion.and_then(|completion| completion.text(path));
+    let is_whole = whole.is_some();
+    let text = match whole.map_or_else(|| read_text(&rendered), Ok) {
         Ok(text) => text,
         Err(reason) => {
             outcome.problems.push(unreadable(path, side, reason, None));
@@ -325,6 +350,7 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
         return match normalize::read_plain(role, &text) {
             Ok(value) => Some(Wanted {
                 rendered,
+                whole: is_whole,
                 meaning: Meaning::Plain(role, value),
             }),
             Err(reason) => {
@@ -340,6 +366,7 @@ fn expect(rendered: &Utf8Path, path: &Utf8Path, outcome: &mut Outcome) -> Option
             }
             Some(Wanted {
                 rendered,
+                whole: is_whole,
                 meaning: Meaning::Objects(manifest),
             })
         }
@@ -477,6 +504,12 @@ fn compare_one(golden: &Utf8Path, file: &File, wanted: &Wanted, outcome: &mut Ou
                 disguise,
                 content: Some(wanted.text()),
             },
+            // Nothing was rendered to a file whose text the completion made.
+            None if wanted.whole => Problem::Stale {
+                path: path.clone(),
+                parts: Vec::new(),
+                content: wanted.text(),
+            },
             None => Problem::Untidy {
                 path: path.clone(),
                 rendered: wanted.rendered.clone(),
@@ -608,7 +641,7 @@ fn read_orphan(golden: &Utf8Path, file: &File, outcome: &mut Outcome) {
 }
 
 /// Looks across files: duplicates, objects that moved, schemas; and collects what was found in each file.
-fn gather(pairs: &[PathPair<'_>], mut outcomes: Vec<Outcome>, skipped: &[String]) -> Comparison {
+fn gather(sides: &Sides<'_>, pairs: &[PathPair<'_>], mut outcomes: Vec<Outcome>, skipped: &[String]) -> Comparison {
     let mut comparison = Comparison::default();
     let mut wanted: Vec<(Identity, &Utf8Path)> = Vec::with_capacity(pairs.len());
     let mut schemas = Schemas::default();
@@ -639,6 +672,12 @@ fn gather(pairs: &[PathPair<'_>], mut outcomes: Vec<Outcome>, skipped: &[String]
     // From a sorted list a tree is filled, not searched.
     comparison.objects = once.into_iter().collect();
     comparison.problems.sort_by_key(ToString::to_string);
+    let kept: HashMap<&Utf8Path, &Kept> = sides
+        .completion
+        .iter()
+        .flat_map(|completion| &completion.kept)
+        .map(|kept| (kept.from.as_path(), kept))
+        .collect();
     // An object that stands in an orphan and is missing where it belongs has moved.
     let mut moved: BTreeSet<Utf8PathBuf> = BTreeSet::new();
     let missing: HashMap<&Utf8Path, &Outcome> = pairs
@@ -673,7 +712,19 @@ fn gather(pairs: &[PathPair<'_>], mut outcomes: Vec<Outcome>, skipped: &[String]
                 wanted,
                 object: object.clone(),
             },
-            (_, objects) if outcome.upstream && !skipped.is_empty() => {
+            (_, objects) if kept.contains_key(path) => {
+                comparison.unverified.extend(objects.iter().cloned());
+                match &kept[path].to {
+                    to if to == path => continue,
+                    to => Problem::Misplaced {
+                        path: (*path).to_owned(),
+                        wanted: to.clone(),
+                        objects: objects.to_vec(),
+                        content: read_text(&sides.golden.join(path)).unwrap_or_default(),
+                    },
+                }
+            }
+            (_, objects) if outcome.upstream && !skipped.is_empty() && sides.completion.is_none() => {
                 comparison.unverified.extend(objects.iter().cloned());
                 continue;
             }

@@ -562,6 +562,24 @@ fn a_changed_module_makes_every_golden_older() {
 }
 
 #[test]
+fn a_new_component_and_a_new_secret_make_a_golden_older_whatever_they_are_called() {
+    for (file, counts) in [
+        ("modules/k8s/apps/default.nix", true),
+        ("modules/k8s/machines/default.nix", true),
+        ("k8s/secrets/local/new.enc.yaml", true),
+        ("modules/k8s/apps/tests.nix", false),
+        ("modules/apps/default.nix", false),
+        ("modules/tests/default.nix", false),
+    ] {
+        let fixture = blessed();
+        let path = fixture.root().join(file);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, "{ }\n").unwrap();
+        assert_eq!(names(&fixture) == ["older"], counts, "{file}");
+    }
+}
+
+#[test]
 fn a_rendering_without_all_sources_leaves_charts_unverified() {
     let fixture = blessed();
     let upstream = "20-widgets/40-deployment.demo.widgets.yaml";

@@ -107,6 +107,20 @@ pub enum What {
     Terminating,
 }
 
+impl What {
+    /// What a person is told of the object.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Add => "new",
+            Self::Change => "changed",
+            Self::Mend => "fields of it were taken by somebody else",
+            Self::Reset => "others added to it",
+            Self::Take => "another stage has it",
+            Self::Terminating => "it is being deleted",
+        }
+    }
+}
+
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

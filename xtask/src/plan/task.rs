@@ -9,7 +9,7 @@ use crate::cluster::capi::{dns, provider_preflight};
 use crate::cluster::vm::{image, lima, route, tasks as vm, trust};
 use crate::cluster::{capi, embedded};
 use crate::command::{Command, Tool};
-use crate::golden::{openapi, validity};
+use crate::golden::{openapi, partial, validity};
 use crate::live::{
     closures, compare, definitions, diff, gate, history, identity, lease, listing, project, prune, reset, review,
 };
@@ -99,6 +99,7 @@ tasks! {
     openapi::ServerSchemas,
     operator_key::FindOperatorKey,
     operator_key::PutOperatorKey,
+    partial::DescribePartial,
     project::CopyProject,
     prune::PruneUnchanged,
     project::DescriptionUnchanged,

@@ -24,8 +24,11 @@ const TEMPLATE_IGNORE: &str = ".templateignore";
 /// What keeps templates away from every file.
 const IGNORE_ALL: &str = "*\n";
 
+/// The file beside `skipped.json` that says what a rendering without all sources is part of.
+pub const PARTIAL: &str = "partial.json";
+
 /// Files that a project may have beside the folders of its items.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     DEPLOYMENT,
     PROJECT,
     TEMPLATE_IGNORE,
@@ -33,6 +36,7 @@ const FILES: [&str; 6] = [
     // What a golden was made from.
     "source.json",
     sound::SKIPPED,
+    PARTIAL,
 ];
 
 /// Files that kustomize and kluctl take for something else than objects, without their ending.

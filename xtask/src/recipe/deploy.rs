@@ -527,7 +527,7 @@ impl Deploy<'_> {
             "Production gets what was reviewed; a local cluster may get more, and its deployment history says so.",
             Effect::Read,
             Action::task(Reviewed {
-                project: self.source.folder(),
+                project: self.source.reviewed(),
                 golden: golden.clone(),
                 stale: if self.production() {
                     Stale::Refused

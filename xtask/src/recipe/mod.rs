@@ -36,6 +36,14 @@ pub enum Source {
     Golden(Utf8PathBuf),
     /// A rendered project made elsewhere; relative to the root, or absolute.
     Folder(Utf8PathBuf),
+    /// What the renderer made of today's modules on this host, completed from the golden where sources of charts could
+    /// not be had.
+    Rendered {
+        /// The project.
+        project: Utf8PathBuf,
+        /// What was rendered; the same folder where nothing was missing.
+        rendering: Utf8PathBuf,
+    },
     /// What Nix builds at this flake attribute, linked here.
     Built {
         /// Attribute of the flake.
@@ -46,6 +54,9 @@ pub enum Source {
 }
 
 impl Source {
+    /// What `--source` may say beside a folder.
+    pub const WORDS: [&str; 3] = ["nix", "render", "golden"];
+
     /// A golden holds platform config of upstream objects, not the objects, so it never reaches a real cluster.
     pub fn golden(path: Utf8PathBuf, backend: Backend, environment: Environment) -> Result<Self> {
         if backend == Backend::Embedded && environment == Environment::Local {
@@ -57,10 +68,38 @@ impl Source {
         .hinted("deploy what Nix builds (leave the folder out), or a rendered project"))
     }
 
+    /// What was rendered here. What a golden completed has its summaries, and stays where they may go.
+    pub fn rendered(
+        project: Utf8PathBuf,
+        rendering: Utf8PathBuf,
+        backend: Backend,
+        environment: Environment,
+    ) -> Result<Self> {
+        if project != rendering && !(backend == Backend::Embedded && environment == Environment::Local) {
+            return Err(Failure::refused(
+                "sources of charts cannot be had here, and the golden's summaries of their objects go to an embedded \
+                 local cluster only; nothing was changed",
+            )
+            .hinted(
+                "deploy what Nix builds (`--source nix`), or a project that was rendered elsewhere (`--source DIR`)",
+            ));
+        }
+        Ok(Self::Rendered { project, rendering })
+    }
+
+    /// What is held against the golden: only what was rendered is compared.
+    pub fn reviewed(&self) -> Utf8PathBuf {
+        match self {
+            Self::Rendered { rendering, .. } => rendering.clone(),
+            _ => self.folder(),
+        }
+    }
+
     /// The folder of the project once it is there.
     pub fn folder(&self) -> Utf8PathBuf {
         match self {
             Self::Golden(path) | Self::Folder(path) => path.clone(),
+            Self::Rendered { project, .. } => project.clone(),
             Self::Built { link, .. } => link.clone(),
         }
     }
@@ -70,6 +109,7 @@ impl Source {
         match self {
             Self::Golden(_) => "golden",
             Self::Folder(_) => "folder",
+            Self::Rendered { .. } => "render",
             Self::Built { .. } => "nix",
         }
     }

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::base::root::STATE;
 use crate::call::nix::{NixTests, NixpkgsLib};
 use crate::command::{Arg, Command, Tool};
+use crate::golden::partial::DescribePartial;
 use crate::plan::{Action, Effect, Plan, Section, Step};
 use crate::platform::{Platform, Stage};
 
@@ -18,6 +19,9 @@ fn folder() -> Utf8PathBuf {
 fn library() -> Utf8PathBuf {
     folder().join("nixpkgs")
 }
+
+/// The package that pins nixpkgs' `lib`.
+const LIBRARY: &str = "xtask/tools/nixpkgs-lib/Cargo.toml";
 
 /// Where the evaluation of `modules/generated.nix` stands.
 pub fn generated_path() -> Utf8PathBuf {
@@ -32,7 +36,6 @@ pub fn renderings_path() -> Utf8PathBuf {
 /// Steps that put nixpkgs' `lib` in place. `group` is the first part of their ids.
 fn library_steps(group: &str) -> Vec<Step> {
     let metadata = folder().join("library.json");
-    let manifest = "xtask/tools/nixpkgs-lib/Cargo.toml";
     vec![
         Step::new(
             &format!("{group}.fetch"),
@@ -42,7 +45,7 @@ fn library_steps(group: &str) -> Vec<Step> {
             Action::Run(
                 Command::new(Tool::Cargo)
                     .args(["metadata", "--locked", "--format-version=1"])
-                    .flag_path("--manifest-path", manifest)
+                    .flag_path("--manifest-path", LIBRARY)
                     .to_file(&metadata)
                     .within(300),
             ),
@@ -134,14 +137,45 @@ pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Se
     {
         let pair = format!("{cluster}-{stage}");
         let spec = folder().join(format!("{pair}.json"));
-        steps.push(Step::new(
-            &format!("{group}.evaluate-{pair}"),
-            format!("Evaluate {pair}"),
-            "The renderer reads one JSON spec.",
-            Effect::Local,
-            Action::Run(evaluate(&["modules", "-A"]).arg(format!("specs.{pair}")).to_file(&spec)),
+        steps.push(evaluate_pair(group, &pair, &spec));
+        steps.extend(render_pair(
+            group,
+            &pair,
+            &spec,
+            &renderings_path().join(&pair),
+            Charts::Missing,
         ));
-        steps.push(Step::new(
+    }
+    Section::new(group, "Render the stages", "The same script that the derivation runs.").with_all(steps)
+}
+
+/// Whether a renderer has charts to render.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charts {
+    /// Sources of some can be had, and Helm renders them.
+    Here,
+    /// Their sources cannot be had.
+    Missing,
+}
+
+fn evaluate_pair(group: &str, pair: &str, spec: &Utf8Path) -> Step {
+    Step::new(
+        &format!("{group}.evaluate-{pair}"),
+        format!("Evaluate {pair}"),
+        "The renderer reads one JSON spec.",
+        Effect::Local,
+        Action::Run(evaluate(&["modules", "-A"]).arg(format!("specs.{pair}")).to_file(spec)),
+    )
+}
+
+/// Renders a spec to a folder that is not there yet, and says what is missing in it.
+fn render_pair(group: &str, pair: &str, spec: &Utf8Path, rendering: &Utf8Path, charts: Charts) -> [Step; 2] {
+    let mut tools = vec![Tool::Jq, Tool::Yq];
+    if charts == Charts::Here {
+        tools.push(Tool::Helm);
+    }
+    [
+        Step::new(
             &format!("{group}.render-{pair}"),
             format!("Render {pair}"),
             "The same script that the derivation runs.",
@@ -150,13 +184,45 @@ pub fn render(group: &str, platform: &Platform, pairs: &[(String, Stage)]) -> Se
                 Command::new(Tool::Bash)
                     .args(["modules/k8s/render.sh", "--skip-missing"])
                     .arg(spec)
-                    .arg(renderings_path().join(pair))
-                    .env("PATH", Arg::SearchPath(vec![Tool::Jq, Tool::Yq]))
+                    .arg(rendering)
+                    .env("PATH", Arg::SearchPath(tools))
                     .within(600),
             ),
-        ));
-    }
-    Section::new(group, "Render the stages", "The same script that the derivation runs.").with_all(steps)
+        ),
+        Step::new(
+            &format!("{group}.describe-{pair}"),
+            format!("Describe what {pair} lacks"),
+            "Of charts whose sources are not available the golden has objects, and the whole is made of both.",
+            Effect::Local,
+            Action::task(DescribePartial {
+                spec: spec.to_owned(),
+                rendering: rendering.to_owned(),
+            }),
+        ),
+    ]
+}
+
+/// What rendering one pair starts.
+pub const TOOLS: [Tool; 5] = [Tool::Cargo, Tool::NixInstantiate, Tool::Bash, Tool::Jq, Tool::Yq];
+
+/// The files of a checkout that a rendering begins with: the modules, and the pin of nixpkgs' `lib`.
+pub const ENTRIES: [&str; 2] = ["modules/default.nix", LIBRARY];
+
+/// Folder of what a pair was rendered to for a run, by what it was rendered from.
+pub fn kept_path(cluster: &str, stage: Stage) -> Utf8PathBuf {
+    folder().join("kept").join(format!("{cluster}-{stage}"))
+}
+
+/// Evaluates one pair to a file.
+pub fn evaluate_one(cluster: &str, stage: Stage, spec: &Utf8Path) -> Vec<Step> {
+    let mut steps = library_steps("library");
+    steps.push(evaluate_pair("source", &format!("{cluster}-{stage}"), spec));
+    steps
+}
+
+/// Renders one pair from the file that it was evaluated to.
+pub fn render_one(cluster: &str, stage: Stage, spec: &Utf8Path, to: &Utf8Path, charts: Charts) -> Vec<Step> {
+    render_pair("source", &format!("{cluster}-{stage}"), spec, to, charts).into()
 }
 
 /// Every (cluster, stage) pair of the platform config.

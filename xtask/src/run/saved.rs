@@ -15,6 +15,7 @@ use crate::command::Arg;
 use crate::live::{compare, history, ownership};
 use crate::plan::{Node, Plan, Section};
 use crate::project::ObjectRef;
+use crate::recipe::Source;
 use crate::tool::Tools;
 
 /// The schema version of a saved plan.
@@ -233,7 +234,9 @@ impl Saved {
             .flags
             .retain(|flag, _| !NOT_SAVED.iter().any(|name| flag.strip_prefix("--") == Some(name)));
         // It was named from where the command was typed.
-        if let Some(source) = command.flags.get_mut("--source") {
+        if let Some(source) = command.flags.get_mut("--source")
+            && !source.iter().all(|value| Source::WORDS.contains(&value.as_str()))
+        {
             *source = vec![project.to_string()];
         }
         Ok(Self {
@@ -292,7 +295,7 @@ impl Saved {
                 continue;
             }
             for value in values {
-                if flag == "--source" {
+                if flag == "--source" && !Source::WORDS.contains(&value.as_str()) {
                     let below = Utf8Path::new(value);
                     let is_below = |part| matches!(part, camino::Utf8Component::Normal(_));
                     if !below.components().all(is_below) {
@@ -583,7 +586,13 @@ mod tests {
                      --save-plan plan.json";
         let saved = saved(words);
         let read: crate::verb::prune::Arguments = saved.arguments("/root".into()).unwrap();
-        assert_eq!(read.target.source.as_deref(), Some(Utf8Path::new("/root/projects/p")));
+        let folder = crate::setup::source::Choice::Folder("/root/projects/p".into());
+        assert_eq!(read.target.source, Some(folder));
+        let rendered: crate::verb::prune::Arguments =
+            self::saved("prune --stage local --source render --save-plan plan.json")
+                .arguments("/root".into())
+                .unwrap();
+        assert_eq!(rendered.target.source, Some(crate::setup::source::Choice::Render));
         assert_eq!(read.target.stage.cluster.as_deref(), Some("c"));
         assert_eq!(read.allow_delete, ["Namespace/n", "Secret/n/s"]);
         assert_eq!(read.saved.save_plan, None);

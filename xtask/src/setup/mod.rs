@@ -2,6 +2,8 @@
 //! It chooses and refuses; it changes nothing but what killed rehearsals have left.
 
 pub mod rehearsals;
+pub mod rendering;
 pub mod revision;
+pub mod source;
 pub mod target;
 pub mod vm;

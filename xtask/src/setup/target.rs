@@ -3,20 +3,16 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::source::{self, Choice};
 use crate::base::failure::{Failure, Kind, Result};
-use crate::base::root::STATE;
 use crate::base::ui::{Answer, Status};
 use crate::call::plugins::Plugins;
 use crate::cluster::access::Access;
-use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
-use crate::golden::provenance::Record;
 use crate::plan::Plan;
 use crate::platform::{Backend, Cluster, Environment, Platform, Stage};
 use crate::project::StageDescription;
 use crate::recipe::Source;
-use crate::run::exec::Runner;
-use crate::tool::Outcome;
 
 /// Which stage of which cluster.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,10 +30,11 @@ pub struct StageArgs {
 pub struct TargetArgs {
     #[command(flatten)]
     pub stage: StageArgs,
-    /// Take a rendered project made elsewhere instead of building it
+    /// Where the project comes from: `nix`, `render` (the modules rendered here), `golden`, or the folder of a rendered
+    /// project; the default is `nix`, and on an embedded cluster the first of them that works here
     // Scripts of before say `--from-folder`.
-    #[arg(long, value_name = "DIR", alias = "from-folder")]
-    pub source: Option<Utf8PathBuf>,
+    #[arg(long, value_name = "SOURCE", alias = "from-folder")]
+    pub source: Option<Choice>,
 }
 
 impl StageArgs {
@@ -155,13 +152,23 @@ pub fn backend(checkout: &Checkout, access: &Access, config: &Cluster) -> Backen
 
 /// Chooses everything.
 pub fn choose<'a>(context: &Context, checkout: &'a Checkout, arguments: &TargetArgs) -> Result<Target<'a>> {
-    let (name, config, stage, words) = cluster(checkout, &arguments.stage)?;
+    with(checkout, &arguments.stage, |name, stage, backend| {
+        source::choose(context, checkout, (name, stage), backend, arguments.source.as_ref())
+    })
+}
+
+/// Chooses everything but the source, which is asked for with the cluster, the stage and the backend that were chosen.
+pub fn with<'a>(
+    checkout: &'a Checkout,
+    asked: &StageArgs,
+    source: impl FnOnce(&str, Stage, Backend) -> Result<source::Chosen>,
+) -> Result<Target<'a>> {
+    let (name, config, stage, words) = cluster(checkout, asked)?;
     let access = Access::of(&name, config);
     let backend = backend(checkout, &access, config);
     let golden = Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}"));
     let mut choices = vec![words];
-    let (source, description, choice) =
-        source(context, checkout, (&name, stage), backend, arguments.source.as_deref())?;
+    let (source, description, choice) = source(&name, stage, backend)?;
     choices.push(choice);
     Ok(Target {
         name,
@@ -174,161 +181,6 @@ pub fn choose<'a>(context: &Context, checkout: &'a Checkout, arguments: &TargetA
         golden,
         choices,
     })
-}
-
-/// A project says whose it is; another's is never deployed.
-/// Where the project of a stage comes from on a backend, its description, and words for the choice.
-pub fn source(
-    context: &Context,
-    checkout: &Checkout,
-    (name, stage): (&str, Stage),
-    backend: Backend,
-    from_folder: Option<&Utf8Path>,
-) -> Result<(Source, StageDescription, String)> {
-    let environment = checkout.platform.cluster(name)?.environment;
-    let (source, description, choice) = match from_folder {
-        Some(folder) => {
-            let folder = relative(checkout, folder)?;
-            let source = if checkout.path(&folder).join("source.json").is_file() {
-                Source::golden(folder.clone(), backend, environment)?
-            } else {
-                Source::Folder(folder.clone())
-            };
-            let description = StageDescription::read(&checkout.path(&folder))?;
-            (
-                source,
-                description,
-                format!("source `{folder}`: a rendered project, as told"),
-            )
-        }
-        None if backend == Backend::Embedded => {
-            let (source, description, from) = super::target::golden(checkout, name, stage)?;
-            (source, description, format!("source {from}"))
-        }
-        None => {
-            let attribute = format!("k8s-manifests-{name}-{stage}");
-            let golden = Utf8PathBuf::from(format!("k8s/golden/{name}/{stage}"));
-            let (description, from) = described(context, checkout, name, stage, &golden)?;
-            let choice = format!("source `.#{attribute}`, built by Nix; described {from}");
-            let link = Utf8Path::new(STATE).join("projects").join(format!("{name}-{stage}"));
-            (Source::Built { attribute, link }, description, choice)
-        }
-    };
-    check_description(&description, checkout, name, stage)?;
-    context.reads_project(source.folder());
-    Ok((source, description, choice))
-}
-
-fn check_description(found: &StageDescription, checkout: &Checkout, cluster: &str, stage: Stage) -> Result<()> {
-    let config = checkout.platform.cluster(cluster)?;
-    let on = checkout.platform.stage(cluster, stage)?;
-    let mut problems = Vec::new();
-    if found.cluster != cluster || found.stage != stage {
-        problems.push(format!(
-            "it is stage `{}` of cluster `{}`, not stage `{stage}` of `{cluster}`",
-            found.stage, found.cluster
-        ));
-    }
-    if found.environment != config.environment {
-        problems.push("it was rendered for another environment".to_owned());
-    }
-    if found.discriminator != on.discriminator {
-        problems.push(format!(
-            "its discriminator is `{}`, the platform config says `{}`",
-            found.discriminator, on.discriminator
-        ));
-    }
-    if found.items.is_empty() {
-        problems.push("it has no item: an empty rendering would leave everything orphaned".to_owned());
-    }
-    if problems.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::many(
-        Kind::Refused,
-        "the project is not for this cluster and stage; nothing was changed",
-        &problems,
-    )
-    .hinted("name the cluster and stage that it was rendered for, or render it anew"))
-}
-
-/// The description of a stage that Nix will build: the golden's when it was blessed from today's modules, else
-/// evaluated when Nix can, else the golden's all the same.
-fn described(
-    context: &Context,
-    checkout: &Checkout,
-    cluster: &str,
-    stage: Stage,
-    golden: &Utf8Path,
-) -> Result<(StageDescription, String)> {
-    let folder = checkout.path(golden);
-    if is_current(&checkout.root, &folder)? {
-        // What Nix would say, without the second that asking costs.
-        return Ok((
-            StageDescription::read(&folder)?,
-            "by its golden, which is of today's modules".to_owned(),
-        ));
-    }
-    let toolbox = context.toolbox("");
-    let has_nix = toolbox
-        .look(&[Tool::Nix])
-        .iter()
-        .any(|lookup| matches!(lookup.outcome, Outcome::Found(_)));
-    if has_nix {
-        let tools = toolbox.ensure(&[Tool::Nix])?;
-        let runner = Runner::new(&checkout.root, &context.ui, &tools, &context.interrupt);
-        let command = Command::new(Tool::Nix)
-            .args([
-                "eval",
-                "--extra-experimental-features",
-                "nix-command flakes",
-                "--no-write-lock-file",
-                "--json",
-            ])
-            .arg(format!(".#stages.{cluster}-{stage}"))
-            .within(300);
-        if let Some(bytes) = runner.answer(&command)? {
-            let name = format!(".#stages.{cluster}-{stage}");
-            let description = StageDescription::parse(&String::from_utf8_lossy(&bytes), &name)
-                .map_err(|failure| failure.hinted("use the xtask of the same checkout"))?;
-            return Ok((description, "as the flake evaluates".to_owned()));
-        }
-    }
-    if folder.join("stage.json").is_file() {
-        let why = if has_nix {
-            "Nix cannot evaluate it here"
-        } else {
-            "there is no Nix here"
-        };
-        return Ok((StageDescription::read(&folder)?, format!("by its golden, for {why}")));
-    }
-    Err(Failure::preflight(format!(
-        "stage `{stage}` of cluster `{cluster}` can be neither evaluated nor read from a golden; nothing was changed"
-    ))
-    .hinted("with Nix on PATH the flake is evaluated")
-    .hinted("a project that was rendered elsewhere is taken with `--source DIR`")
-    .hinted(format!("a reviewed golden belongs in `{golden}`")))
-}
-
-/// Whether a golden was blessed from the modules as they are now.
-fn is_current(root: &Utf8Path, golden: &Utf8Path) -> Result<bool> {
-    let record = golden.join("source.json");
-    if !record.is_file() || !golden.join("stage.json").is_file() {
-        return Ok(false);
-    }
-    Ok(Record::read(&fs_err::read_to_string(record)?)? == Record::of(root)?)
-}
-
-/// A path relative to the root where it can be, for plans are the same on every host.
-fn relative(checkout: &Checkout, path: &Utf8Path) -> Result<Utf8PathBuf> {
-    let absolute = crate::base::root::absolute(path)?;
-    let absolute = absolute.canonicalize_utf8().map_err(|error| {
-        Failure::config(format!("`{path}` cannot be used: {error}")).hinted("it must be a rendered stage project")
-    })?;
-    let root = checkout.root.canonicalize_utf8()?;
-    Ok(absolute
-        .strip_prefix(&root)
-        .map_or_else(|_| absolute.clone(), Utf8Path::to_owned))
 }
 
 /// Everything that keeps a plan from running here, in one report, before anything is changed.
@@ -456,22 +308,6 @@ fn insecure(kubeconfig: &Utf8Path, name: &Utf8Path) -> Result<Vec<String>> {
         }
     }
     Ok(problems)
-}
-
-/// The golden of a stage with its description and words for where it is.
-pub fn golden(checkout: &Checkout, cluster: &str, stage: Stage) -> Result<(Source, StageDescription, String)> {
-    checkout.platform.stage(cluster, stage)?;
-    let path = Utf8PathBuf::from(format!("k8s/golden/{cluster}/{stage}"));
-    if !checkout.path(&path).join("stage.json").is_file() {
-        return Err(Failure::new(
-            Kind::Stale,
-            format!("there is no golden for stage `{stage}` of cluster `{cluster}`"),
-        )
-        .hinted("render and bless one: `cargo xtask golden bless`, or restore it: `git checkout -- k8s/golden`"));
-    }
-    let description = StageDescription::read(&checkout.path(&path))?;
-    let from = format!("`{path}`: the reviewed golden");
-    Ok((Source::Golden(path), description, from))
 }
 
 #[cfg(test)]

@@ -306,8 +306,9 @@ fn kluctl_by_its_flags(toolbox: &Toolbox, path: &Utf8Path) -> std::result::Resul
 }
 
 fn ask(toolbox: &Toolbox, tool: Tool, path: &Utf8Path, arguments: &[&str]) -> std::result::Result<Answer, String> {
-    // Whatever has the right name on PATH is started: it gets nothing that is not for every program.
-    let mut environment = environment::listed(&toolbox.environment, &[]);
+    // Whatever has the right name on PATH is started: it gets nothing that is not for every program, but where rustup
+    // keeps the programs that its `cargo` starts.
+    let mut environment = environment::listed(&toolbox.environment, &["RUSTUP_HOME", "CARGO_HOME"]);
     // None of these looks for a newer version of itself, for that is a connection nobody asked for.
     for (name, value) in [
         ("CLUSTERCTL_DISABLE_VERSIONCHECK", "true"),

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use camino::Utf8PathBuf;
+
 use crate::base::failure::Result;
 use crate::base::text::plural;
 use crate::base::ui::Status;
+use crate::cluster::access::Access;
 use crate::context::{Checkout, Context};
 use crate::live::diff::{Report, What};
 use crate::live::{Delta, diff};
@@ -14,7 +17,7 @@ use crate::project::Project;
 use crate::recipe::Source;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::run::{look, nonce};
-use crate::setup::target::{self, TargetArgs};
+use crate::setup::target::{self, Target, TargetArgs};
 
 /// Show what a deploy would change, field by field
 #[derive(Debug, Clone, clap::Args)]
@@ -47,55 +50,21 @@ const DIFFERS: u8 = 4;
 /// Runs the verb.
 pub fn run(context: &Context, arguments: &Arguments, view: View) -> Result<u8> {
     let checkout = context.checkout()?;
-    let mut target = target::choose(context, &checkout, &arguments.target)?;
-    if view == View::Foreign && arguments.target.source.is_none() {
-        // The project that was deployed last is what live objects are held against, where it was kept.
-        if let Some(kept) = super::rollback::newest_kept(&checkout, &target.access, target.stage)? {
-            target
-                .choices
-                .push(format!("compared with `{kept}`, which was deployed last"));
-            target.description = crate::project::StageDescription::read(&checkout.path(&kept))?;
-            target.source = Source::Folder(kept);
-        }
-    }
-    let nonce = nonce();
-    let access = target.access.looking(&nonce);
-    let deploy = Deploy {
-        access: &access,
-        config: target.config,
-        backend: target.backend,
-        stage: target.stage,
-        description: &target.description,
-        source: &target.source,
-        nonce: &nonce,
-        goal: "diff",
-        mode: &Mode::USUAL,
-        key: None,
+    // The project that was deployed last is what live objects are held against, where it was kept.
+    let kept = match view {
+        View::Foreign if arguments.target.source.is_none() => deployed_last(&checkout, &arguments.target)?,
+        _ => None,
     };
-    let mut plan = Plan::new(match view {
-        View::Everything => "diff",
-        View::Foreign => "drift",
-    });
-    plan.sections = deploy.look();
-    target::preflight(
-        context,
-        &checkout,
-        &target.name,
-        target.config,
-        &plan,
-        Some(target.stage),
-    )?;
-    for choice in &target.choices {
-        context.ui.status(Status::Using, choice);
-    }
-    let outcome = look(context, &checkout, &plan.sections, &access.work())
-        .and_then(|_| read(&checkout, &deploy))
-        .map(|report| narrowed(report, view));
-    let folder = checkout.path(access.work());
-    if folder.exists() {
-        fs_err::remove_dir_all(&folder)?;
-    }
-    let report = outcome?;
+    let target = match kept {
+        Some(kept) => target::with(&checkout, &arguments.target.stage, |name, stage, _| {
+            let description = crate::project::StageDescription::read(&checkout.path(&kept))?;
+            crate::setup::source::check_description(&description, &checkout, name, stage)?;
+            let words = format!("compared with `{kept}`, which was deployed last");
+            Ok((Source::Folder(kept), description, words))
+        })?,
+        None => target::choose(context, &checkout, &arguments.target)?,
+    };
+    let report = narrowed(report(context, &checkout, &target)?, view);
     if arguments.json {
         context.ui.json(1, &report)?;
     } else {
@@ -127,6 +96,49 @@ fn drifted(report: &Report) -> usize {
     let changed = report.changes.iter().map(|change| change.object.identity());
     let added = report.foreign.iter().map(|foreign| foreign.object.identity());
     changed.chain(added).collect::<BTreeSet<_>>().len()
+}
+
+/// What was deployed last to the cluster that is meant, where it was kept.
+fn deployed_last(checkout: &Checkout, asked: &TargetArgs) -> Result<Option<Utf8PathBuf>> {
+    let (name, config, stage, _) = target::cluster(checkout, &asked.stage)?;
+    super::rollback::newest_kept(checkout, &Access::of(&name, config), stage)
+}
+
+/// Looks at a cluster and compares it with the project of a target.
+pub(super) fn report(context: &Context, checkout: &Checkout, target: &Target<'_>) -> Result<Report> {
+    let nonce = nonce();
+    let access = target.access.looking(&nonce);
+    let deploy = Deploy {
+        access: &access,
+        config: target.config,
+        backend: target.backend,
+        stage: target.stage,
+        description: &target.description,
+        source: &target.source,
+        nonce: &nonce,
+        goal: "diff",
+        mode: &Mode::USUAL,
+        key: None,
+    };
+    let mut plan = Plan::new(context.command.verb.as_str());
+    plan.sections = deploy.look();
+    target::preflight(
+        context,
+        checkout,
+        &target.name,
+        target.config,
+        &plan,
+        Some(target.stage),
+    )?;
+    for choice in &target.choices {
+        context.ui.status(Status::Using, choice);
+    }
+    let outcome = look(context, checkout, &plan.sections, &access.work()).and_then(|_| read(checkout, &deploy));
+    let folder = checkout.path(access.work());
+    if folder.exists() {
+        fs_err::remove_dir_all(&folder)?;
+    }
+    outcome
 }
 
 fn read(checkout: &Checkout, deploy: &Deploy<'_>) -> Result<Report> {

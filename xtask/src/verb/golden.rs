@@ -14,8 +14,9 @@ use crate::base::ui::Status;
 use crate::cluster::access::Access;
 use crate::command::{Command, Tool};
 use crate::context::{Checkout, Context};
-use crate::golden::bless::bless;
+use crate::golden::bless::{Blessed, bless};
 use crate::golden::pairs::{self, Named, Pair};
+use crate::golden::partial::Unjudged;
 use crate::golden::problem::Problem;
 use crate::golden::provenance::Record;
 use crate::golden::resolve::Comparison;
@@ -25,7 +26,9 @@ use crate::platform::Stage;
 use crate::recipe::{nix_build_of, validate};
 use crate::run::exec::Runner;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
+use crate::setup::rendering;
 use crate::setup::revision::Git;
+use crate::setup::source::{self, Choice as Source, Reach};
 
 /// Compare goldens with what the modules render, or accept it
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -78,10 +81,10 @@ pub struct Choice {
 /// Where renderings come from.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Rendering {
-    /// Take renderings from here instead of building them: a project, or `<cluster>-<stage>` folders; given twice,
-    /// the second is another rendering of the same sources and must be equal
-    #[arg(long, value_name = "DIR")]
-    pub source: Vec<Utf8PathBuf>,
+    /// What is compared: `nix`, `render` (the modules rendered here), or the folder of a project or of
+    /// `<cluster>-<stage>` ones; a second folder is another rendering of the same sources and must be equal
+    #[arg(long, value_name = "SOURCE")]
+    pub source: Vec<Source>,
 }
 
 /// Arguments of `golden check`.
@@ -147,8 +150,8 @@ pub struct Diff {
 pub struct Validate {
     #[command(flatten)]
     pub choice: Choice,
-    /// Judge complete renderings from here instead of the goldens
-    #[arg(long, value_name = "DIR")]
+    /// Judge complete renderings from this folder instead of the goldens
+    #[arg(long, value_name = "SOURCE")]
     pub source: Option<Utf8PathBuf>,
     /// Manifests of definitions that no stage brings (what clusterctl installs); a file or a folder
     #[arg(long, value_name = "PATH")]
@@ -272,6 +275,13 @@ impl Verb<'_> {
             for skipped in &comparison.skipped {
                 ui.status(Status::Skipped, format!("{pair}: {skipped}"));
             }
+            for changed in comparison.changed() {
+                ui.status(
+                    Status::Stale,
+                    format!("{pair}: {changed}, and its source cannot be had here"),
+                );
+                failing += 1;
+            }
             if !comparison.unverified.is_empty() {
                 ui.status(
                     Status::Skipped,
@@ -322,6 +332,11 @@ impl Verb<'_> {
         } else if arguments.alone {
             failure
                 .hinted("restore what was edited (`git checkout -- k8s/golden`), or bless on a machine that can render")
+        } else if comparisons
+            .values()
+            .any(|comparison| comparison.changed().next().is_some())
+        {
+            failure.hinted("where the sources can be had, for example with Nix: `cargo xtask golden bless`")
         } else if strays.len() == failing {
             failure.hinted("remove what no stage of the platform config needs (`git rm -r`), or add the stage to the platform config")
         } else {
@@ -360,6 +375,7 @@ impl Verb<'_> {
             for fix in &blessed.fixes {
                 ui.status(Status::Wrote, format!("{pair}: {fix}"));
             }
+            self.name_unjudged(pair, &blessed);
             let objects = plural(blessed.objects, "object");
             if blessed.fixes.is_empty() {
                 ui.status(Status::Fresh, format!("{pair}: {objects}, nothing to change"));
@@ -372,6 +388,31 @@ impl Verb<'_> {
         }
         ui.status(Status::Next, "git diff k8s/golden, then commit");
         Ok(())
+    }
+
+    /// Says which objects stayed as they were because they could not be rendered.
+    fn name_unjudged(&self, pair: &Pair, blessed: &Blessed) {
+        let ui = &self.context.ui;
+        if blessed.unjudged.is_empty() {
+            return;
+        }
+        let sources: Vec<String> = blessed.unjudged.iter().map(|one| one.missing.to_string()).collect();
+        ui.status(
+            Status::Skipped,
+            format!(
+                "{pair}: {} not judged and left as they were, for these sources cannot be had here: {}",
+                plural(blessed.unverified, "object"),
+                sources.join(", ")
+            ),
+        );
+        for changed in blessed.unjudged.iter().filter_map(Unjudged::sentence) {
+            ui.status(
+                Status::Warning,
+                format!(
+                    "{pair}: {changed}; the golden stays marked as older until it is blessed where that can be rendered"
+                ),
+            );
+        }
     }
 
     fn refuse_unfixable(&self, comparisons: &BTreeMap<Pair, Comparison>) -> Result<()> {
@@ -503,28 +544,67 @@ impl Verb<'_> {
     /// The renderings of the pairs: folders that were given, or what Nix builds.
     fn renderings(&self, rendering: &Rendering, pairs: &[Pair], named: Named, times: Times) -> Result<Renderings> {
         match rendering.source.as_slice() {
-            [] => self.built(pairs, times),
-            [first, rest @ ..] => {
-                if rest.len() > 1 {
-                    return Err(Failure::new(Kind::Usage, "`--source` is taken twice at most"));
-                }
+            [] => self.evaluated(pairs, times),
+            [Source::Nix] => self.built(pairs, times),
+            [Source::Render] => self.rendered(pairs, times),
+            [Source::Folder(first), rest @ ..] if rest.len() < 2 => {
                 let found = pairs::renderings(first, pairs, named)?;
-                let again = match rest.first() {
-                    Some(second) => pairs::renderings(second, pairs, named)?,
-                    None => BTreeMap::new(),
+                let again = match rest {
+                    [] => BTreeMap::new(),
+                    [Source::Folder(second)] => pairs::renderings(second, pairs, named)?,
+                    _ => return Err(one_source()),
                 };
                 Ok(found
                     .into_iter()
                     .map(|(pair, path)| (pair.clone(), (path, again.get(&pair).cloned())))
                     .collect())
             }
+            _ => Err(one_source()),
         }
+    }
+
+    /// What today's modules say: as Nix builds it, or where the flake cannot be evaluated, as it is rendered here.
+    fn evaluated(&self, pairs: &[Pair], times: Times) -> Result<Renderings> {
+        let Some(pair) = pairs.first() else {
+            return Ok(Renderings::new());
+        };
+        let named = (pair.cluster.as_str(), pair.stage);
+        if source::evaluated(self.context, &self.checkout, named, Reach::Here)?.is_some()
+            || rendering::why_not(self.context, &self.checkout).is_some()
+        {
+            return self.built(pairs, times);
+        }
+        self.context.ui.status(
+            Status::Using,
+            "what is rendered here, for the flake cannot be evaluated (`--source nix` says why)",
+        );
+        self.rendered(pairs, times)
+    }
+
+    fn rendered(&self, pairs: &[Pair], times: Times) -> Result<Renderings> {
+        let mut found = BTreeMap::new();
+        for pair in pairs {
+            let made = rendering::make(self.context, &self.checkout, &pair.cluster, pair.stage, &pair.golden())?;
+            let again = match times {
+                Times::Once => None,
+                Times::Twice => Some(rendering::again(
+                    self.context,
+                    &self.checkout,
+                    &pair.cluster,
+                    pair.stage,
+                )?),
+            };
+            let path = |folder: Utf8PathBuf| self.checkout.path(folder);
+            found.insert(pair.clone(), (path(made.rendering), again.map(path)));
+        }
+        Ok(found)
     }
 
     fn built(&self, pairs: &[Pair], times: Times) -> Result<Renderings> {
         let tools = self.toolbox().ensure(&[Tool::Nix]).map_err(|failure| {
             failure
                 .context("goldens cannot be compared with a rendering")
+                .hinted("what can be rendered without Nix's store is compared with `--source render`")
                 .hinted("give a rendering made elsewhere: `--source DIR`")
                 .hinted("or judge the goldens by themselves: `cargo xtask golden check --alone`")
         })?;
@@ -739,6 +819,14 @@ fn remove(path: &Utf8Path) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// What is said of sources that do not go together.
+fn one_source() -> Failure {
+    Failure::new(
+        Kind::Usage,
+        "`--source` is `nix`, `render`, or a folder, which may be followed by another rendering of the same",
+    )
 }
 
 /// Whether a person is far away.

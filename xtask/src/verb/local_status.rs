@@ -15,12 +15,13 @@ use crate::command::Tool;
 use crate::context::Context;
 use crate::live::gate;
 use crate::live::history::newest_kept;
-use crate::platform::Stage;
+use crate::platform::{Backend, Stage};
 use crate::project::{Gate, GateCondition, GateNeeds, Project};
 use crate::recipe::deploy;
 use crate::recipe::local_up::project_file;
 use crate::run::exec::Runner;
-use crate::setup::target::golden;
+use crate::setup::source::golden;
+use crate::setup::target::{self, StageArgs, TargetArgs};
 use crate::setup::vm::{self, Setup};
 
 /// Show what runs a local cluster, and which components are ready
@@ -39,6 +40,9 @@ pub struct Arguments {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Objects that are not deployed and shown by name.
+const SHOWN: usize = 20;
 
 /// What is seen of a cluster.
 #[derive(Debug, Serialize)]
@@ -61,6 +65,8 @@ struct ClusterStatus {
     nodes: BTreeMap<String, String>,
     /// Components with why they are not ready; an empty list is ready.
     components: BTreeMap<String, Vec<String>>,
+    /// What `local-up` would bring to the cluster: edits that are not deployed yet, and what somebody else changed.
+    not_deployed: Vec<String>,
 }
 
 /// What is seen of a VM.
@@ -93,6 +99,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         problems: Vec::new(),
         nodes: BTreeMap::new(),
         components: BTreeMap::new(),
+        not_deployed: Vec::new(),
     };
     let backend = vm::existing(&checkout, &access)?;
     if let Some(backend) = backend {
@@ -112,6 +119,18 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
     status.healthy = status.problems.is_empty()
         && status.nodes.values().all(|state| state == "Ready")
         && status.components.values().all(Vec::is_empty);
+    // To a VM goes only what Nix builds, and a first build takes longer than a look may.
+    if backend == Some(Backend::Embedded) && status.problems.is_empty() {
+        match not_deployed(context, &checkout, &name) {
+            Ok(found) => status.not_deployed = found,
+            // The state of the cluster is told all the same.
+            Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
+            Err(failure) => context.ui.status(
+                Status::Warning,
+                format!("what is not deployed yet cannot be told: {}", failure.chain()),
+            ),
+        }
+    }
     if arguments.json {
         context.ui.json(1, &status)?;
     } else {
@@ -123,6 +142,29 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Err(Failure::new(Kind::Unhealthy, format!("cluster `{name}` is unhealthy"))
             .hinted(format!("`cargo xtask local-up --cluster {name}` mends what it can")))
     }
+}
+
+/// What a deploy of today's modules would change, a line an object.
+fn not_deployed(context: &Context, checkout: &crate::context::Checkout, name: &str) -> Result<Vec<String>> {
+    let asked = TargetArgs {
+        stage: StageArgs {
+            stage: Some(Stage::Local),
+            cluster: Some(name.to_owned()),
+        },
+        source: None,
+    };
+    let context = context.quiet();
+    let target = target::choose(&context, checkout, &asked)?;
+    let report = super::diff::report(&context, checkout, &target)?;
+    let mut lines: Vec<String> = report
+        .changes
+        .iter()
+        .map(|change| format!("{} ({}): {}", change.object, change.component, change.what.words()))
+        .collect();
+    lines.extend(report.orphans.iter().map(|object| {
+        format!("{object}: no longer in the stage, `cargo xtask prune --stage local --cluster {name}` removes it")
+    }));
+    Ok(lines)
 }
 
 /// Compares the VM with the platform config; what `local-up` would restart or make anew is a problem, what it leaves is not.
@@ -370,7 +412,22 @@ fn print(context: &Context, status: &ClusterStatus) -> Result<()> {
             line("", reason);
         }
     }
+    for (index, object) in status.not_deployed.iter().take(SHOWN).enumerate() {
+        line(if index == 0 { "not deployed" } else { "" }, object);
+    }
+    if status.not_deployed.len() > SHOWN {
+        line(
+            "",
+            &format!("and {} more: `cargo xtask diff`", status.not_deployed.len() - SHOWN),
+        );
+    }
     context.ui.data(text)?;
+    if !status.not_deployed.is_empty() {
+        context.ui.status(
+            Status::Next,
+            format!("cargo xtask local-up --cluster {}", status.cluster),
+        );
+    }
     if status.healthy {
         let words = if status.vm.is_some() {
             "healthy"

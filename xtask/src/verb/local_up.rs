@@ -1,7 +1,5 @@
 //! `local-up`: from nothing to a local cluster that holds its stage.
 
-use camino::Utf8PathBuf;
-
 use crate::base::failure::{Failure, Kind, Result};
 use crate::base::ui::Status;
 use crate::cluster::access::Access;
@@ -12,7 +10,7 @@ use crate::project::StageDescription;
 use crate::recipe::deploy::{Deploy, Mode};
 use crate::recipe::{local_up, routes};
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
-use crate::setup::target;
+use crate::setup::source;
 use crate::setup::vm::{self, Setup};
 
 /// Bring a local cluster up and deploy its stage
@@ -30,10 +28,11 @@ pub struct Arguments {
     /// What runs the cluster; `auto` takes the first that this host can run
     #[arg(long, value_name = "BACKEND", default_value = "auto")]
     pub backend: BackendChoice,
-    /// Take a rendered project made elsewhere instead of the golden or what Nix builds
+    /// Where the project comes from: `nix`, `render` (the modules rendered here), `golden`, or the folder of a rendered
+    /// project; the default is the first of them that works here
     // Scripts of before say `--from-folder`.
-    #[arg(long, value_name = "DIR", alias = "from-folder")]
-    pub source: Option<Utf8PathBuf>,
+    #[arg(long, value_name = "SOURCE", alias = "from-folder")]
+    pub source: Option<source::Choice>,
     #[command(flatten)]
     pub plan: PlanArgs,
 }
@@ -69,12 +68,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
             other => other?,
         }
     }
-    let (source, description, from) = target::source(
+    let (source, description, from) = source::choose(
         context,
         &checkout,
         (&name, Stage::Local),
         backend,
-        arguments.source.as_deref(),
+        arguments.source.as_ref(),
     )?;
     let nonce = nonce();
     let goal = local_up::goal(&name);

@@ -17,8 +17,8 @@ use crate::run::journal::Journal;
 use crate::run::{Lock, PlanArgs, carry_out, nonce};
 use crate::setup::rehearsals::{self, Which};
 use crate::setup::revision::Git;
+use crate::setup::source::golden;
 use crate::setup::target::StageArgs;
-use crate::setup::target::golden;
 
 /// Deploy the golden of a stage to an ephemeral cluster, twice
 #[derive(Debug, Clone, clap::Args)]

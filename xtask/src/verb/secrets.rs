@@ -84,8 +84,8 @@ pub struct Check {
     /// Also fail for what a deploy to this cluster needs and that is not there yet
     #[arg(long, value_name = "CLUSTER")]
     pub cluster: Option<String>,
-    /// Also look through this rendered project
-    #[arg(long, value_name = "DIR")]
+    /// Also look through the rendered project in this folder
+    #[arg(long, value_name = "SOURCE")]
     pub source: Vec<Utf8PathBuf>,
     /// Print problems as JSON
     #[arg(long)]

@@ -10,6 +10,7 @@
 mod support;
 
 mod crash;
+mod edit;
 mod lost;
 mod together;
 mod up;

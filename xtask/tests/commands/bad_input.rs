@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use camino::Utf8Path;
 use serde_json::{Value, json};
 
 use crate::fakes::Fakes;
@@ -260,6 +261,53 @@ fn a_reader_that_goes_away_and_a_closed_stdin_are_fine() {
         .stderr(Stdio::piped());
     let ran = finish(shell.spawn().unwrap());
     assert!(!ran.stderr.contains("panicked"), "{ran}");
+}
+
+#[test]
+fn a_golden_that_is_older_than_the_modules_is_named_by_every_verb_that_takes_it() {
+    let fakes = Fakes::new();
+    fakes.made();
+    let root = &fakes.checkout.root;
+    write(&root.join(".xtask/clusters/k3s-dev/embedded.json"), "{}");
+    let record = fakes.checkout.golden("k3s-dev").join("source.json");
+    write(&root.join("modules/platform.nix"), "{ }\n");
+    let verbs: [&[&str]; 4] = [
+        &["local-up", "--dry-run"],
+        &["deploy", "--stage", "local", "--dry-run"],
+        &["diff", "--stage", "local"],
+        &["drift", "--stage", "local"],
+    ];
+    let said = "the golden is not of today's modules and secrets";
+    for (modules, older) in [("0", true), (of_today(root).as_str(), false)] {
+        let lock = "";
+        write(
+            &record,
+            &json!({"schema": 1, "modules": modules, "lock": lock}).to_string(),
+        );
+        for verb in verbs {
+            fakes.answers(&[]);
+            let ran = fakes.run(verb);
+            assert_eq!(ran.stderr.contains(said), older, "{verb:?}: {ran}");
+            assert_eq!(
+                ran.stderr.contains("`cargo xtask doctor --for render`"),
+                older,
+                "{verb:?}: {ran}"
+            );
+            let asked = fakes.run(&[verb, &["--source", "golden"]].concat());
+            let same = format!("`cargo xtask {}", verb[0]);
+            assert_eq!(asked.stderr.contains(&same), older, "{verb:?}: {asked}");
+        }
+    }
+    // What is not there to be rendered is no source.
+    let ran = fakes.run(&["local-up", "--source", "render", "--dry-run"]);
+    assert_eq!(ran.code, Some(5), "{ran}");
+    assert!(ran.stderr.contains("`modules/default.nix`"), "{ran}");
+}
+
+/// What a golden records of the modules of a checkout.
+fn of_today(root: &Utf8Path) -> String {
+    let record = xtask::golden::provenance::Record::of(root).unwrap();
+    record.modules
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::tool::{Lookup, Outcome};
 
 use super::capi::status::{Asked, show};
 use super::local_up;
-use crate::setup::target::golden;
+use crate::setup::source::golden;
 use crate::setup::vm::{self, Setup};
 
 /// Parts of the way, and the whole.
