@@ -131,6 +131,8 @@ pub struct Failure {
     pub error: anyhow::Error,
     /// What to do about it, each one line; most useful first.
     pub hints: Vec<String>,
+    /// The command that failed, as a shell takes it; a person who wants to know sees it.
+    pub command: Option<String>,
 }
 
 /// What almost every function returns.
@@ -143,6 +145,7 @@ impl Failure {
             kind,
             error: anyhow::anyhow!("{message}"),
             hints: Vec::new(),
+            command: None,
         }
     }
 
@@ -160,6 +163,13 @@ impl Failure {
     #[must_use]
     pub fn hinted(mut self, hint: impl Display) -> Self {
         self.hints.push(hint.to_string());
+        self
+    }
+
+    /// Says which command it was.
+    #[must_use]
+    pub fn of_command(mut self, command: String) -> Self {
+        self.command = Some(command);
         self
     }
 
@@ -231,6 +241,7 @@ impl From<std::io::Error> for Failure {
             kind,
             error: error.into(),
             hints: hint.map(str::to_owned).into_iter().collect(),
+            command: None,
         }
     }
 }
@@ -241,6 +252,7 @@ impl From<anyhow::Error> for Failure {
             kind: Kind::Unexpected,
             error,
             hints: Vec::new(),
+            command: None,
         }
     }
 }
@@ -264,6 +276,7 @@ impl<T, E: Into<anyhow::Error>> ResultExt<T> for std::result::Result<T, E> {
                 kind,
                 error: error.context(message.to_string()),
                 hints: hint.map(str::to_owned).into_iter().collect(),
+                command: None,
             }
         })
     }

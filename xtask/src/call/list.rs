@@ -81,7 +81,7 @@ impl ListObjects {
                 "`kubectl proxy` ended before it was asked for everything",
             ));
         };
-        let answers = answered.map_err(|failure| failure.hinted(format!("the command: {}", command.shell())))?;
+        let answers = answered.map_err(|failure| failure.of_command(command.shell()))?;
         let (lists, answers) = on.without_unlisted(lists, answers);
         on.write(&self.to, together(&lists, &answers)?.as_bytes(), 0o600)
     }

@@ -294,7 +294,7 @@ pub(crate) fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
             format!("`{program}` ended with exit status {code}"),
         ),
         Ended::Code(_) if command.on_failure == OnFailure::NotReached => {
-            return Err(super::kubectl::explain(&outcome.tail).hinted(format!("the command: {}", command.shell())));
+            return Err(super::kubectl::explain(&outcome.tail).of_command(command.shell()));
         }
         Ended::Code(code) => (Kind::Step, format!("`{program}` ended with exit status {code}")),
         Ended::Signal(signal) => (Kind::Step, format!("`{program}` was ended by signal {signal}")),
@@ -315,7 +315,7 @@ pub(crate) fn judge(command: &Command, outcome: &Outcome) -> Result<()> {
             message.push_str(line);
         }
     }
-    Err(Failure::new(kind, message).hinted(format!("the command: {}", command.shell())))
+    Err(Failure::new(kind, message).of_command(command.shell()))
 }
 
 /// The failure of who was interrupted.

@@ -223,7 +223,9 @@ pub fn fields(rendered: &Value, live: &Value) -> Vec<Field> {
     }
     let mut fields = walk.fields;
     // The digest changes with everything else and tells a person nothing.
-    fields.retain(|field| !field.path.ends_with(crate::project::DIGEST) || !field.owners.is_empty());
+    fields.retain(|field| {
+        !field.path.trim_end_matches(']').ends_with(crate::project::DIGEST) || !field.owners.is_empty()
+    });
     fields
 }
 

@@ -32,10 +32,7 @@ pub fn plan(deploy: &Deploy<'_>, vm: Option<&Vm<'_>>, choices: Vec<String>) -> P
         plan.sections.push(reach(deploy, vm));
     }
     plan.finally.push(parts.finally);
-    plan.next = Some(format!(
-        "cargo xtask kubectl --cluster {} -- get pods -A",
-        access.cluster
-    ));
+    plan.next = Some(format!("cargo xtask kubectl --cluster {} get pods -A", access.cluster));
     plan
 }
 

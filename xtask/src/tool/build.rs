@@ -565,6 +565,7 @@ fn stuck(error: std::io::Error, folder: &Utf8Path) -> Failure {
         kind: Kind::Preflight,
         error: anyhow::Error::from(error).context(format!("cannot keep built tools in `{folder}`")),
         hints: vec![hint.to_owned()],
+        command: None,
     }
 }
 

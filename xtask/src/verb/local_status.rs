@@ -140,7 +140,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<()> {
         Ok(())
     } else {
         Err(Failure::new(Kind::Unhealthy, format!("cluster `{name}` is unhealthy"))
-            .hinted(format!("`cargo xtask local-up --cluster {name}` mends what it can")))
+            .hinted(format!("`cargo xtask local-up --cluster {name}` repairs what it can")))
     }
 }
 

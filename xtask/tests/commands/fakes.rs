@@ -128,7 +128,10 @@ impl Fakes {
             &state.join("clusters/k3s-dev/home/.kwok/clusters/embedded/kubeconfig.yaml"),
             &config("kwok-embedded"),
         );
-        write(&state.join("kubeconfigs/k3s-dev.yaml"), &config("k3s-dev"));
+        let kubeconfig = state.join("kubeconfigs/k3s-dev.yaml");
+        write(&kubeconfig, &config("k3s-dev"));
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs_err::set_permissions(kubeconfig, private).unwrap();
     }
 
     /// Calls since the answers were set, with this test's folder left out.

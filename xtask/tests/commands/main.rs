@@ -16,5 +16,6 @@ mod fakes;
 mod laws;
 mod offline;
 mod runs;
+mod seen;
 mod state;
 mod words;

@@ -22,6 +22,9 @@ pub use prompt::Answer;
 /// Width of a status word: the longest, `Interrupted`, and one to spare.
 const WORD_WIDTH: usize = 12;
 
+/// Characters of a command that a failure shows unasked.
+const COMMAND: usize = 160;
+
 /// Styles of the parts of a line; the default is plain, so that nobody asks whether there is colour.
 #[derive(Debug, Clone, Copy, Default)]
 struct Styles {
@@ -448,7 +451,7 @@ impl Ui {
     pub fn failure(&self, failure: &Failure) {
         self.clear_progress();
         self.write_stderr(&self.failure_text(failure));
-        self.annotate("error", &failure.error.to_string());
+        self.annotate("error", &failure.chain());
     }
 
     fn failure_text(&self, failure: &Failure) -> String {
@@ -473,6 +476,19 @@ impl Ui {
         for hint in &failure.hints {
             writeln!(whole, "{}hint{:#}: {}", styles.hint, styles.hint, sanitise(hint))
                 .expect("a string takes everything");
+        }
+        // One of a line is read at a glance; a longer one is noise to who does not ask for it, and the log has it.
+        if let Some(command) = &failure.command
+            && (self.verbosity >= Verbosity::Steps || command.chars().count() <= COMMAND)
+        {
+            writeln!(
+                whole,
+                "{}hint{:#}: the command: {}",
+                styles.hint,
+                styles.hint,
+                sanitise(command)
+            )
+            .expect("a string takes everything");
         }
         whole
     }
