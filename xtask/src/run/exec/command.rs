@@ -95,6 +95,7 @@ impl Runner<'_> {
                         kind: lost.kind,
                         error: failure.error.context(lost.chain()),
                         hints: lost.hints,
+                        command: failure.command,
                     },
                     |failure, hint| failure.hinted(hint),
                 ))
