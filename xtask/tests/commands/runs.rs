@@ -215,6 +215,7 @@ fn a_listing_whose_proxy_fails_is_told_and_one_that_never_answers_ends_with_ctrl
         !ran.stderr.contains("--reject-methods"),
         "a long command is for who asks: {ran}"
     );
+    let fakes = Fakes::new();
     fakes.answers(&["kubectl *proxy => 1 no such thing"]);
     let asked = fakes.run(&["local-up", "-v"]);
     assert!(asked.stderr.contains("--reject-methods"), "{asked}");
