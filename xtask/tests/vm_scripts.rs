@@ -69,7 +69,7 @@ impl Vm {
                 format!("{}:{}", self.path("bin"), std::env::var("PATH").unwrap()),
             )
             .env("CIDATA", self.path("disk"))
-            .env("VM_ROOT", self.path("root"))
+            .env("GUEST_ROOT", self.path("root"))
             .env("CALLS", self.path("calls"))
             .stderr_to_stdout()
             .stdout_capture()
@@ -99,7 +99,7 @@ LIMA_CIDATA_NAME=colima-k3s-dev
 LIMA_CIDATA_USER=dev
 LIMA_CIDATA_UID=501
 LIMA_CIDATA_HOME=/home/dev.guest
-LIMA_CIDATA_COMMENT=A name with $(touch $VM_ROOT/run/executed) spaces
+LIMA_CIDATA_COMMENT=A name with $(touch $GUEST_ROOT/run/executed) spaces
 LIMA_CIDATA_VSOCK_PORT=2222
 LIMA_CIDATA_VIRTIO_PORT=
 LIMA_CIDATA_IID=iid-1

@@ -166,7 +166,7 @@ impl Caller<'_> {
         for arg in &command.args {
             self.resolve(arg, &mut args)?;
         }
-        shorten_waits(&mut args);
+        shorten_waits(command.tool, &mut args);
         let mut env = crate::base::process::environment::of(command.tool.variables());
         for (name, value) in &command.env {
             let mut values = Vec::new();
@@ -266,12 +266,15 @@ pub(crate) fn longest_wait() -> Option<u64> {
 }
 
 /// kluctl waits by itself for single objects, kwokctl for an API server, and kubectl for a rollout; those are waits like
-/// any other.
-fn shorten_waits(args: &mut [String]) {
-    const FLAGS: [&str; 3] = ["--readiness-timeout=", "--wait=", "--timeout="];
+/// any other. What kluctl calls `--timeout` is no wait, but the whole call with everything that it applies.
+fn shorten_waits(tool: Tool, args: &mut [String]) {
+    let flags: &[&str] = match tool {
+        Tool::Kluctl => &["--readiness-timeout="],
+        _ => &["--wait=", "--timeout="],
+    };
     let Some(limit) = longest_wait() else { return };
     for arg in args.iter_mut() {
-        for flag in FLAGS {
+        for flag in flags {
             let seconds = arg.strip_prefix(flag).and_then(|value| value.strip_suffix('s'));
             if let Some(seconds) = seconds.and_then(|seconds| seconds.parse::<u64>().ok()) {
                 *arg = format!("{flag}{}s", seconds.min(limit));
