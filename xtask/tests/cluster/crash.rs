@@ -45,6 +45,8 @@ impl Step {
 /// Puts a program before each tool of the plan. When the step of `$CASE` calls it, it kills the run that called.
 fn wrap(checkout: &mut Checkout, tools: &BTreeSet<String>) {
     let folder = checkout.base().join("wrapped");
+    let passed = ("XTASK_PASS_ENV".to_owned(), "CASE,POINT".to_owned());
+    checkout.variables.extend([passed]);
     for tool in tools {
         let real = checkout.ok(&["tools", "path", tool]).stdout.trim().to_owned();
         let script = format!(

@@ -26,7 +26,7 @@ fn a_cluster_comes_up_stays_as_it_is_and_goes_down() {
     assert!(
         first
             .stderr
-            .contains("cargo xtask kubectl --cluster k3s-dev -- get pods -A"),
+            .contains("cargo xtask kubectl --cluster k3s-dev get pods -A"),
         "{first}"
     );
     let kinds = ["namespaces,serviceaccounts,configmaps,services,deployments", "-A"];
