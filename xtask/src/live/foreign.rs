@@ -225,7 +225,9 @@ fn counts(keys: &[String], key: &str) -> bool {
         [.., above] => {
             let name = key.strip_prefix("f:").unwrap_or(key);
             let is_mark = above == "f:annotations" && MARKS.contains(&name);
-            !is_mark && !name.starts_with("kluctl.io/") && name != crate::project::DIGEST
+            // The API server labels each namespace with its own name, whoever makes it.
+            let is_own_name = above == "f:labels" && name == "kubernetes.io/metadata.name";
+            !is_mark && !is_own_name && !name.starts_with("kluctl.io/") && name != crate::project::DIGEST
         }
     }
 }
@@ -460,6 +462,23 @@ mod tests {
         );
         assert_eq!(managers(&there), Vec::<String>::new());
         assert_eq!(shown(&json!({"spec": {"template": {}}}), &there), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_name_that_the_api_server_labels_a_namespace_with_is_nobodys_addition() {
+        let labels = json!({"f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/metadata.name": {}}}});
+        let there = live(
+            json!({"metadata": {"labels": {"kubernetes.io/metadata.name": "n"}}}),
+            json!([
+                own(json!({"f:metadata": {"f:labels": {"f:app": {}}}})),
+                other("kubectl-create", labels)
+            ]),
+        );
+        assert_eq!(
+            shown(&json!({"metadata": {"labels": {}}}), &there),
+            Vec::<String>::new()
+        );
+        assert_eq!(managers(&there), Vec::<String>::new());
     }
 
     #[test]
