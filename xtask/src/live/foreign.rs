@@ -101,7 +101,9 @@ impl std::fmt::Display for ForeignField {
 }
 
 pub(super) fn is_by_hand(manager: &str) -> bool {
-    BY_HAND.iter().any(|name| manager.starts_with(name))
+    // Flux and k3s have a `helm-controller`, which is no person's hand.
+    let is_controller = manager.contains("controller") || manager.contains("operator");
+    !is_controller && BY_HAND.iter().any(|name| manager.starts_with(name))
 }
 
 pub(super) fn is_installer(manager: &str) -> bool {
@@ -373,10 +375,10 @@ fn leaves(own: &Value, rendered: Option<&Value>, keys: &mut Vec<String>, path: &
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn live(object: Value, entries: Value) -> Value {
+    pub(in crate::live) fn live(object: Value, entries: Value) -> Value {
         let mut object = object;
         object["metadata"]["managedFields"] = entries;
         object
@@ -386,11 +388,11 @@ mod tests {
         fields(rendered, live).iter().map(ToString::to_string).collect()
     }
 
-    fn own(fields: Value) -> Value {
+    pub(in crate::live) fn own(fields: Value) -> Value {
         json!({"manager": "kluctl", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields})
     }
 
-    fn other(manager: &str, fields: Value) -> Value {
+    pub(in crate::live) fn other(manager: &str, fields: Value) -> Value {
         json!({"manager": manager, "operation": "Update", "apiVersion": "v1", "time": "T", "fieldsV1": fields})
     }
 
@@ -447,7 +449,10 @@ mod tests {
             2,
             "a patch records what it changed"
         );
-        assert_eq!(shown(&rendered, &by("some-operator")), Vec::<String>::new());
+        for controller in ["some-operator", "helm-controller"] {
+            assert_eq!(shown(&rendered, &by(controller)), Vec::<String>::new(), "{controller}");
+            assert_eq!(managers(&by(controller)), Vec::<String>::new(), "{controller}");
+        }
     }
 
     #[test]

@@ -283,21 +283,8 @@ fn join_sets(into: &mut Value, other: &Value) {
 #[cfg(test)]
 mod tests {
     use super::super::foreign::applied;
+    use super::super::foreign::tests::{live, other, own};
     use super::*;
-
-    fn live(object: Value, entries: Value) -> Value {
-        let mut object = object;
-        object["metadata"]["managedFields"] = entries;
-        object
-    }
-
-    fn own(fields: Value) -> Value {
-        json!({"manager": "kluctl", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields})
-    }
-
-    fn other(manager: &str, fields: Value) -> Value {
-        json!({"manager": manager, "operation": "Update", "apiVersion": "v1", "time": "T", "fieldsV1": fields})
-    }
 
     #[test]
     fn a_field_stays_when_a_person_has_it_or_the_server_keeps_it_and_not_when_a_controller_took_it() {
